@@ -1,0 +1,291 @@
+//! System calls: their numbers and what each register means.
+//!
+//! The number is in `rax`, arguments in `rdi, rsi, rdx, r8, r9, r10`, message words in `r12, r13, r14, r15, rbx, rbp`.
+//! The result is in `rax` (an [`crate::Error`] as a negative number, else a value), further results in `rdi, rsi, rdx`.
+//! `rcx` and `r11` are lost to the `syscall` instruction; `r8`, `r9`, `r10` come back as zero.
+
+macro_rules! syscalls {
+    ($($(#[doc = $doc:expr])* $name:ident = $number:literal;)*) => {
+        /// A system call's number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Syscall { $($(#[doc = $doc])* $name = $number,)* }
+
+        impl Syscall {
+            /// Every system call.
+            pub const ALL: &'static [Syscall] = &[$(Syscall::$name),*];
+
+            /// The call with this number.
+            pub const fn from_number(number: u64) -> Option<Syscall> {
+                match number { $($number => Some(Syscall::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+syscalls! {
+    // ---- IPC ----
+    /// `(endpoint, info, deadline, interface)` → `(0, _, reply info)`. Sends the message and waits for the reply.
+    Call = 0;
+    /// `(endpoint, accept, deadline)` → message: `(0, badge, info, caller token)`; notification: `(1, bits)`.
+    /// Receives a call, or the bits of the notification bound to the thread, whichever is there first. `accept` is the
+    /// number of capabilities (0–4) for which the receiver has room. Endpoint 0: the notification only.
+    Receive = 1;
+    /// `(token, info)` → `(0)`. Answers a call that the caller's domain has taken. Never blocks.
+    Reply = 2;
+    /// `(endpoint, info, deadline, token, accept)`: `Reply` and then `Receive`. If the caller is gone, the reply is
+    /// dropped and the call goes on to receive. Results as for `Receive`.
+    ReplyReceive = 3;
+    /// `(token, code)` → `(0)`. Answers a call by faulting its caller ([`crate::fault::FaultKind::Protocol`]).
+    ReplyFault = 4;
+    /// `(notification, bits)` → `(0)`. Sets bits; a badged capability sets only bits of its badge.
+    Notify = 5;
+    /// `(notification, deadline)` → `(bits)`, which are cleared. With no bits set, waits; handle 0 just sleeps
+    /// until the deadline and returns `TimedOut`.
+    Wait = 6;
+    /// `(token, lease, offset, address, length)` → `(bytes)`. Copies from the caller's lease to one's own memory; at
+    /// most [`crate::message::MAX_LEASE_COPY`] bytes an entry, the result says how many.
+    LeaseRead = 7;
+    /// `(token, lease, offset, address, length)` → `(bytes)`. Copies from one's own memory to the caller's lease.
+    LeaseWrite = 8;
+    /// `(token, lease)` → `(length | access bits)`, see [`crate::message::Lease`].
+    LeaseInfo = 9;
+
+    // ---- capabilities ----
+    /// `(cap, rights, badge)` → `(handle)`. Copies a capability within the table with a subset of its rights. A badge
+    /// other than 0 needs the right to mint and an unbadged original.
+    CapCopy = 16;
+    /// `(domain, cap, rights, badge)` → `(handle in that domain's table)`. As `CapCopy`, into another domain's table.
+    CapGrant = 17;
+    /// `(domain, cap)` → `(handle in that domain's table)`. Moves a capability; its place among its relatives stays.
+    CapMove = 18;
+    /// `(cap)` → `(0)`. Removes it; capabilities and mappings made from it become its parent's. An object dies with its
+    /// last capability.
+    CapDelete = 19;
+    /// `(cap)` → `(0)`. Removes every capability and mapping made from it.
+    CapRevoke = 20;
+    /// `(cap)` → `(kind, rights, badge)`.
+    CapInfo = 21;
+    /// `(domain, index)` → `(kind, rights, badge, handle)`; kind 0 for an empty slot.
+    CapInspect = 22;
+
+    // ---- objects ----
+    /// `(parent account, limits address)` → `(handle)`. The limits ([`AccountLimits`]) are taken out of the parent.
+    AccountCreate = 32;
+    /// `(account, [u32 limit, u32 used] array address, count)` → `(0)`. Reads limits and use by kind.
+    AccountInfo = 33;
+    /// `(account, interface, level, ceiling priority)` → `(handle)`.
+    EndpointCreate = 34;
+    /// `(account)` → `(handle)`.
+    NotificationCreate = 35;
+    /// `(account, priority, slice ns, period ns)` → `(handle)`.
+    BudgetCreate = 36;
+    /// `(account, memory, page)` → `(handle)`. That page of the memory is donated as the root table.
+    SpaceCreate = 37;
+    /// `(account, space, level, table length, fault endpoint, fault badge)` → `(handle)`. The length is a power of two
+    /// from 16 to 1024; the fault endpoint may be 0.
+    DomainCreate = 38;
+    /// `(account, domain, budget)` → `(handle)`. The new thread is stopped.
+    ThreadCreate = 39;
+    /// `(interrupt control, source)` → `(handle)`. See [`InterruptSource`].
+    InterruptCreate = 40;
+    /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
+    Destroy = 41;
+
+    // ---- memory ----
+    /// `(memory, first page, pages, rights)` → `(handle)`. A capability for a part of an extent.
+    MemorySplit = 48;
+    /// `(memory)` → `(first frame number, pages, is device)`. The frame number is 0 without the right `DMA`.
+    MemoryInfo = 49;
+    /// `(space, memory, address, first page, pages, access)` → `(mapping id)`, or `NeedTables` with the number in rdi.
+    /// The range lies within one 2 MiB-aligned window. `access` is of [`MapAccess`].
+    Map = 50;
+    /// `(space, mapping id)` → `(0)`.
+    Unmap = 51;
+    /// `(space, memory, first page, pages)` → `(0)`. Donates at most 8 pages to the space's pool of page tables.
+    SpaceDonate = 52;
+
+    // ---- threads ----
+    /// `(thread, memory, page, address)` → `(0)`. Gives a thread its message buffer: that page, which stays pinned.
+    /// `address` is where the thread's space maps it, for information only.
+    ThreadBuffer = 64;
+    /// `(thread, notification)` → `(0)`. Binds the notification whose bits `Receive` also returns; 0 unbinds.
+    ThreadBind = 65;
+    /// `(thread, instruction pointer, stack pointer, argument)` → `(0)`. Starts a stopped thread; the argument is its
+    /// `rdi`.
+    ThreadStart = 66;
+    /// `(thread)` → `(0)`. Takes it out of whatever it does. A pending call of it ends.
+    ThreadStop = 67;
+    /// `(thread, address)` → `(0)`. Writes its [`crate::syscall::Registers`] to the address.
+    ThreadRead = 68;
+    /// `(address)` → `(0)`. Sets the calling thread's FS base.
+    ThreadLocal = 69;
+    /// `(code)`, never returns. Ends the calling thread with a fault message of kind `Exit`.
+    ThreadExit = 70;
+    /// `(code)`, never returns. Ends the calling thread with a fault message of kind `Panic`.
+    ThreadPanic = 71;
+    /// `()` → `(0)`. Lets others of the same priority run first.
+    Yield = 72;
+
+    // ---- devices ----
+    /// `(interrupt, notification, bits)` → `(0)`. What an interrupt sets; it starts masked, `InterruptAck` unmasks it.
+    InterruptBind = 80;
+    /// `(interrupt)` → `(0)`. Done with the last one: the next may come.
+    InterruptAck = 81;
+    /// `(interrupt)` → `(address, data)`. The write that raises a message-signalled interrupt.
+    InterruptMessage = 82;
+    /// `(interrupt)` → `(0)`. Masks it until the next `InterruptAck`.
+    InterruptMask = 83;
+    /// `(ports, first, count, rights)` → `(handle)`. A capability for a part of a range (absolute port numbers).
+    PortsSplit = 84;
+    /// `(ports, port, width 1|2|4)` → `(value)`.
+    PortIn = 85;
+    /// `(ports, port, width 1|2|4, value)` → `(0)`.
+    PortOut = 86;
+
+    // ---- system ----
+    /// `()` → `(nanoseconds since boot)`.
+    Clock = 96;
+    /// `(system, address, length, position)` → `(bytes, next position)`. Reads the kernel's log from a position; at
+    /// most 4096 bytes an entry.
+    LogRead = 97;
+    /// `(system, address)` → `(0)`. Writes [`Statistics`] to the address.
+    Statistics = 98;
+}
+
+/// How a range is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MapAccess {
+    /// Readable.
+    Read = 1,
+    /// Readable and writable.
+    ReadWrite = 3,
+    /// Readable and executable.
+    ReadExecute = 5,
+}
+
+impl MapAccess {
+    /// The access with this number. Writable and executable at once does not exist.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
+            1 => MapAccess::Read,
+            3 => MapAccess::ReadWrite,
+            5 => MapAccess::ReadExecute,
+            _ => return None,
+        })
+    }
+
+    /// Whether stores are allowed.
+    pub const fn writes(self) -> bool {
+        matches!(self, MapAccess::ReadWrite)
+    }
+
+    /// Whether instructions may be fetched.
+    pub const fn executes(self) -> bool {
+        matches!(self, MapAccess::ReadExecute)
+    }
+}
+
+/// Where an interrupt comes from, as the argument of [`Syscall::InterruptCreate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InterruptSource {
+    /// An ISA line by its number; the kernel applies the firmware's overrides.
+    Isa(u8),
+    /// A message-signalled interrupt: the kernel picks the vector.
+    Message,
+}
+
+impl InterruptSource {
+    /// As a register: 0–15 an ISA line, 0x100 a message.
+    pub const fn to_register(self) -> u64 {
+        match self {
+            InterruptSource::Isa(line) => line as u64,
+            InterruptSource::Message => 0x100,
+        }
+    }
+
+    /// From a register.
+    pub const fn from_register(value: u64) -> Option<Self> {
+        match value {
+            0..=15 => Some(InterruptSource::Isa(value as u8)),
+            0x100 => Some(InterruptSource::Message),
+            _ => None,
+        }
+    }
+}
+
+/// The kinds of thing that an account limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Charge {
+    /// Sub-accounts.
+    Accounts = 0,
+    /// Slots of capability tables.
+    CapSlots = 1,
+    /// Spaces.
+    Spaces = 2,
+    /// Domains.
+    Domains = 3,
+    /// Threads.
+    Threads = 4,
+    /// Budgets.
+    Budgets = 5,
+    /// Endpoints.
+    Endpoints = 6,
+    /// Notifications.
+    Notifications = 7,
+    /// Mappings, charged to the account of the space.
+    Mappings = 8,
+    /// Interrupt objects.
+    Interrupts = 9,
+}
+
+impl Charge {
+    /// How many kinds of charge there are.
+    pub const COUNT: usize = 10;
+}
+
+/// Limits of an account, by [`Charge`].
+pub type AccountLimits = [u32; Charge::COUNT];
+
+/// What `ThreadRead` tells of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Registers {
+    /// General registers: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 … r15.
+    pub general: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// Base of FS.
+    pub fs_base: u64,
+    /// Processor time used so far, in nanoseconds.
+    pub runtime: u64,
+}
+
+/// Statistics of the whole machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Statistics {
+    /// Frames of RAM known to the kernel.
+    pub frames: u64,
+    /// Frames donated to the kernel (page tables).
+    pub kernel_frames: u64,
+    /// Frames that are mapped or pinned at least once.
+    pub mapped_frames: u64,
+    /// Live objects by [`Charge`].
+    pub objects: [u64; Charge::COUNT],
+    /// Nanoseconds the processor was idle.
+    pub idle: u64,
+    /// Processors found by the loader.
+    pub processors: u64,
+    /// Processors that run threads.
+    pub processors_used: u64,
+}
+
+/// The `rax` of a [`Syscall::Receive`] that returns a message.
+pub const RECEIVED_MESSAGE: u64 = 0;
+/// The `rax` of a [`Syscall::Receive`] that returns notification bits.
+pub const RECEIVED_BITS: u64 = 1;
