@@ -1,0 +1,9 @@
+//! What is behind `cargo xtask`: setting up a machine, building the system, booting it in QEMU, talking to its
+//! shell, and the test suites, measurements and audits that use all of that.
+//!
+//! It is a library so that the system tests (`tests/system`) drive the machine with the very code that
+//! `cargo xtask run` uses. The program in `main.rs` only reads arguments and turns errors into exit codes.
+
+pub mod progress;
+pub mod setup;
+pub mod workspace;
