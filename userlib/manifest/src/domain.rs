@@ -1,0 +1,238 @@
+//! What one domain is given.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EndpointIndex, RingIndex, Signal};
+
+/// A protection domain as it is to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Unique name: lowercase letters, digits and dashes.
+    pub name: String,
+    /// Name of its ELF file in the boot archive.
+    pub binary: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// One more than the highest level among its providers; the supervisor is at 0.
+    pub level: u8,
+    /// Scheduling priority; a higher number runs first.
+    pub priority: u8,
+    /// Longest run before the next thread of the same priority gets its turn, in microseconds.
+    pub time_slice_us: u32,
+    /// Private memory for image, stacks and heap, in bytes; a multiple of the page size.
+    pub memory: u64,
+    /// Memory that outlives the domain's instances, in bytes; a multiple of the page size, 0 for none.
+    pub vault: u64,
+    /// Slots of the capability table; a power of two.
+    pub capabilities: u32,
+    /// Most threads it may have at once, its first included.
+    pub threads: u16,
+    /// What happens after its death.
+    pub restart: Restart,
+    /// Longest silence before the domain counts as hung, in milliseconds; 0 for no heartbeat.
+    pub heartbeat_ms: u32,
+    /// Where it posts its heartbeat: a bit of the supervisor's notification; present if `heartbeat_ms` is not 0.
+    pub heartbeat: Option<Signal>,
+    /// Endpoints that it serves.
+    pub provides: Vec<EndpointIndex>,
+    /// Endpoints that it may call.
+    pub uses: Vec<Use>,
+    /// The device that it drives.
+    pub device: Option<Device>,
+    /// Arguments of its program.
+    pub args: Vec<String>,
+    /// Authority beyond memory, endpoints and its device; sorted, without repeats.
+    pub grants: Vec<Grant>,
+}
+
+impl Domain {
+    /// Whether the domain holds `grant`.
+    pub fn holds(&self, grant: Grant) -> bool {
+        self.grants.contains(&grant)
+    }
+
+    /// The use that the domain knows under `name`.
+    pub fn use_named(&self, name: &str) -> Option<&Use> {
+        self.uses.iter().find(|usage| usage.name == name)
+    }
+
+    /// Whether the domain is left out, and the system goes on, if its device is not in the machine.
+    pub fn is_optional(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| !device.required)
+    }
+}
+
+/// What a domain is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// Serves others and touches no hardware.
+    Server,
+    /// Drives a device or a bus.
+    Driver,
+    /// Serves a person.
+    App,
+}
+
+impl Kind {
+    /// Every kind, in the order of the manifest's documentation.
+    pub const ALL: [Self; 3] = [Self::Server, Self::Driver, Self::App];
+
+    /// The word for the kind in `system.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Driver => "driver",
+            Self::App => "app",
+        }
+    }
+}
+
+/// What happens after a domain's death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Restart {
+    /// It stays dead.
+    Never,
+    /// It is started again, later after each death, until it has died too often.
+    OnDeath {
+        /// Most restarts within the window; one more death and the domain stays dead.
+        limit: u32,
+        /// The window over which restarts are counted, in milliseconds.
+        window_ms: u32,
+        /// Wait before the first restart, in milliseconds; it doubles with each death within the window.
+        backoff_ms: u32,
+        /// The longest such wait, in milliseconds; not less than `backoff_ms`.
+        max_backoff_ms: u32,
+    },
+}
+
+impl Restart {
+    /// Wait before the next restart, in milliseconds, after `deaths` deaths (this one included) within the window,
+    /// or `None` if the domain stays dead.
+    pub const fn backoff_after(self, deaths: u32) -> Option<u32> {
+        match self {
+            Self::OnDeath {
+                limit,
+                backoff_ms,
+                max_backoff_ms,
+                ..
+            } if deaths <= limit => {
+                // 31 doublings overflow any wait: the shift is bounded so that a long series stays at the maximum.
+                let doublings = deaths.saturating_sub(1);
+                let wait = if doublings > 31 {
+                    u64::MAX
+                } else {
+                    (backoff_ms as u64) << doublings
+                };
+                Some(if wait > max_backoff_ms as u64 {
+                    max_backoff_ms
+                } else {
+                    wait as u32
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One endpoint that a domain may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// The endpoint.
+    pub endpoint: EndpointIndex,
+    /// The client's own name for it, unique among its uses; the interface's name unless the manifest says otherwise.
+    pub name: String,
+    /// Badge of the client's capability: the client's domain index, so a server knows each client by one small
+    /// number, whichever of its endpoints the client calls.
+    pub badge: u64,
+    /// Shared memory that goes with the use.
+    pub ring: Option<RingIndex>,
+}
+
+/// A device and whether the domain makes sense without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// How to find it.
+    pub bus: Bus,
+    /// `false`: if the device is absent, the domain is not started, the system says so and goes on.
+    pub required: bool,
+}
+
+/// How a device is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bus {
+    /// At fixed I/O ports and interrupt lines.
+    Legacy {
+        /// I/O ports.
+        ports: Vec<PortRange>,
+        /// ISA interrupt lines, 0 to 15.
+        irqs: Vec<u8>,
+    },
+    /// By identity among the PCI functions.
+    Pci {
+        /// Vendor id.
+        vendor: u16,
+        /// Device ids, any of which matches.
+        devices: Vec<u16>,
+        /// Which of the matching functions, in order of bus, device and function, counted from 0.
+        index: u8,
+        /// Message-signalled interrupt vectors to set up.
+        interrupts: u8,
+    },
+}
+
+/// A range of I/O ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PortRange {
+    /// First port.
+    pub base: u16,
+    /// Number of ports, at least 1; the range ends at or below port 0xffff.
+    pub count: u16,
+}
+
+impl PortRange {
+    /// Whether the two ranges have a port in common.
+    pub const fn overlaps(self, other: Self) -> bool {
+        let (start, other_start) = (self.base as u32, other.base as u32);
+        start < other_start + other.count as u32 && other_start < start + self.count as u32
+    }
+
+    /// Whether the range is not empty and ends at or below port 0xffff.
+    pub const fn is_valid(self) -> bool {
+        self.count > 0 && self.base as u32 + self.count as u32 <= 0x1_0000
+    }
+}
+
+/// Authority that is neither memory nor an endpoint nor a device of the domain's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Grant {
+    /// The PCI configuration space and the physical windows in which PCI devices have their memory.
+    Ecam,
+    /// Switching the machine off.
+    Power,
+    /// Reading the kernel's log.
+    KernelLog,
+    /// Creating, watching and destroying domains; the supervisor's, and nobody else's.
+    Supervision,
+}
+
+impl Grant {
+    /// Every grant, in order.
+    pub const ALL: [Self; 4] = [Self::Ecam, Self::Power, Self::KernelLog, Self::Supervision];
+
+    /// The word for the grant in `system.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ecam => "ecam",
+            Self::Power => "power",
+            Self::KernelLog => "kernel-log",
+            Self::Supervision => "supervision",
+        }
+    }
+
+    /// Whether two domains that both held the grant could disturb each other through it.
+    pub const fn is_exclusive(self) -> bool {
+        matches!(self, Self::Ecam | Self::Supervision)
+    }
+}

@@ -1,0 +1,218 @@
+//! The whole composition and the references within it.
+
+use alloc::{string::String, vec::Vec};
+use core::{fmt, ops::Index};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Domain, PAGE_BYTES};
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident, $field:ident, $element:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(pub u16);
+
+        impl $name {
+            /// The position as a `usize`.
+            pub const fn position(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        /// Panics if the index is none of this system's; those found in a decoded system are.
+        impl Index<$name> for System {
+            type Output = $element;
+
+            fn index(&self, index: $name) -> &$element {
+                &self.$field[index.position()]
+            }
+        }
+    };
+}
+
+index!(
+    /// Position in [`System::domains`].
+    DomainIndex, domains, Domain
+);
+index!(
+    /// Position in [`System::endpoints`].
+    EndpointIndex, endpoints, Endpoint
+);
+index!(
+    /// Position in [`System::notifications`].
+    NotificationIndex, notifications, Notification
+);
+index!(
+    /// Position in [`System::rings`].
+    RingIndex, rings, Ring
+);
+
+impl DomainIndex {
+    /// The supervisor's.
+    pub const SUPERVISOR: Self = Self(0);
+}
+
+/// A system's composition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// The supervisor first, then the others in the order in which they are written.
+    pub domains: Vec<Domain>,
+    /// Every endpoint; they outlive the instances of their servers.
+    pub endpoints: Vec<Endpoint>,
+    /// One for each domain that the manifest lets somebody signal; they outlive the instances of their owners.
+    pub notifications: Vec<Notification>,
+    /// Memory shared by two domains; it outlives both.
+    pub rings: Vec<Ring>,
+    /// Bytes of the machine's memory that the manifest sets aside for kernel, loader, boot archive and `init`.
+    pub reserve: u64,
+}
+
+/// An endpoint, served by one domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Name of the interface.
+    pub interface: String,
+    /// Id of the interface, that the kernel compares on every call.
+    pub interface_id: u64,
+    /// The server.
+    pub server: DomainIndex,
+    /// The server's level.
+    pub level: u8,
+    /// Priority at which calls are served: no lower than that of any client, of any client's clients, or the server.
+    pub ceiling: u8,
+}
+
+/// A word of event bits that belongs to one domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The domain that waits for it.
+    pub owner: DomainIndex,
+    /// Bits that the manifest assigned to senders; the owner may use the others for interrupts and timers.
+    pub assigned: u64,
+}
+
+/// The right to set one event bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Signal {
+    /// The notification.
+    pub notification: NotificationIndex,
+    /// The bit's number, 0 to 63.
+    pub bit: u8,
+}
+
+impl Signal {
+    /// The bit as a mask; 0 if the number is beyond the word.
+    pub const fn mask(self) -> u64 {
+        match 1_u64.checked_shl(self.bit as u32) {
+            Some(mask) => mask,
+            None => 0,
+        }
+    }
+}
+
+/// Memory shared by a client and the driver (or server) that works for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// The endpoint at which the client sets the ring up; it says the interface.
+    pub endpoint: EndpointIndex,
+    /// Who submits requests.
+    pub client: DomainIndex,
+    /// Who completes them: the endpoint's server.
+    pub driver: DomainIndex,
+    /// Bytes, a multiple of the page size.
+    pub bytes: u64,
+    /// Posted by the client: there are new requests.
+    pub doorbell: Signal,
+    /// Posted by the driver: there are new completions.
+    pub completion: Signal,
+}
+
+impl System {
+    /// The domain called `name`.
+    pub fn domain_named(&self, name: &str) -> Option<DomainIndex> {
+        self.domains()
+            .find(|(_, domain)| domain.name == name)
+            .map(|(index, _)| index)
+    }
+
+    /// Every domain with its index, the supervisor first.
+    pub fn domains(&self) -> impl Iterator<Item = (DomainIndex, &Domain)> {
+        (0_u16..).map(DomainIndex).zip(&self.domains)
+    }
+
+    /// The notification that belongs to `domain`.
+    pub fn notification_of(&self, domain: DomainIndex) -> Option<NotificationIndex> {
+        self.notifications
+            .iter()
+            .zip(0_u16..)
+            .find(|(notification, _)| notification.owner == domain)
+            .map(|(_, index)| NotificationIndex(index))
+    }
+
+    /// Rings in which `domain` takes part, as client or as driver.
+    pub fn rings_of(&self, domain: DomainIndex) -> impl Iterator<Item = (RingIndex, &Ring)> {
+        (0_u16..)
+            .map(RingIndex)
+            .zip(&self.rings)
+            .filter(move |(_, ring)| ring.client == domain || ring.driver == domain)
+    }
+
+    /// Whether `from` holds a capability to call an endpoint of `to`.
+    pub fn may_call(&self, from: DomainIndex, to: DomainIndex) -> bool {
+        self.domains.get(from.position()).is_some_and(|domain| {
+            domain.uses.iter().any(|usage| {
+                self.endpoints
+                    .get(usage.endpoint.position())
+                    .is_some_and(|endpoint| endpoint.server == to)
+            })
+        })
+    }
+
+    /// Whether `from` can affect `to` in any way without a third domain's doing: by a call, by shared memory and
+    /// the signals that go with it, by its heartbeat, or because it is the supervisor.
+    ///
+    /// Everything else is isolation: a test that finds a way from one domain to another for which this is `false`
+    /// has found a hole.
+    pub fn may_reach(&self, from: DomainIndex, to: DomainIndex) -> bool {
+        let (Some(sender), Some(_)) = (
+            self.domains.get(from.position()),
+            self.domains.get(to.position()),
+        ) else {
+            return false;
+        };
+        from == to
+            || from == DomainIndex::SUPERVISOR
+            || self.may_call(from, to)
+            || self.rings.iter().any(|ring| {
+                (ring.client == from && ring.driver == to)
+                    || (ring.driver == from && ring.client == to)
+            })
+            || sender.heartbeat.is_some_and(|signal| {
+                self.notifications
+                    .get(signal.notification.position())
+                    .is_some_and(|word| word.owner == to)
+            })
+    }
+
+    /// Bytes that the domains' memory, the vaults and the rings take together; [`System::reserve`] is not included.
+    pub fn memory_bytes(&self) -> u64 {
+        let domains = self
+            .domains
+            .iter()
+            .map(|domain| domain.memory.saturating_add(domain.vault));
+        let rings = self.rings.iter().map(|ring| ring.bytes);
+        domains.chain(rings).fold(0, u64::saturating_add)
+    }
+}
+
+/// Whether `bytes` is a whole number of pages.
+pub(crate) const fn is_page_multiple(bytes: u64) -> bool {
+    bytes.is_multiple_of(PAGE_BYTES)
+}

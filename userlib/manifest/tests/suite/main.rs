@@ -1,0 +1,5 @@
+//! The compiled manifest: what its reader accepts, and what the rules rule out.
+
+mod codec;
+mod rules;
+mod sample;
