@@ -4,6 +4,9 @@
 //! It is a library so that the system tests (`tests/system`) drive the machine with the very code that
 //! `cargo xtask run` uses. The program in `main.rs` only reads arguments and turns errors into exit codes.
 
+pub mod console;
+pub mod machine;
 pub mod progress;
+pub mod session;
 pub mod setup;
 pub mod workspace;

@@ -1,0 +1,231 @@
+//! The machine that QEMU is asked for, and its command line.
+
+mod accel;
+mod options;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use accel::{Accelerator, Kvm};
+pub use options::{Accel, Chipset, Cpus, Memory, OptionError};
+
+use crate::setup::QEMU;
+use crate::workspace::find_program;
+
+/// The I/O port of QEMU's `isa-debug-exit` device: a byte `n` written there ends QEMU with status `2n + 1`.
+pub const EXIT_PORT: u16 = 0xf4;
+
+/// The port at which QEMU waits for a debugger.
+pub const DEBUGGER_PORT: u16 = 1234;
+
+/// Where the serial line of the machine leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serial {
+    /// To QEMU's standard input and output, byte for byte, for a program at the other end.
+    Pipe,
+    /// To the terminal, with QEMU's monitor behind Ctrl-A C and the way out behind Ctrl-A X.
+    Terminal,
+}
+
+/// A raw disk image behind a virtio block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// The image.
+    pub image: PathBuf,
+    /// Whether the device refuses writes.
+    pub read_only: bool,
+}
+
+impl Drive {
+    /// A drive that may be written.
+    pub fn new(image: impl Into<PathBuf>) -> Self {
+        Self {
+            image: image.into(),
+            read_only: false,
+        }
+    }
+
+    /// A drive that refuses writes.
+    pub fn read_only(image: impl Into<PathBuf>) -> Self {
+        Self {
+            image: image.into(),
+            read_only: true,
+        }
+    }
+}
+
+/// A machine to be started: what [`Machine::command`] turns into a command line.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The bootable file.
+    pub image: PathBuf,
+    /// The kind of PC.
+    pub chipset: Chipset,
+    /// How much memory it has.
+    pub memory: Memory,
+    /// How many processors it has.
+    pub cpus: Cpus,
+    /// QEMU's name for the processor's model.
+    pub cpu_model: String,
+    /// Who executes its instructions.
+    pub accelerator: Accelerator,
+    /// Its disks, in the order of their PCI addresses.
+    pub drives: Vec<Drive>,
+    /// Where its serial line leads.
+    pub serial: Serial,
+    /// Whether it waits for a debugger before the first instruction.
+    pub debugger: bool,
+    /// Whether it has a device by which a test suite ends QEMU with a status (at [`EXIT_PORT`]).
+    pub exit_device: bool,
+    /// Further arguments for QEMU, as they are.
+    pub extra: Vec<OsString>,
+}
+
+impl Machine {
+    /// The default machine, started from `image`: q35, 256 MiB, one emulated processor with all features, no disk.
+    pub fn new(image: impl Into<PathBuf>) -> Self {
+        Self {
+            image: image.into(),
+            chipset: Chipset::default(),
+            memory: Memory::default(),
+            cpus: Cpus::default(),
+            cpu_model: "max".to_owned(),
+            accelerator: Accelerator::Tcg,
+            drives: Vec::new(),
+            serial: Serial::Pipe,
+            debugger: false,
+            exit_device: false,
+            extra: Vec::new(),
+        }
+    }
+
+    /// The command that starts the machine.
+    pub fn command(&self) -> Command {
+        let mut qemu = Command::new(find_program(QEMU).unwrap_or_else(|| QEMU.into()));
+        qemu.args(self.arguments());
+        qemu
+    }
+
+    /// The same as a line for a shell, which needs nothing of this project but the files that it names.
+    pub fn command_line(&self) -> String {
+        std::iter::once(QEMU.to_owned())
+            .chain(
+                self.arguments()
+                    .iter()
+                    .map(|argument| quoted(&argument.to_string_lossy())),
+            )
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |option: &str, value: OsString| {
+            arguments.push(option.into());
+            if !value.is_empty() {
+                arguments.push(value);
+            }
+        };
+        add("-machine", self.chipset.to_string().into());
+        add("-accel", self.accelerator.name().into());
+        add("-cpu", self.cpu_model.clone().into());
+        add("-smp", self.cpus.to_string().into());
+        add("-m", self.memory.to_string().into());
+        // Nothing that was not asked for: no default devices, no window, no file of the user's with more options.
+        add("-nodefaults", OsString::new());
+        add("-no-user-config", OsString::new());
+        add("-display", "none".into());
+        // A triple fault ends QEMU instead of starting over for ever.
+        add("-no-reboot", OsString::new());
+        match self.serial {
+            Serial::Pipe => add("-serial", "stdio".into()),
+            Serial::Terminal => add("-serial", "mon:stdio".into()),
+        }
+        for (number, drive) in self.drives.iter().enumerate() {
+            let mut backend = OsString::from(format!("if=none,id=disk{number},format=raw,"));
+            if drive.read_only {
+                backend.push("readonly=on,");
+            }
+            backend.push("file=");
+            backend.push(comma_escaped(&drive.image));
+            add("-drive", backend);
+            let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on");
+            add("-device", device.into());
+        }
+        if self.exit_device {
+            let device = format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=0x04");
+            add("-device", device.into());
+        }
+        if self.debugger {
+            add("-gdb", format!("tcp:127.0.0.1:{DEBUGGER_PORT}").into());
+            add("-S", OsString::new());
+        }
+        add("-kernel", self.image.clone().into());
+        arguments.extend(self.extra.iter().cloned());
+        arguments
+    }
+}
+
+/// A path as the value of one of QEMU's comma-separated options: a comma in it is doubled.
+fn comma_escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_only_what_was_asked_for() {
+        let line = Machine::new("/tmp/bulkhead.elf").command_line();
+        assert_eq!(
+            line,
+            "qemu-system-x86_64 -machine q35 -accel tcg -cpu max -smp 1 -m 256M -nodefaults -no-user-config \
+             -display none -no-reboot -serial stdio -kernel /tmp/bulkhead.elf"
+        );
+    }
+
+    #[test]
+    fn a_drive_is_a_modern_virtio_device() {
+        let mut machine = Machine::new("image");
+        machine.drives = vec![Drive::new("a.img"), Drive::read_only("b.img")];
+        let line = machine.command_line();
+        assert!(
+            line.contains("-drive if=none,id=disk0,format=raw,file=a.img"),
+            "{line}"
+        );
+        assert!(
+            line.contains("-drive if=none,id=disk1,format=raw,readonly=on,file=b.img"),
+            "{line}"
+        );
+        assert!(
+            line.contains("-device virtio-blk-pci,drive=disk1,disable-legacy=on"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_comma_in_a_path_does_not_end_the_option() {
+        let mut machine = Machine::new("image");
+        machine.drives = vec![Drive::new("a,readonly=on.img")];
+        assert!(machine.command_line().contains("file=a,,readonly=on.img"));
+    }
+
+    #[test]
+    fn a_word_with_spaces_or_quotes_survives_a_shell() {
+        assert_eq!(quoted("it's here"), r"'it'\''s here'");
+        assert_eq!(quoted("plain-word"), "plain-word");
+        assert_eq!(quoted(""), "''");
+    }
+}
