@@ -58,10 +58,7 @@ pub struct ListFull;
 impl<T: Copy, const N: usize> List<T, N> {
     /// An empty list; `blank` fills the unused places.
     pub const fn new(blank: T) -> Self {
-        Self {
-            items: [blank; N],
-            len: 0,
-        }
+        Self { items: [blank; N], len: 0 }
     }
 
     /// Adds an item at the end.
@@ -106,10 +103,7 @@ pub struct Extent {
 impl Extent {
     /// The extent that ends just before `end`; empty if `end` lies below `start`.
     pub const fn between(start: u64, end: u64) -> Self {
-        Self {
-            start,
-            len: end.saturating_sub(start),
-        }
+        Self { start, len: end.saturating_sub(start) }
     }
 
     /// Physical address just above the last byte.
@@ -189,11 +183,7 @@ pub struct Region {
 impl Region {
     /// A region of the given kind.
     pub const fn new(start: u64, end: u64, kind: RegionKind) -> Self {
-        Self {
-            extent: Extent::between(start, end),
-            kind,
-            reserved: 0,
-        }
+        Self { extent: Extent::between(start, end), kind, reserved: 0 }
     }
 }
 
@@ -388,11 +378,7 @@ impl Platform {
         rsdp: 0,
         cpus: List::new(Cpu { apic_id: 0 }),
         local_apic: Registers::NONE,
-        io_apics: List::new(IoApic {
-            registers: Registers::NONE,
-            gsi_base: 0,
-            id: 0,
-        }),
+        io_apics: List::new(IoApic { registers: Registers::NONE, gsi_base: 0, id: 0 }),
         overrides: List::new(InterruptOverride {
             gsi: 0,
             isa: 0,
@@ -400,29 +386,12 @@ impl Platform {
             trigger: Trigger::Edge,
             reserved: 0,
         }),
-        ecam: List::new(EcamWindow {
-            phys: 0,
-            segment: 0,
-            first_bus: 0,
-            last_bus: 0,
-            reserved: 0,
-        }),
+        ecam: List::new(EcamWindow { phys: 0, segment: 0, first_bus: 0, last_bus: 0, reserved: 0 }),
         hpet: Registers::NONE,
         pm_timer: PmTimer { port: 0, bits: 0 },
         reserved: 0,
-        power_off: PowerOff {
-            pm1a_port: 0,
-            pm1b_port: 0,
-            sleep_type_a: 0,
-            sleep_type_b: 0,
-            reserved: 0,
-        },
-        reset: ResetRegister {
-            address: 0,
-            space: ResetSpace::None,
-            value: 0,
-            reserved: [0; 6],
-        },
+        power_off: PowerOff { pm1a_port: 0, pm1b_port: 0, sleep_type_a: 0, sleep_type_b: 0, reserved: 0 },
+        reset: ResetRegister { address: 0, space: ResetSpace::None, value: 0, reserved: [0; 6] },
     };
 }
 
@@ -487,17 +456,12 @@ impl BootInfo {
 
     /// Whether this was written by a loader that agrees with this definition.
     pub const fn is_compatible(&self) -> bool {
-        self.magic == Self::MAGIC
-            && self.version == Self::VERSION
-            && self.size as usize == size_of::<Self>()
+        self.magic == Self::MAGIC && self.version == Self::VERSION && self.size as usize == size_of::<Self>()
     }
 
     /// The command line, as far as it is UTF-8.
     pub fn command_line(&self) -> &str {
-        let bytes = self
-            .command_line
-            .get(..self.command_line_len as usize)
-            .unwrap_or(&self.command_line);
+        let bytes = self.command_line.get(..self.command_line_len as usize).unwrap_or(&self.command_line);
         match core::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
@@ -536,23 +500,11 @@ mod tests {
 
     #[test]
     fn extents_that_only_touch_do_not_overlap() {
-        let low = Extent {
-            start: 0,
-            len: 4096,
-        };
-        let high = Extent {
-            start: 4096,
-            len: 4096,
-        };
+        let low = Extent { start: 0, len: 4096 };
+        let high = Extent { start: 4096, len: 4096 };
         assert!(!low.overlaps(&high));
-        assert!(low.overlaps(&Extent {
-            start: 4095,
-            len: 1
-        }));
-        assert!(!low.contains(&Extent {
-            start: 4095,
-            len: 2
-        }));
+        assert!(low.overlaps(&Extent { start: 4095, len: 1 }));
+        assert!(!low.contains(&Extent { start: 4095, len: 2 }));
     }
 
     #[test]

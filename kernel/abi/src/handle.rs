@@ -24,11 +24,7 @@ impl Handle {
 
     /// The slot's generation, or `None` if the upper bits, which must be zero, are not.
     pub const fn generation(self) -> Option<u32> {
-        if self.0 >> 48 == 0 {
-            Some((self.0 >> 16) as u32)
-        } else {
-            None
-        }
+        if self.0 >> 48 == 0 { Some((self.0 >> 16) as u32) } else { None }
     }
 
     /// Whether this names nothing.

@@ -68,10 +68,7 @@ impl MessageInfo {
 
     /// Whether the counts are within the limits and the reserved bits are zero.
     pub const fn is_valid(self) -> bool {
-        self.words() <= MAX_WORDS
-            && self.caps() <= MAX_CAPS
-            && self.leases() <= MAX_LEASES
-            && self.0 & 0xffff_e000 == 0
+        self.words() <= MAX_WORDS && self.caps() <= MAX_CAPS && self.leases() <= MAX_LEASES && self.0 & 0xffff_e000 == 0
     }
 
     /// Whether sending it needs the sender's message buffer.

@@ -55,11 +55,7 @@ impl Kind {
 
     /// The kind with this number.
     pub const fn from_number(number: u8) -> Option<Kind> {
-        if number >= 1 && number <= 12 {
-            Some(Self::ALL[number as usize - 1])
-        } else {
-            None
-        }
+        if number >= 1 && number <= 12 { Some(Self::ALL[number as usize - 1]) } else { None }
     }
 }
 

@@ -1,0 +1,88 @@
+//! Accounts: limits on kernel objects, so that nobody can exhaust what others were promised.
+
+use crate::identity::AccountId;
+use crate::kernel::{Kernel, Tables};
+use abi::Error;
+use abi::syscall::{AccountLimits, Charge};
+
+/// A limit on kernel objects.
+///
+/// The limits of a sub-account are taken out of its parent's when it is made, so that a charge concerns one account only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    pub(crate) parent: Option<AccountId>,
+    pub(crate) limits: AccountLimits,
+    pub(crate) used: AccountLimits,
+}
+
+impl Account {
+    pub(crate) const EMPTY: Account = Account { parent: None, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
+
+    /// Whether `amount` more of a kind fits.
+    pub(crate) fn has_room(&self, charge: Charge, amount: u32) -> bool {
+        let kind = charge as usize;
+        self.limits[kind] - self.used[kind] >= amount
+    }
+
+    /// Whether nothing is charged.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.used.iter().all(|used| *used == 0)
+    }
+}
+
+impl<T: Tables> Kernel<T> {
+    pub(crate) fn check_charge(&self, account: AccountId, charge: Charge, amount: u32) -> Result<(), Error> {
+        if self.accounts.at(account.index()).has_room(charge, amount) { Ok(()) } else { Err(Error::QuotaExceeded) }
+    }
+
+    pub(crate) fn charge(&mut self, account: AccountId, charge: Charge, amount: u32) {
+        self.accounts.at_mut(account.index()).used[charge as usize] += amount;
+        self.objects[charge as usize] += u64::from(amount);
+    }
+
+    pub(crate) fn discharge(&mut self, account: AccountId, charge: Charge, amount: u32) {
+        self.accounts.at_mut(account.index()).used[charge as usize] -= amount;
+        self.objects[charge as usize] -= u64::from(amount);
+        // The last charge of an account that no capability names any more.
+        if self.accounts.references(account.index()) == 0 && self.accounts.at(account.index()).is_unused() {
+            self.close_account(account.index());
+            self.accounts.condemn(account.index());
+            self.accounts.bury();
+        }
+    }
+
+    /// Makes a sub-account; the limits, and one account, are charged to the parent.
+    pub(crate) fn create_account(&mut self, parent: AccountId, limits: AccountLimits) -> (usize, u32) {
+        let account = self.accounts.at_mut(parent.index());
+        for (used, limit) in account.used.iter_mut().zip(limits) {
+            *used += limit;
+        }
+        self.charge(parent, Charge::Accounts, 1);
+        self.accounts.insert(Account { parent: Some(parent), limits, used: [0; Charge::COUNT] })
+    }
+
+    /// Whether the parent can give these limits away.
+    pub(crate) fn check_limits(&self, parent: AccountId, limits: &AccountLimits) -> Result<(), Error> {
+        let account = self.accounts.at(parent.index());
+        for (kind, limit) in limits.iter().enumerate() {
+            let own = u32::from(kind == Charge::Accounts as usize);
+            let wanted = limit.checked_add(own).ok_or(Error::QuotaExceeded)?;
+            if account.limits[kind] - account.used[kind] < wanted {
+                return Err(Error::QuotaExceeded);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an unused sub-account's limits back to its parent.
+    pub(crate) fn close_account(&mut self, index: usize) {
+        let account = *self.accounts.at(index);
+        if let Some(parent) = account.parent {
+            let above = self.accounts.at_mut(parent.index());
+            for (used, limit) in above.used.iter_mut().zip(account.limits) {
+                *used -= limit;
+            }
+            self.discharge(parent, Charge::Accounts, 1);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Capabilities: slots of domains' tables, and the derivation tree that ties them together.
+
+use crate::identity::{CapId, DomainId, MappingId};
+use crate::kernel::{Kernel, Tables};
+use crate::table::Slots;
+use abi::rights::{Kind, RawRights};
+use abi::{Error, Handle};
+
+/// An unforgeable reference: object, rights and badge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Capability {
+    pub(crate) kind: Kind,
+    pub(crate) rights: RawRights,
+    /// Index of the object in its table; 0 for kinds that have no table.
+    pub(crate) object: u16,
+    /// Generation of the object; 0 for kinds that have no table.
+    pub(crate) generation: u32,
+    /// Badge of an endpoint or a notification; [`Extent`] of memory; first port and count of ports.
+    pub(crate) badge: u64,
+}
+
+/// A run of frames, as a memory capability's badge holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Extent {
+    pub(crate) frame: u32,
+    pub(crate) pages: u32,
+}
+
+impl Extent {
+    pub(crate) const fn to_badge(self) -> u64 {
+        ((self.pages as u64) << 32) | self.frame as u64
+    }
+
+    pub(crate) const fn from_badge(badge: u64) -> Self {
+        Extent { frame: badge as u32, pages: (badge >> 32) as u32 }
+    }
+
+    /// The part from page `first` with `pages` pages, if it lies inside and is not empty.
+    pub(crate) fn part(self, first: u64, pages: u64) -> Option<Extent> {
+        let end = first.checked_add(pages)?;
+        if pages == 0 || end > u64::from(self.pages) {
+            return None;
+        }
+        Some(Extent { frame: self.frame + first as u32, pages: pages as u32 })
+    }
+}
+
+/// A slot of the arena.
+///
+/// Children are what was made from the capability: copies (linked here) and mappings (linked in their own table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C, align(64))]
+pub struct CapSlot {
+    pub(crate) capability: Option<Capability>,
+    /// Generation of the slot, as in handles.
+    pub(crate) generation: u32,
+    pub(crate) parent: Option<CapId>,
+    pub(crate) first_child: Option<CapId>,
+    pub(crate) next: Option<CapId>,
+    pub(crate) previous: Option<CapId>,
+    pub(crate) first_mapping: Option<MappingId>,
+    /// Whose table the slot is in.
+    pub(crate) domain: Option<DomainId>,
+    /// Next free slot of that table, by index in the table.
+    pub(crate) next_free: u16,
+}
+
+static_assertions::const_assert_eq!(core::mem::size_of::<CapSlot>(), 64);
+
+impl CapSlot {
+    /// An empty slot.
+    pub const EMPTY: CapSlot = CapSlot {
+        capability: None,
+        generation: 0,
+        parent: None,
+        first_child: None,
+        next: None,
+        previous: None,
+        first_mapping: None,
+        domain: None,
+        next_free: 0,
+    };
+}
+
+/// Slots that a capability table is given at a time: tables are runs of whole blocks of the arena.
+pub(crate) const BLOCK: usize = 16;
+
+/// The arena's blocks in use, one bit each. Sized for the largest arena; smaller ones use the first bits.
+pub(crate) const BLOCK_WORDS: usize = 64;
+
+/// Which blocks of the arena are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Blocks([u64; BLOCK_WORDS]);
+
+impl Blocks {
+    pub(crate) const fn new() -> Self {
+        Blocks([0; BLOCK_WORDS])
+    }
+
+    fn is_used(&self, block: usize) -> bool {
+        self.0[(block / 64) % BLOCK_WORDS] & (1 << (block % 64)) != 0
+    }
+
+    /// The first run of `count` free blocks below `limit`.
+    pub(crate) fn find(&self, count: usize, limit: usize) -> Option<usize> {
+        let mut run = 0;
+        let mut block = 0;
+        while block < limit {
+            if block.is_multiple_of(64) && self.0[(block / 64) % BLOCK_WORDS] == u64::MAX {
+                run = 0;
+                block += 64;
+                continue;
+            }
+            run = if self.is_used(block) { 0 } else { run + 1 };
+            if run == count {
+                return Some(block + 1 - count);
+            }
+            block += 1;
+        }
+        None
+    }
+
+    pub(crate) fn set(&mut self, first: usize, count: usize, used: bool) {
+        for block in first..first + count {
+            let word = &mut self.0[(block / 64) % BLOCK_WORDS];
+            let bit = 1 << (block % 64);
+            *word = if used { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+impl<T: Tables> Kernel<T> {
+    pub(crate) fn cap(&self, id: CapId) -> &CapSlot {
+        self.caps.at(id.index())
+    }
+
+    pub(crate) fn cap_mut(&mut self, id: CapId) -> &mut CapSlot {
+        self.caps.at_mut(id.index())
+    }
+
+    /// Finds a capability of a domain by its handle.
+    pub(crate) fn lookup(&self, domain: DomainId, handle: Handle) -> Result<(CapId, Capability), Error> {
+        let owner = self.domains.at(domain.index());
+        let index = handle.index();
+        let generation = handle.generation().ok_or(Error::BadHandle)?;
+        if index == 0 || index >= owner.table_length {
+            return Err(Error::BadHandle);
+        }
+        let id = CapId::from_index(owner.table_base as usize + index as usize).ok_or(Error::BadHandle)?;
+        let slot = self.cap(id);
+        match slot.capability {
+            Some(capability) if slot.generation == generation => Ok((id, capability)),
+            _ => Err(Error::StaleHandle),
+        }
+    }
+
+    /// The same, of a kind, with rights, and with a living object.
+    pub(crate) fn lookup_kind(
+        &self,
+        domain: DomainId,
+        handle: Handle,
+        kind: Kind,
+        rights: RawRights,
+    ) -> Result<(CapId, Capability), Error> {
+        let (id, capability) = self.lookup(domain, handle)?;
+        if capability.kind != kind {
+            return Err(Error::WrongKind);
+        }
+        if !self.is_object_live(&capability) {
+            return Err(Error::StaleHandle);
+        }
+        if capability.rights & rights != rights {
+            return Err(Error::MissingRight);
+        }
+        Ok((id, capability))
+    }
+
+    /// Whether the object of a capability still lives. Kinds without a table always do.
+    pub(crate) fn is_object_live(&self, capability: &Capability) -> bool {
+        let index = capability.object as usize;
+        let generation = capability.generation;
+        match capability.kind {
+            Kind::Account => self.accounts.get(index, generation).is_some(),
+            Kind::Space => self.spaces.get(index, generation).is_some(),
+            Kind::Domain => self.domains.get(index, generation).is_some(),
+            Kind::Thread => self.threads.get(index, generation).is_some(),
+            Kind::Budget => self.budgets.get(index, generation).is_some(),
+            Kind::Endpoint => self.endpoints.get(index, generation).is_some(),
+            Kind::Notification => self.notifications.get(index, generation).is_some(),
+            Kind::Interrupt => self.interrupts.get(index, generation).is_some(),
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => true,
+        }
+    }
+
+    /// The handle under which a domain knows one of its slots.
+    pub(crate) fn handle_of(&self, id: CapId) -> Handle {
+        let slot = self.cap(id);
+        let base = slot.domain.map_or(0, |domain| self.domains.at(domain.index()).table_base as usize);
+        Handle::new(id.index().wrapping_sub(base) as u16, slot.generation)
+    }
+
+    /// Whether a domain's table has a free slot.
+    pub(crate) fn has_free_slot(&self, domain: DomainId) -> bool {
+        let owner = self.domains.at(domain.index());
+        owner.free_slot != 0 || owner.fresh_slot < owner.table_length
+    }
+
+    /// Takes a free slot; the caller has checked that there is one.
+    fn take_slot(&mut self, domain: DomainId) -> Option<CapId> {
+        let owner = self.domains.at(domain.index());
+        let base = owner.table_base as usize;
+        let (index, from_list) = if owner.free_slot != 0 {
+            (owner.free_slot, true)
+        } else if owner.fresh_slot < owner.table_length {
+            (owner.fresh_slot, false)
+        } else {
+            return None;
+        };
+        let id = CapId::from_index(base + index as usize)?;
+        let next_free = self.cap(id).next_free;
+        let owner = self.domains.at_mut(domain.index());
+        if from_list {
+            owner.free_slot = next_free;
+        } else {
+            owner.fresh_slot += 1;
+        }
+        Some(id)
+    }
+
+    /// Puts a capability into a domain's table as a child of `parent`, or as a root without one, and keeps its object
+    /// alive. Returns the handle; [`Handle::NONE`] if the table was full, which callers have excluded.
+    pub(crate) fn insert_cap(&mut self, domain: DomainId, capability: Capability, parent: Option<CapId>) -> Handle {
+        let Some(id) = self.take_slot(domain) else { return Handle::NONE };
+        self.retain_object(&capability);
+        let sibling = parent.and_then(|parent| self.cap(parent).first_child);
+        let slot = self.cap_mut(id);
+        slot.capability = Some(capability);
+        slot.domain = Some(domain);
+        slot.parent = parent;
+        slot.next = sibling;
+        slot.previous = None;
+        slot.first_child = None;
+        slot.first_mapping = None;
+        slot.next_free = 0;
+        if slot.generation == 0 {
+            slot.generation = 1;
+        }
+        if let Some(sibling) = sibling {
+            self.cap_mut(sibling).previous = Some(id);
+        }
+        if let Some(parent) = parent {
+            self.cap_mut(parent).first_child = Some(id);
+        }
+        self.handle_of(id)
+    }
+
+    /// Takes a capability out of its parent's list of children.
+    pub(crate) fn unlink_cap(&mut self, id: CapId) {
+        let CapSlot { parent, next, previous, .. } = *self.cap(id);
+        match previous {
+            Some(previous) => self.cap_mut(previous).next = next,
+            None => {
+                if let Some(parent) = parent {
+                    self.cap_mut(parent).first_child = next;
+                }
+            }
+        }
+        if let Some(next) = next {
+            self.cap_mut(next).previous = previous;
+        }
+        let slot = self.cap_mut(id);
+        slot.parent = None;
+        slot.next = None;
+        slot.previous = None;
+    }
+
+    /// Makes a capability a child of `parent` (or a root).
+    fn link_cap(&mut self, id: CapId, parent: Option<CapId>) {
+        let sibling = parent.and_then(|parent| self.cap(parent).first_child);
+        let slot = self.cap_mut(id);
+        slot.parent = parent;
+        slot.next = sibling;
+        slot.previous = None;
+        if let Some(sibling) = sibling {
+            self.cap_mut(sibling).previous = Some(id);
+        }
+        if let Some(parent) = parent {
+            self.cap_mut(parent).first_child = Some(id);
+        }
+    }
+
+    /// Hands up to `limit` children of a capability to its parent; tells whether none is left.
+    pub(crate) fn hand_children_up(&mut self, id: CapId, limit: usize) -> bool {
+        for _ in 0..limit {
+            let CapSlot { first_child, parent, .. } = *self.cap(id);
+            let Some(child) = first_child else { return true };
+            self.unlink_cap(child);
+            self.link_cap(child, parent);
+        }
+        self.cap(id).first_child.is_none()
+    }
+
+    /// Empties a slot that has no children left and frees it. Returns what was in it.
+    pub(crate) fn empty_slot(&mut self, id: CapId) -> Option<Capability> {
+        self.unlink_cap(id);
+        let slot = self.cap_mut(id);
+        let capability = slot.capability.take();
+        let domain = slot.domain.take();
+        // A slot whose generations are used up stays empty for ever.
+        let reusable = slot.generation < u32::MAX;
+        slot.generation = slot.generation.saturating_add(1);
+        if let Some(domain) = domain
+            && reusable
+        {
+            let owner = self.domains.at(domain.index());
+            let (base, free) = (owner.table_base as usize, owner.free_slot);
+            self.cap_mut(id).next_free = free;
+            self.domains.at_mut(domain.index()).free_slot = (id.index() - base) as u16;
+        }
+        capability
+    }
+
+    /// Moves a capability that has no children and no mappings into another table; its place in the tree stays.
+    pub(crate) fn move_cap(&mut self, id: CapId, target: DomainId) -> Handle {
+        let CapSlot { capability, parent, .. } = *self.cap(id);
+        let Some(capability) = capability else { return Handle::NONE };
+        let handle = self.insert_cap(target, capability, parent);
+        self.empty_slot(id);
+        self.release_reference(&capability);
+        handle
+    }
+
+    /// One more capability for an object.
+    fn retain_object(&mut self, capability: &Capability) {
+        let index = capability.object as usize;
+        match capability.kind {
+            Kind::Account => self.accounts.retain(index),
+            Kind::Space => self.spaces.retain(index),
+            Kind::Domain => self.domains.retain(index),
+            Kind::Thread => self.threads.retain(index),
+            Kind::Budget => self.budgets.retain(index),
+            Kind::Endpoint => self.endpoints.retain(index),
+            Kind::Notification => self.notifications.retain(index),
+            Kind::Interrupt => self.interrupts.retain(index),
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => {}
+        }
+    }
+
+    /// One reference less to a living object. Tells whether it was the last.
+    pub(crate) fn release_reference(&mut self, capability: &Capability) -> bool {
+        if !self.is_object_live(capability) {
+            return false;
+        }
+        let index = capability.object as usize;
+        let left = match capability.kind {
+            Kind::Account => self.accounts.release(index),
+            Kind::Space => self.spaces.release(index),
+            Kind::Domain => self.domains.release(index),
+            Kind::Thread => self.threads.release(index),
+            Kind::Budget => self.budgets.release(index),
+            Kind::Endpoint => self.endpoints.release(index),
+            Kind::Notification => self.notifications.release(index),
+            Kind::Interrupt => self.interrupts.release(index),
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => return false,
+        };
+        left == 0
+    }
+
+    /// What a copy of a capability would be: never more rights than the original, a badge only where there was none.
+    pub(crate) fn derive(&self, original: &Capability, rights: RawRights, badge: u64) -> Result<Capability, Error> {
+        let mut copy = *original;
+        copy.rights &= rights;
+        if badge != 0 {
+            let mint = match original.kind {
+                Kind::Endpoint => abi::rights::EndpointRights::MINT.bits(),
+                Kind::Notification => abi::rights::NotificationRights::MINT.bits(),
+                _ => return Err(Error::BadArgument),
+            };
+            if original.rights & mint == 0 {
+                return Err(Error::MissingRight);
+            }
+            if original.badge != 0 {
+                return Err(Error::BadArgument);
+            }
+            copy.badge = badge;
+        }
+        Ok(copy)
+    }
+}
+
+const _: () = assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);

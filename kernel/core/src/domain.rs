@@ -1,0 +1,104 @@
+//! Domains, budgets, interrupts and notifications: the smaller objects' records.
+
+use crate::identity::{AccountId, EndpointId, NotificationId, SpaceId, ThreadId};
+use crate::table::Reference;
+
+/// A protection domain: one space, one capability table, one account, one fault handler, one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) space: Option<SpaceId>,
+    /// First slot of its table in the arena.
+    pub(crate) table_base: u32,
+    pub(crate) table_length: u16,
+    /// First slot of the table's free list, 0 if it is empty.
+    pub(crate) free_slot: u16,
+    /// Slots from this one on have not been used yet.
+    pub(crate) fresh_slot: u16,
+    pub(crate) level: u8,
+    /// Who hears of its threads' faults, and under which badge.
+    pub(crate) fault_handler: Option<Reference<EndpointId>>,
+    pub(crate) fault_badge: u64,
+    /// Its threads, linked by `next_in_domain`.
+    pub(crate) first_thread: Option<ThreadId>,
+    /// Callers whose calls it has taken and not answered, linked by their queue links.
+    pub(crate) taken: Option<ThreadId>,
+}
+
+impl Domain {
+    /// The contents of an empty slot.
+    pub const EMPTY: Domain = Domain {
+        account: None,
+        space: None,
+        table_base: 0,
+        table_length: 0,
+        free_slot: 0,
+        fresh_slot: 0,
+        level: 0,
+        fault_handler: None,
+        fault_badge: 0,
+        first_thread: None,
+        taken: None,
+    };
+}
+
+/// A scheduling context: priority and time slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) priority: u8,
+    /// Nanoseconds a turn lasts.
+    pub(crate) slice: u64,
+    /// Nanoseconds between replenishments.
+    pub(crate) period: u64,
+    /// Nanoseconds left of the turn.
+    pub(crate) remaining: u64,
+    /// Threads whose own budget it is.
+    pub(crate) threads: u16,
+}
+
+impl Budget {
+    /// The contents of an empty slot.
+    pub const EMPTY: Budget = Budget { account: None, priority: 0, slice: 0, period: 0, remaining: 0, threads: 0 };
+
+    /// The shortest slice: shorter ones would let a thread keep the machine busy with switching.
+    pub(crate) const MIN_SLICE: u64 = 10_000;
+    /// The longest slice and period: an hour.
+    pub(crate) const MAX_SLICE: u64 = 3_600_000_000_000;
+}
+
+/// A word of sticky event bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Notification {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) bits: u64,
+    /// Threads that wait for it, by priority.
+    pub(crate) waiters: Option<ThreadId>,
+    /// The thread whose `Receive` also returns these bits.
+    pub(crate) bound: Option<ThreadId>,
+}
+
+impl Notification {
+    /// The contents of an empty slot.
+    pub const EMPTY: Notification = Notification { account: None, bits: 0, waiters: None, bound: None };
+
+    /// The bits that can be used: the topmost would make a result look like an error.
+    pub(crate) const USABLE: u64 = (1 << 62) - 1;
+}
+
+/// Authority over one interrupt source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Interrupt {
+    pub(crate) account: Option<AccountId>,
+    /// [`abi::syscall::InterruptSource`] as a register.
+    pub(crate) source: u16,
+    pub(crate) notification: Option<Reference<NotificationId>>,
+    pub(crate) bits: u64,
+    /// It may come. Cleared by `InterruptMask` and, for lines, by its coming.
+    pub(crate) unmasked: bool,
+}
+
+impl Interrupt {
+    /// The contents of an empty slot.
+    pub const EMPTY: Interrupt = Interrupt { account: None, source: 0, notification: None, bits: 0, unmasked: false };
+}

@@ -1,0 +1,257 @@
+//! What the hardware shell is to do: the only words in which the core speaks to the machine.
+
+use crate::frame::Frame;
+use crate::identity::{InterruptId, ThreadId};
+use crate::ipc::CopyFault;
+use abi::fault::FaultKind;
+use abi::message::MAX_CAPS;
+use abi::syscall::{InterruptSource, MapAccess, Statistics};
+
+/// One thing for the shell to carry out before it asks [`crate::Kernel::schedule`] who runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing beyond the tables changed.
+    None,
+    /// Deliver messages, in this order.
+    Deliver([Option<Transfer>; 2]),
+    /// Copy a piece of a lease, then call [`crate::Kernel::copied`].
+    Copy(LeaseCopy),
+    /// Fill page-table entries.
+    Map(MapPiece),
+    /// Clear page-table entries and forget them in this processor's TLB.
+    Unmap(UnmapPiece),
+    /// Zero these frames, which now belong to the kernel; if `root` is set, the first one is a root table and gets the
+    /// kernel's half.
+    TakeFrames {
+        /// The first frame.
+        first: Frame,
+        /// How many.
+        count: u8,
+        /// The first frame is a root table.
+        root: bool,
+    },
+    /// Zero this frame, which goes back to user space. If the processor's root table is this one, switch to the kernel's
+    /// own first.
+    ReturnFrame(Frame),
+    /// Start a thread: all registers zero but these.
+    StartThread {
+        /// The thread.
+        thread: ThreadId,
+        /// Its instruction pointer.
+        instruction: u64,
+        /// Its stack pointer.
+        stack: u64,
+        /// Its `rdi`.
+        argument: u64,
+    },
+    /// Write the saved registers of `thread`, its processor time `runtime` included, as [`abi::syscall::Registers`] to
+    /// user memory that was checked to be writable.
+    WriteRegisters {
+        /// Whose registers.
+        thread: ThreadId,
+        /// Nanoseconds it has run.
+        runtime: u64,
+        /// Root table of the space to write to.
+        root: Frame,
+        /// Where.
+        address: u64,
+    },
+    /// Write 8-byte words to user memory that was checked to be writable.
+    WriteWords {
+        /// Root table of the space to write to.
+        root: Frame,
+        /// Where.
+        address: u64,
+        /// How many of `words`.
+        count: u8,
+        /// The words.
+        words: [u64; 16],
+    },
+    /// Write the statistics to user memory that was checked to be writable; the shell fills in what it alone knows
+    /// (idle time, processors).
+    WriteStatistics {
+        /// Root table of the space to write to.
+        root: Frame,
+        /// Where.
+        address: u64,
+        /// What the core knows.
+        statistics: Statistics,
+    },
+    /// Copy the kernel's log from `position` to user memory that was checked to be writable, then call
+    /// [`crate::Kernel::log_read`] with the bytes copied and the next position.
+    ReadLog {
+        /// Root table of the space to write to.
+        root: Frame,
+        /// Where.
+        address: u64,
+        /// At most this many bytes.
+        length: u64,
+        /// From this position of the stream.
+        position: u64,
+    },
+    /// Set the FS base of the running thread.
+    SetThreadLocal(u64),
+    /// Read a port and call [`crate::Kernel::port_read`] with the value.
+    PortIn {
+        /// The port.
+        port: u16,
+        /// 1, 2 or 4 bytes.
+        width: u8,
+    },
+    /// Write a port.
+    PortOut {
+        /// The port.
+        port: u16,
+        /// 1, 2 or 4 bytes.
+        width: u8,
+        /// What to write.
+        value: u32,
+    },
+    /// Connect an interrupt source to its vector ([`InterruptId::vector`]), masked.
+    ConnectInterrupt {
+        /// The interrupt.
+        interrupt: InterruptId,
+        /// Where it comes from.
+        source: InterruptSource,
+    },
+    /// Disconnect an interrupt source for good.
+    DisconnectInterrupt {
+        /// The interrupt.
+        interrupt: InterruptId,
+        /// Where it came from.
+        source: InterruptSource,
+    },
+    /// Let an interrupt come.
+    UnmaskInterrupt {
+        /// The interrupt.
+        interrupt: InterruptId,
+        /// Where it comes from.
+        source: InterruptSource,
+    },
+    /// Keep an interrupt from coming. Message-signalled interrupts cannot be masked here; the core drops them.
+    MaskInterrupt {
+        /// The interrupt.
+        interrupt: InterruptId,
+        /// Where it comes from.
+        source: InterruptSource,
+    },
+}
+
+/// Where the words of a message come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferSource {
+    /// The message registers of this thread's saved context and, from the seventh word on, its message buffer.
+    Thread(ThreadId, Option<Frame>),
+    /// A fault of this thread: the words of [`abi::fault::FaultWord`], made from its saved context and this report.
+    Fault(ThreadId, FaultReport),
+}
+
+/// Moves the words of one message. Badge, info and token are in the receiver's [`Resume`] already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Where the words come from.
+    pub source: TransferSource,
+    /// Whose saved context gets the words.
+    pub target: ThreadId,
+    /// The target's message buffer, if it has one.
+    pub target_buffer: Option<Frame>,
+    /// How many words; more than [`abi::message::REGISTER_WORDS`] only if both sides have a buffer. Registers beyond
+    /// the count become zero in the target, so that nothing of the sender leaks.
+    pub words: u8,
+    /// How many of `handles` to write to the target's buffer at [`abi::message::offset::CAPS_IN`].
+    pub caps: u8,
+    /// Handles in the target's table.
+    pub handles: [u64; MAX_CAPS],
+}
+
+/// Why a thread stopped, as far as the core knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FaultReport {
+    /// The kind.
+    pub kind: FaultKind,
+    /// The address that was touched, or 0.
+    pub address: u64,
+    /// Exit or panic code, or vector and error code.
+    pub code: u64,
+}
+
+/// Copies bytes between two spaces, at most [`abi::message::MAX_LEASE_COPY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseCopy {
+    /// Root table of the space to read from.
+    pub source_root: Frame,
+    /// Where to read.
+    pub source: u64,
+    /// Root table of the space to write to.
+    pub target_root: Frame,
+    /// Where to write.
+    pub target: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Which side is the lender's.
+    pub lender: CopyFault,
+}
+
+/// Maps a run of frames within one 2 MiB window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapPiece {
+    /// Root table.
+    pub root: Frame,
+    /// First address.
+    pub address: u64,
+    /// First frame.
+    pub frame: Frame,
+    /// Pages, 1 to 512.
+    pub pages: u16,
+    /// How.
+    pub access: MapAccess,
+    /// Device registers: uncached.
+    pub device: bool,
+    /// Zeroed frames to link in as tables where they are missing, outermost first.
+    pub tables: [Option<Frame>; 3],
+}
+
+/// Unmaps a run of pages within one 2 MiB window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnmapPiece {
+    /// Root table.
+    pub root: Frame,
+    /// First address.
+    pub address: u64,
+    /// Pages, 1 to 512.
+    pub pages: u16,
+}
+
+/// What a thread finds in its registers when it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resume {
+    /// Everything as it was: it was preempted, has just started, or its fault was repaired.
+    Continue,
+    /// The same system call again: the saved instruction pointer goes back by the two bytes of `syscall`, all other
+    /// registers are as they were.
+    Again,
+    /// The result of a system call: `rax`, `rdi`, `rsi`, `rdx`; `r8`, `r9`, `r10` become zero, and so do the message
+    /// registers unless a [`Transfer`] has filled them.
+    Result([u64; 4]),
+}
+
+/// What the processor does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Run this thread.
+    Run {
+        /// The thread.
+        thread: ThreadId,
+        /// Root table of its space.
+        root: Frame,
+        /// What to change in its saved registers first.
+        resume: Resume,
+        /// Arm the timer for this time (nanoseconds since boot).
+        timer: u64,
+    },
+    /// Halt until an interrupt.
+    Idle {
+        /// Arm the timer for this time, unless it is [`abi::time::NEVER`].
+        timer: u64,
+    },
+}

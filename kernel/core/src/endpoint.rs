@@ -1,0 +1,26 @@
+//! Endpoints: typed rendezvous for calls.
+
+use crate::identity::{AccountId, ThreadId};
+
+/// A typed rendezvous.
+///
+/// At any time at most one of the two queues holds somebody: callers wait only while nobody receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) interface: u64,
+    /// The level of its server.
+    pub(crate) level: u8,
+    /// The priority at which its server works at least.
+    pub(crate) ceiling: u8,
+    /// Callers that wait to be received, by priority, then first come.
+    pub(crate) callers: Option<ThreadId>,
+    /// Threads that wait to receive.
+    pub(crate) receivers: Option<ThreadId>,
+}
+
+impl Endpoint {
+    /// The contents of an empty slot.
+    pub const EMPTY: Endpoint =
+        Endpoint { account: None, interface: 0, level: 0, ceiling: 0, callers: None, receivers: None };
+}

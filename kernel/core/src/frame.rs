@@ -1,0 +1,145 @@
+//! Physical frames: who has each page of RAM.
+
+use crate::table::FrameStore;
+
+/// A physical frame's number: its address divided by the page size.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Frame(pub u32);
+
+impl Frame {
+    /// The physical address of its first byte.
+    pub const fn address(self) -> u64 {
+        (self.0 as u64) << 12
+    }
+
+    /// The frame this many frames on.
+    pub const fn offset(self, frames: u32) -> Frame {
+        Frame(self.0.wrapping_add(frames))
+    }
+}
+
+impl core::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Frame({:#x})", self.0)
+    }
+}
+
+/// Who may use a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum FrameState {
+    /// Not RAM, or RAM that the kernel does not manage: device registers, firmware. Never donated, mapped uncached.
+    #[default]
+    Absent = 0,
+    /// RAM for user space.
+    User = 1,
+    /// RAM that the kernel uses: its image, or a donated page. Never mapped for a user.
+    Kernel = 2,
+}
+
+/// What the kernel knows of one frame of RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct FrameEntry {
+    /// How many mappings and pins hold the frame.
+    pub pins: u32,
+    /// The next frame of the list that a donated frame is in, 0 for none.
+    pub next: u32,
+    /// The space to which a donated frame belongs, 0 for the kernel itself.
+    pub owner: u16,
+    /// Who may use it.
+    pub state: FrameState,
+    /// Unused.
+    pub reserved: [u8; 5],
+}
+
+static_assertions::const_assert_eq!(core::mem::size_of::<FrameEntry>(), 16);
+
+/// The frame table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Frames<F> {
+    entries: F,
+    pub(crate) total: u64,
+    pub(crate) kernel: u64,
+    pub(crate) mapped: u64,
+}
+
+impl<F: FrameStore> Frames<F> {
+    pub(crate) const fn new(entries: F) -> Self {
+        Frames { entries, total: 0, kernel: 0, mapped: 0 }
+    }
+
+    pub(crate) fn entry(&self, frame: Frame) -> FrameEntry {
+        self.entries.as_ref().get(frame.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self, frame: Frame) -> FrameState {
+        self.entry(frame).state
+    }
+
+    fn change(&mut self, frame: Frame, change: impl FnOnce(&mut FrameEntry)) {
+        if let Some(entry) = self.entries.as_mut().get_mut(frame.0 as usize) {
+            change(entry);
+        }
+    }
+
+    /// Declares RAM at boot.
+    pub(crate) fn declare(&mut self, frame: Frame, state: FrameState) {
+        self.change(frame, |entry| *entry = FrameEntry { state, ..FrameEntry::default() });
+        self.total += 1;
+        if state == FrameState::Kernel {
+            self.kernel += 1;
+        }
+    }
+
+    /// Whether a frame is RAM that nobody maps or pins, so that it may be donated.
+    pub(crate) fn is_donatable(&self, frame: Frame) -> bool {
+        let entry = self.entry(frame);
+        entry.state == FrameState::User && entry.pins == 0
+    }
+
+    pub(crate) fn donate(&mut self, frame: Frame, owner: u16, next: u32) {
+        self.change(frame, |entry| {
+            entry.state = FrameState::Kernel;
+            entry.owner = owner;
+            entry.next = next;
+        });
+        self.kernel += 1;
+    }
+
+    pub(crate) fn set_next(&mut self, frame: Frame, next: u32) {
+        self.change(frame, |entry| entry.next = next);
+    }
+
+    pub(crate) fn give_back(&mut self, frame: Frame) {
+        self.change(frame, |entry| *entry = FrameEntry { state: FrameState::User, ..FrameEntry::default() });
+        self.kernel -= 1;
+    }
+
+    pub(crate) fn pin(&mut self, frame: Frame) {
+        let mut first = false;
+        self.change(frame, |entry| {
+            if entry.state != FrameState::Absent {
+                first = entry.pins == 0;
+                entry.pins += 1;
+            }
+        });
+        if first {
+            self.mapped += 1;
+        }
+    }
+
+    pub(crate) fn unpin(&mut self, frame: Frame) {
+        let mut last = false;
+        self.change(frame, |entry| {
+            if entry.pins > 0 {
+                entry.pins -= 1;
+                last = entry.pins == 0;
+            }
+        });
+        if last {
+            self.mapped -= 1;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What is true of the kernel's tables between any two entries.

@@ -1,0 +1,340 @@
+//! Calls, replies and leases.
+
+use crate::effect::{Effect, FaultReport, LeaseCopy, Resume, Transfer, TransferSource};
+use crate::frame::Frame;
+use crate::identity::{EndpointId, NotificationId, ThreadId};
+use crate::kernel::{Kernel, Tables};
+use crate::schedule::Queue;
+use crate::thread::State;
+use abi::fault::FaultKind;
+use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
+use abi::syscall::{RECEIVED_BITS, RECEIVED_MESSAGE};
+use abi::{Error, Handle};
+
+/// What a call sends, beyond its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outgoing {
+    pub(crate) info: MessageInfo,
+    pub(crate) handles: [u64; MAX_CAPS],
+    pub(crate) leases: [Lease; MAX_LEASES],
+}
+
+/// What a thread asks for when it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reception {
+    pub(crate) endpoint: Option<EndpointId>,
+    pub(crate) accepts: u8,
+    pub(crate) deadline: u64,
+}
+
+/// Which side of a lease copy was at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyFault {
+    /// The memory to read from is not mapped readable.
+    Source,
+    /// The memory to write to is not mapped writable.
+    Target,
+}
+
+/// The registers of a call that ended with an error.
+pub(crate) const fn failed(error: Error) -> Resume {
+    Resume::Result([error.to_register(), 0, 0, 0])
+}
+
+/// The registers of a call that ended with a value.
+pub(crate) const fn value(value: u64) -> Resume {
+    Resume::Result([value, 0, 0, 0])
+}
+
+impl<T: Tables> Kernel<T> {
+    pub(crate) fn root_of(&self, thread: ThreadId) -> Frame {
+        self.thread(thread)
+            .domain
+            .and_then(|domain| self.domains.at(domain.index()).space)
+            .map_or(Frame(0), |space| self.spaces.at(space.index()).root)
+    }
+
+    /// A thread's call, its fields already set: handed to a receiver, or queued.
+    pub(crate) fn send(&mut self, caller: ThreadId, endpoint: EndpointId, deadline: u64) -> Effect {
+        match self.queue_head(Queue::Receivers(endpoint)) {
+            Some(receiver) => {
+                let transfer = self.hand_over(caller, receiver, endpoint, deadline);
+                Effect::Deliver([Some(transfer), None])
+            }
+            None => {
+                self.set_state(caller, State::Sending(endpoint), deadline);
+                Effect::None
+            }
+        }
+    }
+
+    /// The running thread calls.
+    pub(crate) fn call(
+        &mut self,
+        caller: ThreadId,
+        endpoint: EndpointId,
+        badge: u64,
+        outgoing: Outgoing,
+        deadline: u64,
+    ) -> Effect {
+        let entry = self.thread_mut(caller);
+        entry.call_number += 1;
+        entry.info = outgoing.info;
+        entry.badge = badge;
+        entry.handles = outgoing.handles;
+        entry.leases = outgoing.leases;
+        entry.fault = None;
+        self.send(caller, endpoint, deadline)
+    }
+
+    /// A call goes from its caller to a thread that waits to receive.
+    fn hand_over(&mut self, caller: ThreadId, receiver: ThreadId, endpoint: EndpointId, deadline: u64) -> Transfer {
+        let Some(domain) = self.thread(receiver).domain else {
+            return self.no_transfer(receiver);
+        };
+        let (badge, token) = (self.thread(caller).badge, self.token_of(caller));
+        let accepts = self.thread(receiver).accepts as usize;
+        let mut transfer =
+            self.transfer(caller, receiver, self.thread(caller).info, self.thread(caller).handles, accepts);
+        if let Some(report) = self.thread(caller).fault {
+            transfer.source = TransferSource::Fault(caller, report);
+        }
+        let info = delivered_info(self.thread(caller).info, &transfer);
+        self.set_state(caller, State::Replying(domain), deadline);
+        self.wake(receiver, Resume::Result([RECEIVED_MESSAGE, badge, info.0, token.0]));
+        let ceiling = self.endpoints.at(endpoint.index()).ceiling;
+        if self.thread(caller).fault.is_none() {
+            self.lend_budget(caller, receiver, ceiling);
+        } else {
+            // A fault handler works on its own time: whoever faults must not slow down its own burial.
+            self.thread_mut(caller).server = Some(receiver);
+        }
+        transfer
+    }
+
+    fn no_transfer(&self, target: ThreadId) -> Transfer {
+        Transfer {
+            source: TransferSource::Thread(target, None),
+            target,
+            target_buffer: None,
+            words: 0,
+            caps: 0,
+            handles: [0; MAX_CAPS],
+        }
+    }
+
+    /// Describes the move of a message's words and copies its capabilities into the target's table.
+    fn transfer(
+        &mut self,
+        source: ThreadId,
+        target: ThreadId,
+        info: MessageInfo,
+        handles: [u64; MAX_CAPS],
+        accepts: usize,
+    ) -> Transfer {
+        let source_buffer = self.thread(source).buffer;
+        let target_buffer = self.thread(target).buffer;
+        let both = source_buffer.is_some() && target_buffer.is_some();
+        let words = if both { info.words() } else { info.words().min(REGISTER_WORDS) };
+        let mut given = [0; MAX_CAPS];
+        let mut caps = 0;
+        if target_buffer.is_some()
+            && let (Some(giver), Some(taker)) = (self.thread(source).domain, self.thread(target).domain)
+        {
+            for handle in handles.iter().take(info.caps().min(accepts)) {
+                // What has become stale since the call was made arrives as no capability, in its place.
+                if let Ok((id, capability)) = self.lookup(giver, Handle(*handle))
+                    && self.is_object_live(&capability)
+                    && self.has_free_slot(taker)
+                    && let Some(place) = given.get_mut(caps)
+                {
+                    *place = self.insert_cap(taker, capability, Some(id)).0;
+                }
+                caps += 1;
+            }
+        }
+        Transfer {
+            source: TransferSource::Thread(source, source_buffer),
+            target,
+            target_buffer,
+            words: words as u8,
+            caps: caps as u8,
+            handles: given,
+        }
+    }
+
+    /// The running thread receives: bits that are there, else a call that waits, else it waits itself.
+    pub(crate) fn receive(&mut self, receiver: ThreadId, reception: Reception, now: u64) -> Option<Transfer> {
+        self.end_loan(receiver);
+        if let Some(bits) = self.take_bound_bits(receiver) {
+            self.thread_mut(receiver).resume = Resume::Result([RECEIVED_BITS, bits, 0, 0]);
+            return None;
+        }
+        self.thread_mut(receiver).accepts = reception.accepts;
+        if let Some(endpoint) = reception.endpoint
+            && let Some(caller) = self.queue_head(Queue::Callers(endpoint))
+        {
+            let deadline = self.thread(caller).deadline;
+            return Some(self.hand_over(caller, receiver, endpoint, deadline));
+        }
+        if reception.deadline <= now {
+            self.thread_mut(receiver).resume = failed(late(reception.deadline));
+            return None;
+        }
+        self.set_state(receiver, State::Receiving(reception.endpoint), reception.deadline);
+        None
+    }
+
+    fn take_bound_bits(&mut self, thread: ThreadId) -> Option<u64> {
+        let bound = self.thread(thread).bound?;
+        let notification = self.notifications.at_mut(bound.index());
+        let bits = core::mem::take(&mut notification.bits);
+        (bits != 0).then_some(bits)
+    }
+
+    /// Answers a call, which decoding has found to be pending. `None` if the answer is not a message: a repaired fault.
+    pub(crate) fn reply(
+        &mut self,
+        server: ThreadId,
+        caller: ThreadId,
+        info: MessageInfo,
+        handles: [u64; MAX_CAPS],
+    ) -> Option<Transfer> {
+        if let Some(report) = self.thread(caller).fault {
+            match report.kind {
+                // What ended on purpose does not go on.
+                FaultKind::Exit | FaultKind::Panic => self.stop(caller),
+                FaultKind::Protocol => self.finish_call(caller, failed(Error::ProtocolFault)),
+                _ => self.finish_call(caller, Resume::Continue),
+            }
+            return None;
+        }
+        let transfer = self.transfer(server, caller, info, handles, MAX_CAPS);
+        let info = delivered_info(info, &transfer);
+        self.finish_call(caller, Resume::Result([0, 0, info.0, 0]));
+        Some(transfer)
+    }
+
+    /// Ends a pending call with a result for its caller, and the loan with it.
+    pub(crate) fn finish_call(&mut self, caller: ThreadId, resume: Resume) {
+        self.release_loan(caller);
+        let entry = self.thread_mut(caller);
+        entry.server = None;
+        entry.fault = None;
+        self.wake(caller, resume);
+    }
+
+    /// Takes back the budget that a pending call lends.
+    pub(crate) fn release_loan(&mut self, caller: ThreadId) {
+        if let Some(server) = self.borrower_of(caller) {
+            self.end_loan(server);
+        }
+    }
+
+    /// Answers a call by faulting its caller.
+    pub(crate) fn reply_fault(&mut self, caller: ThreadId, code: u64) -> Effect {
+        self.release_loan(caller);
+        self.stop(caller);
+        self.raise_fault(caller, FaultReport { kind: FaultKind::Protocol, address: 0, code })
+    }
+
+    /// A thread's deadline has passed.
+    pub(crate) fn expire(&mut self, thread: ThreadId) {
+        match self.thread(thread).state {
+            State::Sending(_) | State::Replying(_) => self.finish_call(thread, failed(Error::TimedOut)),
+            State::Receiving(_) | State::Waiting(_) | State::Sleeping => self.wake(thread, failed(Error::TimedOut)),
+            State::Ready | State::Stopped => self.cancel_timer(thread),
+        }
+    }
+
+    // ---- notifications ----
+
+    /// Sets bits and wakes whom they concern.
+    pub(crate) fn notify(&mut self, id: NotificationId, bits: u64) {
+        let notification = self.notifications.at_mut(id.index());
+        notification.bits |= bits;
+        let (bits, bound) = (notification.bits, notification.bound);
+        if bits == 0 {
+            return;
+        }
+        if let Some(thread) = bound
+            && let State::Receiving(_) = self.thread(thread).state
+        {
+            self.notifications.at_mut(id.index()).bits = 0;
+            self.wake(thread, Resume::Result([RECEIVED_BITS, bits, 0, 0]));
+        } else if let Some(thread) = self.queue_head(Queue::Waiters(id)) {
+            self.notifications.at_mut(id.index()).bits = 0;
+            self.wake(thread, value(bits));
+        }
+    }
+
+    /// The running thread waits for bits, or without a notification just for its deadline.
+    pub(crate) fn wait(&mut self, thread: ThreadId, notification: Option<NotificationId>, deadline: u64, now: u64) {
+        let state = match notification {
+            Some(id) => {
+                let bits = core::mem::take(&mut self.notifications.at_mut(id.index()).bits);
+                if bits != 0 {
+                    self.thread_mut(thread).resume = value(bits);
+                    return;
+                }
+                State::Waiting(id)
+            }
+            None => State::Sleeping,
+        };
+        if deadline <= now {
+            self.thread_mut(thread).resume = failed(late(deadline));
+            return;
+        }
+        self.end_loan(thread);
+        self.set_state(thread, state, deadline);
+    }
+
+    // ---- leases ----
+
+    /// Finds the caller of a pending call that the server's domain has taken.
+    pub(crate) fn pending_caller(&self, server: ThreadId, token: u64) -> Result<ThreadId, Error> {
+        let token = CallerToken(token);
+        let caller = ThreadId::from_index(token.thread() as usize).ok_or(Error::CallerGone)?;
+        if !self.threads.is_live(caller.index()) {
+            return Err(Error::CallerGone);
+        }
+        let entry = self.thread(caller);
+        match entry.state {
+            State::Replying(domain)
+                if Some(domain) == self.thread(server).domain && entry.call_number == token.number() =>
+            {
+                Ok(caller)
+            }
+            _ => Err(Error::CallerGone),
+        }
+    }
+
+    /// A lease of a pending call.
+    pub(crate) fn lease(&self, caller: ThreadId, index: u64) -> Result<Lease, Error> {
+        let entry = self.thread(caller);
+        if entry.fault.is_some() || index >= entry.info.leases() as u64 {
+            return Err(Error::BadLease);
+        }
+        entry.leases.get(index as usize).copied().ok_or(Error::BadLease)
+    }
+
+    /// The shell has carried out an [`Effect::Copy`].
+    pub fn copied(&mut self, copy: &LeaseCopy, result: Result<(), CopyFault>) {
+        let Some(thread) = self.current else { return };
+        self.thread_mut(thread).resume = match result {
+            Ok(()) => value(copy.length),
+            Err(side) if side == copy.lender => failed(Error::BadLease),
+            Err(_) => failed(Error::BadAddress),
+        };
+    }
+}
+
+/// A deadline of "now" means that the caller did not want to wait; a later one has passed.
+pub(crate) const fn late(deadline: u64) -> Error {
+    if deadline == abi::time::NOW { Error::WouldBlock } else { Error::TimedOut }
+}
+
+/// The info that the receiver sees: what really arrived.
+fn delivered_info(sent: MessageInfo, transfer: &Transfer) -> MessageInfo {
+    MessageInfo::new(sent.label(), transfer.words).with_caps(transfer.caps).with_leases(sent.leases() as u8)
+}

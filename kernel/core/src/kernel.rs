@@ -1,0 +1,184 @@
+//! The kernel's whole state.
+
+use crate::account::Account;
+use crate::capability::{Blocks, CapSlot};
+use crate::domain::{Budget, Domain, Interrupt, Notification};
+use crate::endpoint::Endpoint;
+use crate::frame::{FrameEntry, Frames};
+use crate::identity::ThreadId;
+use crate::space::{Mapping, Space};
+use crate::table::{FrameStore, Slot, Slots, Table};
+use crate::thread::Thread;
+use crate::timer::Timers;
+use abi::syscall::Charge;
+
+/// How long each table is: the machine has long ones, the model checker short ones.
+pub trait Tables {
+    /// Accounts.
+    type Accounts: Slots<Slot<Account>>;
+    /// The arena of capability slots; at most 65536.
+    type Caps: Slots<CapSlot>;
+    /// Spaces.
+    type Spaces: Slots<Slot<Space>>;
+    /// Domains.
+    type Domains: Slots<Slot<Domain>>;
+    /// Threads.
+    type Threads: Slots<Slot<Thread>>;
+    /// The timer heap: as long as the table of threads.
+    type Timers: Slots<Option<ThreadId>>;
+    /// Budgets.
+    type Budgets: Slots<Slot<Budget>>;
+    /// Endpoints.
+    type Endpoints: Slots<Slot<Endpoint>>;
+    /// Notifications.
+    type Notifications: Slots<Slot<Notification>>;
+    /// Mappings.
+    type Mappings: Slots<Slot<Mapping>>;
+    /// Interrupts.
+    type Interrupts: Slots<Slot<Interrupt>>;
+    /// The frame table.
+    type Frames: FrameStore;
+}
+
+/// The tables of the real machine.
+pub struct MachineTables;
+
+impl MachineTables {
+    /// How many threads there can be, and so how many saved contexts the shell needs. Index 0 is never used.
+    pub const THREADS: usize = 1024;
+}
+
+impl Tables for MachineTables {
+    type Accounts = [Slot<Account>; 512];
+    type Caps = [CapSlot; 32768];
+    type Spaces = [Slot<Space>; 512];
+    type Domains = [Slot<Domain>; 512];
+    type Threads = [Slot<Thread>; MachineTables::THREADS];
+    type Timers = [Option<ThreadId>; MachineTables::THREADS];
+    type Budgets = [Slot<Budget>; 1024];
+    type Endpoints = [Slot<Endpoint>; 1024];
+    type Notifications = [Slot<Notification>; 2048];
+    type Mappings = [Slot<Mapping>; 16384];
+    type Interrupts = [Slot<Interrupt>; 256];
+    type Frames = &'static mut [FrameEntry];
+}
+
+/// Number of priorities.
+pub(crate) const PRIORITIES: usize = 256;
+
+/// Everything that the kernel knows.
+pub struct Kernel<T: Tables> {
+    pub(crate) accounts: Table<Account, T::Accounts>,
+    pub(crate) caps: T::Caps,
+    pub(crate) blocks: Blocks,
+    pub(crate) spaces: Table<Space, T::Spaces>,
+    pub(crate) domains: Table<Domain, T::Domains>,
+    pub(crate) threads: Table<Thread, T::Threads>,
+    pub(crate) timers: Timers<T::Timers>,
+    pub(crate) budgets: Table<Budget, T::Budgets>,
+    pub(crate) endpoints: Table<Endpoint, T::Endpoints>,
+    pub(crate) notifications: Table<Notification, T::Notifications>,
+    pub(crate) mappings: Table<Mapping, T::Mappings>,
+    pub(crate) interrupts: Table<Interrupt, T::Interrupts>,
+    pub(crate) frames: Frames<T::Frames>,
+    /// Live objects by kind.
+    pub(crate) objects: [u64; Charge::COUNT],
+    /// First thread of each priority's ready queue, and which queues are not empty.
+    pub(crate) ready: [Option<ThreadId>; PRIORITIES],
+    pub(crate) ready_bits: [u64; PRIORITIES / 64],
+    /// The thread that runs.
+    pub(crate) current: Option<ThreadId>,
+    /// Until when time has been charged.
+    pub(crate) charged_until: u64,
+}
+
+/// The storage of every table, to make a kernel from.
+#[expect(missing_docs, reason = "each field is the table of that name in `Tables`")]
+pub struct Storage<T: Tables> {
+    pub accounts: T::Accounts,
+    pub caps: T::Caps,
+    pub spaces: T::Spaces,
+    pub domains: T::Domains,
+    pub threads: T::Threads,
+    pub timers: T::Timers,
+    pub budgets: T::Budgets,
+    pub endpoints: T::Endpoints,
+    pub notifications: T::Notifications,
+    pub mappings: T::Mappings,
+    pub interrupts: T::Interrupts,
+    pub frames: T::Frames,
+}
+
+/// The kernel around its storage: one text for the generic constructor and for the constant one, because a constant
+/// function cannot take apart a generic value.
+macro_rules! around {
+    ($storage:expr) => {{
+        let storage = $storage;
+        Kernel {
+            accounts: Table::new(storage.accounts),
+            caps: storage.caps,
+            blocks: Blocks::new(),
+            spaces: Table::new(storage.spaces),
+            domains: Table::new(storage.domains),
+            threads: Table::new(storage.threads),
+            timers: Timers::new(storage.timers),
+            budgets: Table::new(storage.budgets),
+            endpoints: Table::new(storage.endpoints),
+            notifications: Table::new(storage.notifications),
+            mappings: Table::new(storage.mappings),
+            interrupts: Table::new(storage.interrupts),
+            frames: Frames::new(storage.frames),
+            objects: [0; Charge::COUNT],
+            ready: [None; PRIORITIES],
+            ready_bits: [0; PRIORITIES / 64],
+            current: None,
+            charged_until: 0,
+        }
+    }};
+}
+
+impl Kernel<MachineTables> {
+    /// The machine's kernel with empty tables, all of it zero. It has no frame table until
+    /// [`Kernel::attach_frames`], and nothing exists in it until [`Kernel::declare_ram`] and [`Kernel::create_root`].
+    pub const fn machine() -> Self {
+        around!(Storage::<MachineTables> {
+            accounts: [const { Slot::empty(Account::EMPTY) }; _],
+            caps: [const { CapSlot::EMPTY }; _],
+            spaces: [const { Slot::empty(Space::EMPTY) }; _],
+            domains: [const { Slot::empty(Domain::EMPTY) }; _],
+            threads: [const { Slot::empty(Thread::EMPTY) }; _],
+            timers: [const { None }; _],
+            budgets: [const { Slot::empty(Budget::EMPTY) }; _],
+            endpoints: [const { Slot::empty(Endpoint::EMPTY) }; _],
+            notifications: [const { Slot::empty(Notification::EMPTY) }; _],
+            mappings: [const { Slot::empty(Mapping::EMPTY) }; _],
+            interrupts: [const { Slot::empty(Interrupt::EMPTY) }; _],
+            frames: &mut [],
+        })
+    }
+
+    /// Gives the kernel its frame table: one zeroed entry for each frame up to the last one of RAM.
+    pub fn attach_frames(&mut self, frames: &'static mut [FrameEntry]) {
+        self.frames = Frames::new(frames);
+    }
+}
+
+impl<T: Tables> Kernel<T> {
+    /// A kernel around empty tables of any length.
+    pub fn from_storage(storage: Storage<T>) -> Self {
+        around!(storage)
+    }
+
+    pub(crate) fn thread(&self, id: ThreadId) -> &Thread {
+        self.threads.at(id.index())
+    }
+
+    pub(crate) fn thread_mut(&mut self, id: ThreadId) -> &mut Thread {
+        self.threads.at_mut(id.index())
+    }
+
+    /// The thread that runs, if any.
+    pub fn current(&self) -> Option<ThreadId> {
+        self.current
+    }
+}

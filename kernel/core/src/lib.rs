@@ -1,0 +1,54 @@
+//! The kernel's decisions.
+//!
+//! This crate decides and touches nothing: no I/O, no clock, no address is dereferenced, no `unsafe`. A system call is
+//! [`Kernel::decode`], which only reads and may refuse, then [`Kernel::perform`], which cannot fail and returns an
+//! [`Effect`] for the hardware shell to carry out. Whoever runs next is told by [`Kernel::schedule`]. The same code
+//! runs in the machine, under `cargo test` and under the model checker.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod account;
+mod boot;
+mod capability;
+mod command;
+mod decode;
+mod domain;
+mod effect;
+mod endpoint;
+mod fault;
+mod frame;
+mod identity;
+mod interrupt;
+mod invariant;
+mod ipc;
+mod kernel;
+mod memory;
+mod perform;
+mod schedule;
+mod space;
+mod table;
+mod teardown;
+mod thread;
+mod timer;
+mod world;
+
+pub use account::Account;
+pub use boot::{Root, RootPlan};
+pub use capability::CapSlot;
+pub use command::{Command, Refusal, Request};
+pub use domain::{Budget, Domain, Interrupt, Notification};
+pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, UnmapPiece};
+pub use endpoint::Endpoint;
+pub use frame::{Frame, FrameEntry, FrameState};
+pub use identity::{
+    AccountId, BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+};
+pub use ipc::CopyFault;
+pub use kernel::{Kernel, MachineTables, Storage, Tables};
+pub use space::{Mapping, Space};
+pub use table::{FrameStore, Slot, Slots};
+pub use thread::Thread;
+pub use world::{Probe, World};

@@ -1,0 +1,288 @@
+//! Performing: carries a decoded system call out in the tables. Nothing here can fail.
+
+use crate::capability::{BLOCK, Capability};
+use crate::command::{Command, DomainOrder, Refusal};
+use crate::domain::{Budget, Domain, Interrupt, Notification};
+use crate::effect::{Effect, FaultReport, Resume};
+use crate::endpoint::Endpoint;
+use crate::frame::Frame;
+use crate::identity::{AccountId, BudgetId, DomainId, InterruptId, ThreadId};
+use crate::ipc::value;
+use crate::kernel::{Kernel, Tables};
+use crate::space::Space;
+use crate::table::Reference;
+use crate::thread::{State, Thread};
+use abi::fault::FaultKind;
+use abi::rights::{
+    AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptRights, Kind, NotificationRights, SpaceRights,
+    ThreadRights,
+};
+use abi::syscall::{Charge, InterruptSource, Statistics};
+
+impl<T: Tables> Kernel<T> {
+    /// The running thread's system call was refused: it goes on with the error.
+    pub fn refuse(&mut self, refusal: Refusal, now: u64) {
+        self.charge_time(now);
+        if let Some(thread) = self.current {
+            self.thread_mut(thread).resume = Resume::Result([refusal.error.to_register(), refusal.detail, 0, 0]);
+        }
+    }
+
+    /// Carries out what [`Kernel::decode`] has found to be possible, with nothing in between.
+    pub fn perform(&mut self, command: Command, now: u64) -> Effect {
+        self.charge_time(now);
+        let Some(thread) = self.current else { return Effect::None };
+        // Most calls succeed with 0; the others overwrite this.
+        self.thread_mut(thread).resume = value(0);
+        match command {
+            Command::Call { endpoint, badge, outgoing, deadline } => {
+                return self.call(thread, endpoint, badge, outgoing, deadline);
+            }
+            Command::Receive(reception) => return Effect::Deliver([self.receive(thread, reception, now), None]),
+            Command::Reply(answer) => {
+                self.end_loan_of_answer(thread, answer.caller);
+                return Effect::Deliver([self.reply(thread, answer.caller, answer.info, answer.handles), None]);
+            }
+            Command::ReplyReceive { answer, reception } => {
+                let reply = answer.and_then(|answer| self.reply(thread, answer.caller, answer.info, answer.handles));
+                return Effect::Deliver([reply, self.receive(thread, reception, now)]);
+            }
+            Command::ReplyFault { caller, code } => return self.reply_fault(caller, code),
+            Command::Notify { notification, bits } => self.notify(notification, bits),
+            Command::Wait { notification, deadline } => self.wait(thread, notification, deadline, now),
+            Command::Copy(copy) => return Effect::Copy(copy),
+            Command::Report(registers) => self.thread_mut(thread).resume = Resume::Result(registers),
+            Command::InsertCap { domain, capability, parent } => {
+                let handle = self.insert_cap(domain, capability, parent);
+                self.thread_mut(thread).resume = value(handle.0);
+            }
+            Command::MoveCap { id, domain } => {
+                let handle = self.move_cap(id, domain);
+                self.thread_mut(thread).resume = value(handle.0);
+            }
+            Command::DeleteCap(id) => return self.delete_piece(thread, id),
+            Command::RevokeCap(id) => return self.revoke_piece(thread, id),
+            Command::Destroy(capability) => return self.destroy_piece(thread, capability),
+            Command::CreateAccount { parent, limits } => {
+                let made = self.create_account(parent, limits);
+                self.give_new(thread, Kind::Account, AccountRights::all().bits(), made);
+            }
+            Command::ReportAccount { account, address } => return self.report_account(thread, account, address),
+            Command::CreateEndpoint { account, interface, level, ceiling } => {
+                self.charge(account, Charge::Endpoints, 1);
+                let made = self.endpoints.insert(Endpoint {
+                    account: Some(account),
+                    interface,
+                    level,
+                    ceiling,
+                    ..Endpoint::EMPTY
+                });
+                self.give_new(thread, Kind::Endpoint, EndpointRights::all().bits(), made);
+            }
+            Command::CreateNotification { account } => {
+                self.charge(account, Charge::Notifications, 1);
+                let made = self.notifications.insert(Notification { account: Some(account), ..Notification::EMPTY });
+                self.give_new(thread, Kind::Notification, NotificationRights::all().bits(), made);
+            }
+            Command::CreateBudget { account, priority, slice, period } => {
+                let made = self.create_budget(account, priority, slice, period);
+                self.give_new(thread, Kind::Budget, BudgetRights::all().bits(), made);
+            }
+            Command::CreateSpace { account, root } => {
+                let made = self.create_space(account, root);
+                self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
+                return Effect::TakeFrames { first: root, count: 1, root: true };
+            }
+            Command::CreateDomain(order) => {
+                let made = self.create_domain(order);
+                self.give_new(thread, Kind::Domain, DomainRights::all().bits(), made);
+            }
+            Command::CreateThread { account, domain, budget } => {
+                let made = self.create_thread(account, domain, budget);
+                self.give_new(thread, Kind::Thread, ThreadRights::all().bits(), made);
+            }
+            Command::CreateInterrupt { account, source } => return self.create_interrupt(thread, account, source),
+            Command::Map(order) => {
+                let (id, effect) = self.map(order);
+                self.thread_mut(thread).resume = value(id);
+                return effect;
+            }
+            Command::Unmap(mapping) => return self.remove_mapping(mapping),
+            Command::Donate { space, first, count } => return self.donate_tables(space, first, count),
+            Command::GiveBuffer { thread, memory, frame, address } => {
+                self.give_buffer(thread, memory, frame, address);
+            }
+            Command::BindNotification { thread, notification } => self.bind_notification(thread, notification),
+            Command::StartThread { thread: started, instruction, stack, argument } => {
+                self.wake(started, Resume::Continue);
+                return Effect::StartThread { thread: started, instruction, stack, argument };
+            }
+            Command::StopThread(stopped) => self.stop(stopped),
+            Command::ReadThread { thread: read, address } => {
+                let runtime = self.thread(read).runtime;
+                return Effect::WriteRegisters { thread: read, runtime, root: self.root_of(thread), address };
+            }
+            Command::SetThreadLocal(address) => return Effect::SetThreadLocal(address),
+            Command::Exit { code } => {
+                return self.raise_fault(thread, FaultReport { kind: FaultKind::Exit, address: 0, code });
+            }
+            Command::Panic { code } => {
+                return self.raise_fault(thread, FaultReport { kind: FaultKind::Panic, address: 0, code });
+            }
+            Command::Yield => {
+                self.end_loan(thread);
+                self.give_way(thread);
+            }
+            Command::BindInterrupt { interrupt, notification, bits } => {
+                let generation = self.notifications.generation(notification.index());
+                let entry = self.interrupts.at_mut(interrupt.index());
+                entry.notification = Some(Reference { id: notification, generation });
+                entry.bits = bits;
+            }
+            Command::AckInterrupt(interrupt) => {
+                self.interrupts.at_mut(interrupt.index()).unmasked = true;
+                return Effect::UnmaskInterrupt { interrupt, source: self.source_of(interrupt) };
+            }
+            Command::MaskInterrupt(interrupt) => {
+                self.interrupts.at_mut(interrupt.index()).unmasked = false;
+                return Effect::MaskInterrupt { interrupt, source: self.source_of(interrupt) };
+            }
+            Command::PortIn { port, width } => return Effect::PortIn { port, width },
+            Command::PortOut { port, width, value } => return Effect::PortOut { port, width, value },
+            Command::ReadLog { address, length, position } => {
+                return Effect::ReadLog { root: self.root_of(thread), address, length, position };
+            }
+            Command::ReadStatistics { address } => {
+                let statistics = self.statistics();
+                return Effect::WriteStatistics { root: self.root_of(thread), address, statistics };
+            }
+        }
+        Effect::None
+    }
+
+    /// A server that answers the call whose budget it runs on goes back to its own.
+    fn end_loan_of_answer(&mut self, server: ThreadId, caller: ThreadId) {
+        if self.thread(server).serving == Some(self.token_of(caller)) {
+            self.end_loan(server);
+        }
+    }
+
+    /// Puts the first capability for a new object into the table of the thread that made it.
+    fn give_new(&mut self, thread: ThreadId, kind: Kind, rights: u16, (object, generation): (usize, u32)) {
+        let Some(domain) = self.thread(thread).domain else { return };
+        let capability = Capability { kind, rights, object: object as u16, generation, badge: 0 };
+        let handle = self.insert_cap(domain, capability, None);
+        self.thread_mut(thread).resume = value(handle.0);
+    }
+
+    pub(crate) fn create_budget(&mut self, account: AccountId, priority: u8, slice: u64, period: u64) -> (usize, u32) {
+        self.charge(account, Charge::Budgets, 1);
+        let account = Some(account);
+        self.budgets.insert(Budget { account, priority, slice, period, remaining: slice, threads: 0 })
+    }
+
+    pub(crate) fn create_space(&mut self, account: AccountId, root: Frame) -> (usize, u32) {
+        self.charge(account, Charge::Spaces, 1);
+        let owner = self.spaces.next_index() as u16;
+        self.frames.donate(root, owner, 0);
+        self.spaces.insert(Space { account: Some(account), root, ..Space::EMPTY })
+    }
+
+    pub(crate) fn create_domain(&mut self, order: DomainOrder) -> (usize, u32) {
+        let length = order.table_length as usize;
+        self.charge(order.account, Charge::Domains, 1);
+        self.charge(order.account, Charge::CapSlots, length as u32);
+        self.blocks.set(order.table_base as usize / BLOCK, length / BLOCK, true);
+        self.spaces.retain(order.space.index());
+        self.spaces.at_mut(order.space.index()).domains += 1;
+        let fault_handler =
+            order.fault_handler.map(|id| Reference { id, generation: self.endpoints.generation(id.index()) });
+        self.domains.insert(Domain {
+            account: Some(order.account),
+            space: Some(order.space),
+            table_base: order.table_base,
+            table_length: order.table_length,
+            fresh_slot: 1,
+            level: order.level,
+            fault_handler,
+            fault_badge: order.fault_badge,
+            ..Domain::EMPTY
+        })
+    }
+
+    pub(crate) fn create_thread(&mut self, account: AccountId, domain: DomainId, budget: BudgetId) -> (usize, u32) {
+        self.charge(account, Charge::Threads, 1);
+        self.budgets.retain(budget.index());
+        self.budgets.at_mut(budget.index()).threads += 1;
+        // A late answer to a call of the slot's last thread must not meet this one's.
+        let call_number = self.threads.at(self.threads.next_index()).call_number;
+        let next_in_domain = self.domains.at(domain.index()).first_thread;
+        let made = self.threads.insert(Thread {
+            account: Some(account),
+            domain: Some(domain),
+            reserve: Some(budget),
+            budget: Some(budget),
+            priority: self.budgets.at(budget.index()).priority,
+            call_number,
+            next_in_domain,
+            ..Thread::EMPTY
+        });
+        if let Some(thread) = ThreadId::from_index(made.0) {
+            if let Some(next) = next_in_domain {
+                self.thread_mut(next).previous_in_domain = Some(thread);
+            }
+            self.domains.at_mut(domain.index()).first_thread = Some(thread);
+            self.thread_mut(thread).state = State::Stopped;
+        }
+        made
+    }
+
+    fn create_interrupt(&mut self, thread: ThreadId, account: AccountId, source: InterruptSource) -> Effect {
+        self.charge(account, Charge::Interrupts, 1);
+        let made = self.interrupts.insert(Interrupt {
+            account: Some(account),
+            source: source.to_register() as u16,
+            ..Interrupt::EMPTY
+        });
+        self.give_new(thread, Kind::Interrupt, InterruptRights::all().bits(), made);
+        match InterruptId::from_index(made.0) {
+            Some(interrupt) => Effect::ConnectInterrupt { interrupt, source },
+            None => Effect::None,
+        }
+    }
+
+    fn report_account(&mut self, thread: ThreadId, account: AccountId, address: u64) -> Effect {
+        let entry = self.accounts.at(account.index());
+        let mut words = [0; 16];
+        for ((word, limit), used) in words.iter_mut().zip(entry.limits).zip(entry.used) {
+            *word = u64::from(limit) | (u64::from(used) << 32);
+        }
+        Effect::WriteWords { root: self.root_of(thread), address, count: Charge::COUNT as u8, words }
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            frames: self.frames.total,
+            kernel_frames: self.frames.kernel,
+            mapped_frames: self.frames.mapped,
+            objects: self.objects,
+            ..Statistics::default()
+        }
+    }
+
+    // ---- what the shell found out while it carried an effect out ----
+
+    /// The value of an [`Effect::PortIn`].
+    pub fn port_read(&mut self, read: u32) {
+        if let Some(thread) = self.current {
+            self.thread_mut(thread).resume = value(u64::from(read));
+        }
+    }
+
+    /// What an [`Effect::ReadLog`] has copied, and where the stream goes on.
+    pub fn log_read(&mut self, bytes: u64, next: u64) {
+        if let Some(thread) = self.current {
+            self.thread_mut(thread).resume = Resume::Result([bytes, next, 0, 0]);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Address spaces and mappings.
+
+use crate::frame::Frame;
+use crate::identity::{AccountId, CapId, MappingId, SpaceId, ThreadId};
+use abi::syscall::MapAccess;
+
+/// An address space, with the page-table pages donated to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Space {
+    pub(crate) account: Option<AccountId>,
+    pub(crate) root: Frame,
+    /// Zeroed pages for tables, linked through the frame table, and how many.
+    pub(crate) pool: u32,
+    pub(crate) pool_count: u32,
+    /// Pages in use as tables, the root not among them, linked the same way.
+    pub(crate) tables: u32,
+    pub(crate) first_mapping: Option<MappingId>,
+    /// Domains that run in it.
+    pub(crate) domains: u16,
+}
+
+impl Space {
+    /// The contents of an empty slot.
+    pub const EMPTY: Space =
+        Space { account: None, root: Frame(0), pool: 0, pool_count: 0, tables: 0, first_mapping: None, domains: 0 };
+}
+
+/// Records one `map`, or one pinned message buffer: a child of the memory capability that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// The space it is in; none for a message buffer.
+    pub(crate) space: Option<SpaceId>,
+    /// The thread whose message buffer it is.
+    pub(crate) thread: Option<ThreadId>,
+    pub(crate) address: u64,
+    pub(crate) frame: Frame,
+    pub(crate) pages: u16,
+    pub(crate) access: MapAccess,
+    /// The memory capability, and the neighbours among its mappings.
+    pub(crate) parent: Option<CapId>,
+    pub(crate) next: Option<MappingId>,
+    pub(crate) previous: Option<MappingId>,
+    /// The neighbours in the space's list.
+    pub(crate) next_in_space: Option<MappingId>,
+    pub(crate) previous_in_space: Option<MappingId>,
+}
+
+impl Mapping {
+    /// The contents of an empty slot.
+    pub const EMPTY: Mapping = Mapping {
+        space: None,
+        thread: None,
+        address: 0,
+        frame: Frame(0),
+        pages: 0,
+        access: MapAccess::Read,
+        parent: None,
+        next: None,
+        previous: None,
+        next_in_space: None,
+        previous_in_space: None,
+    };
+}

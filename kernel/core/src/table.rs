@@ -1,0 +1,192 @@
+//! Typed tables of fixed length with generations: where every kernel object lives.
+
+use crate::frame::FrameEntry;
+use core::marker::PhantomData;
+
+/// Storage of a table: an array whose length is a power of two, so that masking an index replaces a bounds check.
+pub trait Slots<T> {
+    /// How many slots.
+    const LENGTH: usize;
+    /// The slot with this index, taken modulo the length.
+    fn at(&self, index: usize) -> &T;
+    /// The slot with this index, taken modulo the length, to change.
+    fn at_mut(&mut self, index: usize) -> &mut T;
+}
+
+impl<T, const N: usize> Slots<T> for [T; N] {
+    const LENGTH: usize = {
+        assert!(N.is_power_of_two(), "a table's length must be a power of two");
+        N
+    };
+
+    fn at(&self, index: usize) -> &T {
+        &self[index & (Self::LENGTH - 1)]
+    }
+
+    fn at_mut(&mut self, index: usize) -> &mut T {
+        &mut self[index & (Self::LENGTH - 1)]
+    }
+}
+
+/// Storage of the frame table, whose length depends on the machine's memory.
+pub trait FrameStore: AsRef<[FrameEntry]> + AsMut<[FrameEntry]> {}
+
+impl<S: AsRef<[FrameEntry]> + AsMut<[FrameEntry]>> FrameStore for S {}
+
+/// One slot of a table: an object, or room for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot<T> {
+    /// Rises each time the object dies; 0 is never live.
+    generation: u32,
+    /// What keeps the object alive: capabilities, and objects that need it.
+    references: u32,
+    /// Next free slot, or next object to reap, while not live.
+    next: u16,
+    live: bool,
+    value: T,
+}
+
+/// The last generation. A slot that has reached it is never used again, so that no stale reference comes back to life.
+const LAST_GENERATION: u32 = u32::MAX;
+
+impl<T> Slot<T> {
+    /// An empty slot.
+    pub const fn empty(value: T) -> Self {
+        Slot { generation: 0, references: 0, next: 0, live: false, value }
+    }
+}
+
+/// A table of objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Table<T, S> {
+    slots: S,
+    /// First slot of the free list, 0 if it is empty.
+    free: u16,
+    /// Slots below this (and above 0) have been used before.
+    fresh: u16,
+    /// Objects that are dead but not yet taken apart: first and last of a queue through `next`.
+    dying: u16,
+    objects: PhantomData<T>,
+}
+
+/// An object's name and the generation that makes the name mean just this object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reference<I> {
+    pub(crate) id: I,
+    pub(crate) generation: u32,
+}
+
+impl<T, S: Slots<Slot<T>>> Table<T, S> {
+    /// A table around empty slots.
+    pub(crate) const fn new(slots: S) -> Self {
+        Table { slots, free: 0, fresh: 0, dying: 0, objects: PhantomData }
+    }
+
+    /// Whether [`Table::insert`] would find a slot.
+    pub(crate) fn has_room(&self) -> bool {
+        self.free != 0 || (self.fresh as usize) + 1 < S::LENGTH
+    }
+
+    /// The index that the next [`Table::insert`] returns. Only to be asked when there is room.
+    pub(crate) fn next_index(&self) -> usize {
+        if self.free != 0 { self.free as usize } else { self.fresh as usize + 1 }
+    }
+
+    /// Places an object. The caller has checked [`Table::has_room`]. Returns index and generation.
+    pub(crate) fn insert(&mut self, value: T) -> (usize, u32) {
+        let index = self.next_index();
+        if self.free != 0 {
+            self.free = self.slots.at(index).next;
+        } else {
+            self.fresh += 1;
+        }
+        let slot = self.slots.at_mut(index);
+        slot.generation += 1;
+        slot.references = 0;
+        slot.next = 0;
+        slot.live = true;
+        slot.value = value;
+        (index, slot.generation)
+    }
+
+    /// The object with this index if it lives in this generation.
+    pub(crate) fn get(&self, index: usize, generation: u32) -> Option<&T> {
+        let slot = self.slots.at(index);
+        if slot.live && slot.generation == generation && index < S::LENGTH { Some(&slot.value) } else { None }
+    }
+
+    /// The generation in which the slot is.
+    pub(crate) fn generation(&self, index: usize) -> u32 {
+        self.slots.at(index).generation
+    }
+
+    /// Whether a live object has this index.
+    pub(crate) fn is_live(&self, index: usize) -> bool {
+        index < S::LENGTH && self.slots.at(index).live
+    }
+
+    /// The object with an index that the kernel itself keeps, alive or on its way out.
+    pub(crate) fn at(&self, index: usize) -> &T {
+        &self.slots.at(index).value
+    }
+
+    /// The same, to change.
+    pub(crate) fn at_mut(&mut self, index: usize) -> &mut T {
+        &mut self.slots.at_mut(index).value
+    }
+
+    /// How many references keep the object alive.
+    pub(crate) fn references(&self, index: usize) -> u32 {
+        self.slots.at(index).references
+    }
+
+    /// One more reference.
+    pub(crate) fn retain(&mut self, index: usize) {
+        self.slots.at_mut(index).references += 1;
+    }
+
+    /// One reference less; tells how many are left.
+    pub(crate) fn release(&mut self, index: usize) -> u32 {
+        let slot = self.slots.at_mut(index);
+        slot.references = slot.references.saturating_sub(1);
+        slot.references
+    }
+
+    /// Makes every reference to a live object stale and queues the object to be taken apart.
+    pub(crate) fn condemn(&mut self, index: usize) {
+        let first = self.dying;
+        let slot = self.slots.at_mut(index);
+        if slot.live {
+            slot.live = false;
+            slot.next = first;
+            self.dying = index as u16;
+        }
+    }
+
+    /// The object to be taken apart next.
+    pub(crate) fn condemned(&self) -> Option<usize> {
+        if self.dying == 0 { None } else { Some(self.dying as usize) }
+    }
+
+    /// Frees the slot of the object that [`Table::condemned`] named, now that nothing of it is left.
+    pub(crate) fn bury(&mut self) {
+        let index = self.dying as usize;
+        if index == 0 {
+            return;
+        }
+        let free = self.free;
+        let slot = self.slots.at_mut(index);
+        self.dying = slot.next;
+        slot.next = 0;
+        slot.references = 0;
+        if slot.generation < LAST_GENERATION {
+            slot.next = free;
+            self.free = index as u16;
+        }
+    }
+
+    /// Index and generation of every live object, for invariants and statistics.
+    pub(crate) fn live_indices(&self) -> impl Iterator<Item = usize> + '_ {
+        (1..=self.fresh as usize).filter(|index| self.slots.at(*index).live)
+    }
+}
