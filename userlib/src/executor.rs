@@ -1,0 +1,464 @@
+//! The executor: one thread on which incoming calls, notification bits, interrupts and timers are futures.
+//!
+//! A server makes its service known with [`serve`] and then gives its thread away with [`run`]. Whenever no task can go
+//! on, the thread blocks in one `Receive` on the service's endpoint, to which its bound notification and the earliest
+//! timer belong too. Calls that were received are tasks of their own, so that any number of them may be under way.
+//!
+//! A thread can receive from one endpoint only, so one thread serves one endpoint; a domain that serves several
+//! interfaces runs an executor on a thread for each. [`serve`] refuses a second endpoint.
+//!
+//! Calls *to* other servers block the thread ([`crate::ipc::Connection`]): they go strictly down, to servers that do not
+//! wait for this one.
+//!
+//! The reserved bits of [`crate::status`] are answered here: a heartbeat from the main loop, so that a task which spins
+//! misses it; the request to come to rest through [`shutdown_requested`], or at once if nobody waits for that.
+
+use crate::cap::{Cap, Endpoint};
+use crate::ipc::Incoming;
+use crate::ipc::server::{Service, WordStore, Work, has_buffer};
+use crate::status::{self, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
+use crate::sys::{self, Received, Words};
+use crate::thread;
+use crate::time::{Deadline, Duration, Instant, sleep_thread};
+use abi::message::{CallerToken, MAX_WORDS, MessageInfo, REGISTER_WORDS};
+use abi::{Error, Handle};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+/// The task that `run` itself was given.
+const MAIN: usize = usize::MAX;
+
+/// Tasks that can go on, in order.
+type ReadyQueue = spin::Mutex<VecDeque<usize>>;
+
+/// Wakes one task.
+struct TaskWaker {
+    task: usize,
+    queued: AtomicBool,
+    ready: Arc<ReadyQueue>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.ready.lock().push_back(self.task);
+        }
+    }
+}
+
+/// A place for a task; its waker is used again for every task that comes to live here.
+struct Place {
+    work: Option<Work>,
+    waker: Arc<TaskWaker>,
+}
+
+/// A reply that leaves together with the next wait.
+struct Outgoing {
+    token: CallerToken,
+    info: MessageInfo,
+    words: Words,
+}
+
+/// The state of one thread's executor.
+pub(crate) struct Reactor {
+    ready: Arc<ReadyQueue>,
+    places: RefCell<Vec<Place>>,
+    free: RefCell<Vec<usize>>,
+    bits: Cell<u64>,
+    bit_waiters: RefCell<Vec<(u64, Waker)>>,
+    timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
+    timers_made: Cell<u64>,
+    service: RefCell<Option<(Cap<Endpoint>, Rc<dyn Service>)>>,
+    outgoing: RefCell<Option<Outgoing>>,
+    running: Cell<bool>,
+    announced: Cell<bool>,
+}
+
+/// The thread serves an endpoint already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadyServing;
+
+impl fmt::Display for AlreadyServing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one thread serves one endpoint: serve the second one from another thread")
+    }
+}
+
+impl core::error::Error for AlreadyServing {}
+
+impl Reactor {
+    pub(crate) fn new() -> Self {
+        Self {
+            ready: Arc::new(spin::Mutex::new(VecDeque::new())),
+            places: RefCell::new(Vec::new()),
+            free: RefCell::new(Vec::new()),
+            bits: Cell::new(0),
+            bit_waiters: RefCell::new(Vec::new()),
+            timers: RefCell::new(BTreeMap::new()),
+            timers_made: Cell::new(0),
+            service: RefCell::new(None),
+            outgoing: RefCell::new(None),
+            running: Cell::new(false),
+            announced: Cell::new(false),
+        }
+    }
+
+    fn waker(&self, task: usize) -> Arc<TaskWaker> {
+        Arc::new(TaskWaker { task, queued: AtomicBool::new(false), ready: self.ready.clone() })
+    }
+
+    /// Gives a task a place.
+    fn add(&self, work: Work) -> usize {
+        let mut places = self.places.borrow_mut();
+        if let Some(index) = self.free.borrow_mut().pop() {
+            places[index].work = Some(work);
+            return index;
+        }
+        let index = places.len();
+        places.push(Place { work: Some(work), waker: self.waker(index) });
+        index
+    }
+
+    /// Lets a task go on.
+    fn poll(&self, task: usize) {
+        let (mut work, waker) = {
+            let mut places = self.places.borrow_mut();
+            let Some(place) = places.get_mut(task) else {
+                return;
+            };
+            place.waker.queued.store(false, Ordering::Release);
+            let Some(work) = place.work.take() else {
+                return;
+            };
+            (work, place.waker.clone())
+        };
+        let waker = Waker::from(waker);
+        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => {
+                // The task's own end may use the executor, so it comes before the place is free again.
+                drop(work);
+                self.free.borrow_mut().push(task);
+            }
+            Poll::Pending => self.places.borrow_mut()[task].work = Some(work),
+        }
+    }
+
+    /// Bits have arrived.
+    fn post(&self, bits: u64) {
+        if bits & (1 << HEARTBEAT_BIT) != 0 {
+            status::beat();
+        }
+        let bits = bits & !(1 << HEARTBEAT_BIT);
+        self.bits.set(self.bits.get() | bits);
+        let mut waiters = self.bit_waiters.borrow_mut();
+        let mut shutdown_is_awaited = false;
+        waiters.retain(|(mask, waker)| {
+            shutdown_is_awaited |= mask & (1 << SHUTDOWN_BIT) != 0;
+            let wakes = mask & bits != 0;
+            if wakes {
+                waker.wake_by_ref();
+            }
+            !wakes
+        });
+        if bits & (1 << SHUTDOWN_BIT) != 0 {
+            status::set_phase(if shutdown_is_awaited { Phase::Stopping } else { Phase::Stopped });
+        }
+    }
+
+    /// Wakes the tasks whose time has come, and says when the next one's comes.
+    fn fire_timers(&self) -> Deadline {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return Deadline::NEVER;
+        }
+        let now = Instant::now();
+        while let Some(first) = timers.first_entry() {
+            let (moment, _) = *first.key();
+            if moment > now {
+                return Deadline::at(moment);
+            }
+            first.remove().wake();
+        }
+        Deadline::NEVER
+    }
+
+    /// Sends the reply that was held back, if there is one.
+    fn flush(&self) {
+        if let Some(outgoing) = self.outgoing.take() {
+            // A caller that is gone needs no answer.
+            let _ = sys::reply(outgoing.token, outgoing.info, &outgoing.words);
+        }
+    }
+
+    /// Waits for whatever comes first.
+    fn wait(&self, deadline: Deadline) {
+        let mut words = [0; REGISTER_WORDS];
+        let service = self.service.borrow().clone();
+        let (endpoint, accept) = match &service {
+            Some((endpoint, service)) => (endpoint.handle(), service.accepts_caps()),
+            None => (Handle::NONE, 0),
+        };
+        if !self.announced.get() && service.is_some() {
+            self.announced.set(true);
+            status::set_phase(Phase::Ready);
+        }
+        let deadline = deadline.to_register();
+        let received = match self.outgoing.take() {
+            Some(outgoing) if service.is_some() => {
+                words = outgoing.words;
+                sys::reply_receive(endpoint, outgoing.info, deadline, outgoing.token, accept, &mut words)
+            }
+            outgoing => {
+                if let Some(outgoing) = outgoing {
+                    let _ = sys::reply(outgoing.token, outgoing.info, &outgoing.words);
+                }
+                sys::receive(endpoint, accept, deadline, &mut words)
+            }
+        };
+        match received {
+            Ok(Received::Bits(bits)) => self.post(bits),
+            Ok(Received::Message { badge, info, token }) => {
+                let mut store: WordStore = [0; MAX_WORDS];
+                let call = Incoming::gather(badge, info, token, &words, &mut store);
+                if let Some((_, service)) = service
+                    && let Some(work) = service.dispatch(call)
+                {
+                    let task = self.add(work);
+                    self.poll(task);
+                }
+            }
+            Err(Error::TimedOut | Error::WouldBlock) => {}
+            Err(error) if service.is_some() => {
+                log::error!("the endpoint cannot be served any more: {error}");
+                *self.service.borrow_mut() = None;
+            }
+            // No notification is bound to this thread: time is all that can pass.
+            Err(_) => sleep_thread(Deadline::at(Instant(deadline))),
+        }
+    }
+
+    fn run<F: Future>(&self, main: F) -> F::Output {
+        assert!(!self.running.replace(true), "the thread's executor runs already");
+        let mut main = pin!(main);
+        let main_waker = self.waker(MAIN);
+        main_waker.wake_by_ref();
+        let waker = Waker::from(main_waker.clone());
+        let output = 'run: loop {
+            // Tasks that wake each other without end must not keep out what comes from outside: one round at a time.
+            let round = self.ready.lock().len();
+            for _ in 0..round {
+                let Some(task) = self.ready.lock().pop_front() else {
+                    break;
+                };
+                self.flush();
+                if task != MAIN {
+                    self.poll(task);
+                    continue;
+                }
+                main_waker.queued.store(false, Ordering::Release);
+                if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    break 'run output;
+                }
+            }
+            let next = self.fire_timers();
+            let deadline = if self.ready.lock().is_empty() {
+                next
+            } else {
+                self.flush();
+                Deadline::NOW
+            };
+            self.wait(deadline);
+        };
+        self.flush();
+        self.running.set(false);
+        output
+    }
+}
+
+fn reactor() -> Rc<Reactor> {
+    thread::current().reactor()
+}
+
+/// Runs `main` and every other task of the thread until `main` ends, and serves the thread's endpoint meanwhile.
+///
+/// # Panics
+/// If it is called from within itself.
+pub fn run<F: Future>(main: F) -> F::Output {
+    reactor().run(main)
+}
+
+/// Runs the thread's tasks and serves its endpoint for the rest of its life.
+pub fn run_forever() -> ! {
+    match run(core::future::pending::<core::convert::Infallible>()) {}
+}
+
+/// Adds a task to the thread's executor.
+pub fn spawn(work: impl Future<Output = ()> + 'static) {
+    let reactor = reactor();
+    let task = reactor.add(Box::pin(work));
+    let waker = reactor.places.borrow()[task].waker.clone();
+    waker.wake_by_ref();
+}
+
+/// Makes the thread serve `endpoint`. The domain counts as ready once the executor first waits afterwards, so a server
+/// calls this when it can answer; calls that come earlier wait at the endpoint.
+///
+/// # Errors
+/// [`AlreadyServing`] if the thread serves another endpoint: a thread can receive from one only.
+///
+/// # Panics
+/// If the thread has no message buffer, without which it could not receive.
+pub fn serve(endpoint: Cap<Endpoint>, service: impl Service + 'static) -> Result<(), AlreadyServing> {
+    assert!(has_buffer(), "a thread needs a message buffer to serve an endpoint");
+    let reactor = reactor();
+    let mut served = reactor.service.borrow_mut();
+    if served.is_some() {
+        return Err(AlreadyServing);
+    }
+    *served = Some((endpoint, Rc::new(service)));
+    reactor.announced.set(false);
+    Ok(())
+}
+
+/// Sends a small reply, at the latest before another task goes on.
+pub(crate) fn reply_soon(token: CallerToken, label: u32, words: &[u64]) {
+    let reactor = reactor();
+    reactor.flush();
+    let info = MessageInfo::new(label, words.len() as u8);
+    let mut registers = [0; REGISTER_WORDS];
+    for (register, word) in registers.iter_mut().zip(words) {
+        *register = *word;
+    }
+    *reactor.outgoing.borrow_mut() = Some(Outgoing { token, info, words: registers });
+    if !reactor.running.get() {
+        reactor.flush();
+    }
+}
+
+/// Waits until bits of `mask` are set in the thread's bound notification; clears and returns them. Each bit is for one
+/// waiter at a time: with several, whoever comes first takes it.
+pub async fn bits(mask: u64) -> u64 {
+    let reactor = reactor();
+    poll_fn(|context| {
+        let set = reactor.bits.get() & mask;
+        if set != 0 {
+            reactor.bits.set(reactor.bits.get() & !set);
+            return Poll::Ready(set);
+        }
+        let mut waiters = reactor.bit_waiters.borrow_mut();
+        waiters.retain(|(_, waker)| !waker.will_wake(context.waker()));
+        waiters.push((mask, context.waker().clone()));
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits until the supervisor asks the domain to come to rest. The caller then does what is needed and says
+/// [`Phase::Stopped`] with [`status::set_phase`].
+pub async fn shutdown_requested() {
+    bits(1 << SHUTDOWN_BIT).await;
+}
+
+/// A timer; dropping it takes it back.
+struct Sleep {
+    moment: Instant,
+    key: Option<(Instant, u64)>,
+    reactor: Rc<Reactor>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let reactor = self.reactor.clone();
+        let mut timers = reactor.timers.borrow_mut();
+        if let Some(key) = self.key {
+            if !timers.contains_key(&key) {
+                return Poll::Ready(());
+            }
+            timers.insert(key, context.waker().clone());
+            return Poll::Pending;
+        }
+        if self.moment <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let number = reactor.timers_made.get();
+        reactor.timers_made.set(number + 1);
+        timers.insert((self.moment, number), context.waker().clone());
+        self.key = Some((self.moment, number));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.reactor.timers.borrow_mut().remove(&key);
+        }
+    }
+}
+
+/// Waits until a moment.
+pub async fn sleep_until(moment: Instant) {
+    Sleep { moment, key: None, reactor: reactor() }.await;
+}
+
+/// Waits for a while.
+pub async fn sleep(duration: Duration) {
+    sleep_until(Instant::now() + duration).await;
+}
+
+/// A deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline passed")
+    }
+}
+
+impl core::error::Error for Elapsed {}
+
+/// Waits for `work`, at most until `moment`; what is not done by then is dropped.
+///
+/// # Errors
+/// [`Elapsed`].
+pub async fn before<F: Future>(moment: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    let mut timer = pin!(sleep_until(moment));
+    poll_fn(|context| {
+        if let Poll::Ready(output) = work.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        timer.as_mut().poll(context).map(|()| Err(Elapsed))
+    })
+    .await
+}
+
+/// Lets the other tasks go on once, and lets what has come from outside in.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

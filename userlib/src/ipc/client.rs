@@ -1,0 +1,183 @@
+//! The calling side: connections, and what can become of a call.
+
+use super::{Malformed, Request, Response, verdict};
+use crate::cap::{Cap, Endpoint, Owned};
+use crate::time::{Deadline, Duration};
+use abi::Error;
+use core::fmt;
+
+/// How long a call waits if nothing else was said.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often an idempotent call is made again after the server has died while it worked on it. There is no pause
+/// between two attempts: the call waits at the endpoint until the next instance receives it.
+pub const RETRIES: u32 = 8;
+
+/// Why a call gave no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError<E> {
+    /// The operation's own answer: it was understood and could not be done.
+    Failed(E),
+    /// The server died while it worked on the call. Whether it was carried out is not known. (Idempotent calls are
+    /// repeated by themselves; for them this means that the server died again and again.)
+    ServerDied,
+    /// The deadline passed. Whether the call was carried out is not known.
+    TimedOut,
+    /// The server speaks the interface in another way than this client: it knows no such method, or took the arguments
+    /// for nonsense, or its answer is nonsense.
+    NotUnderstood,
+    /// The kernel refused the call; nothing has happened.
+    Refused(Error),
+}
+
+impl<E> CallError<E> {
+    /// The same with another type for the operation's own error.
+    pub fn map<F>(self, change: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            CallError::Failed(error) => CallError::Failed(change(error)),
+            CallError::ServerDied => CallError::ServerDied,
+            CallError::TimedOut => CallError::TimedOut,
+            CallError::NotUnderstood => CallError::NotUnderstood,
+            CallError::Refused(error) => CallError::Refused(error),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Failed(error) => error.fmt(f),
+            CallError::ServerDied => f.write_str("the server died while it was working on the request"),
+            CallError::TimedOut => f.write_str("the server did not answer in time"),
+            CallError::NotUnderstood => f.write_str("client and server do not speak the same protocol"),
+            CallError::Refused(error) => write!(f, "the kernel refused the call: {error}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
+
+impl<E> From<Error> for CallError<E> {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::PeerDied => CallError::ServerDied,
+            Error::TimedOut => CallError::TimedOut,
+            error => CallError::Refused(error),
+        }
+    }
+}
+
+impl<E> From<Malformed> for CallError<E> {
+    fn from(_: Malformed) -> Self {
+        CallError::NotUnderstood
+    }
+}
+
+/// When a client's calls give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// So long after each call began.
+    For(Duration),
+    /// At this moment, whichever call it is.
+    Until(Deadline),
+}
+
+/// A client's end: an endpoint to call, and how long to wait. Generated clients are wrappers of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    endpoint: Cap<Endpoint>,
+    patience: Patience,
+}
+
+impl Connection {
+    /// Calls to `endpoint` wait at most [`DEFAULT_TIMEOUT`].
+    pub const fn new(endpoint: Cap<Endpoint>) -> Self {
+        Self { endpoint, patience: Patience::For(DEFAULT_TIMEOUT) }
+    }
+
+    /// The same endpoint; every call waits at most `timeout`.
+    pub const fn with_timeout(self, timeout: Duration) -> Self {
+        Self { patience: Patience::For(timeout), ..self }
+    }
+
+    /// The same endpoint; all calls wait until `deadline`.
+    pub const fn with_deadline(self, deadline: Deadline) -> Self {
+        Self { patience: Patience::Until(deadline), ..self }
+    }
+
+    /// The endpoint.
+    pub const fn endpoint(&self) -> Cap<Endpoint> {
+        self.endpoint
+    }
+
+    fn deadline(&self) -> Deadline {
+        match self.patience {
+            Patience::For(timeout) => Deadline::after(timeout),
+            Patience::Until(deadline) => deadline,
+        }
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// As [`super::call`].
+    #[inline]
+    pub fn call(&self, interface: u64, request: &mut Request<'_, '_>, answer: &mut [u64]) -> Result<Response, Error> {
+        super::call(self.endpoint, interface, self.deadline(), request, answer)
+    }
+
+    /// Makes an idempotent call: again, within the same deadline, if the server dies while it works on it, at most
+    /// [`RETRIES`] times.
+    ///
+    /// # Errors
+    /// As [`super::call`].
+    pub fn call_idempotent(
+        &self,
+        interface: u64,
+        request: &mut Request<'_, '_>,
+        answer: &mut [u64],
+    ) -> Result<Response, Error> {
+        let deadline = self.deadline();
+        let mut retries = RETRIES;
+        loop {
+            match super::call(self.endpoint, interface, deadline, request, answer) {
+                Err(Error::PeerDied) if retries > 0 => retries -= 1,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl From<Cap<Endpoint>> for Connection {
+    fn from(endpoint: Cap<Endpoint>) -> Self {
+        Connection::new(endpoint)
+    }
+}
+
+impl From<&Owned<Endpoint>> for Connection {
+    fn from(endpoint: &Owned<Endpoint>) -> Self {
+        Connection::new(endpoint.cap())
+    }
+}
+
+/// What a response means for a method that gives `T` or fails with `E`.
+///
+/// # Errors
+/// [`CallError::Failed`] with the method's own error, [`CallError::NotUnderstood`] if the answer makes no sense.
+pub fn interpret<T: super::Value, E: super::Value>(mut response: Response, answer: &[u64]) -> Result<T, CallError<E>> {
+    let words = answer.get(..response.words).ok_or(CallError::NotUnderstood)?;
+    let mut input = super::Decoder::new(words, &mut response.caps);
+    match response.label {
+        verdict::OK => {
+            let value = T::decode(&mut input)?;
+            input.finish()?;
+            Ok(value)
+        }
+        verdict::ERROR => {
+            let error = E::decode(&mut input)?;
+            input.finish()?;
+            Err(CallError::Failed(error))
+        }
+        _ => Err(CallError::NotUnderstood),
+    }
+}
