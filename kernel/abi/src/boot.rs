@@ -1,9 +1,9 @@
 //! What the loader hands to the kernel, and the address-space layout in which it does so.
 //!
-//! The loader enters the kernel once, on the boot CPU, with this machine state:
+//! The loader enters the kernel once, on the boot CPU, in this state of the CPU:
 //!
-//! * `rdi` holds the direct-map address of a [`BootInfo`]; every other general register is zero, `rsp` included: the
-//!   kernel sets its own stack first;
+//! * `rdi` holds the direct-map address of a [`BootInfo`], `rbp` and `rsp` are zero, the other general registers hold
+//!   nothing of meaning: the kernel sets its own stack first;
 //! * interrupts are off, the direction flag is clear, no interrupt table is loaded, and the segment registers refer to
 //!   a flat 64-bit table in memory of kind [`RegionKind::Loader`], which the kernel replaces before it reuses that
 //!   memory;
@@ -42,6 +42,8 @@ pub const OVERRIDES_MAX: usize = 16;
 pub const ECAM_WINDOWS_MAX: usize = 4;
 /// Most bytes of the command line.
 pub const COMMAND_LINE_MAX: usize = 256;
+/// Segments of the root domain's image at most.
+pub const ROOT_SEGMENTS_MAX: usize = 8;
 
 /// A list of bounded length that lies in memory as it is.
 #[repr(C)]
@@ -148,6 +150,8 @@ pub enum RegionKind {
     AcpiReclaim = 9,
     /// RAM that the firmware uses while the system sleeps or wakes; never to be touched.
     AcpiNvs = 10,
+    /// RAM that holds the image of the root domain, the first one in user space.
+    RootImage = 11,
 }
 
 impl RegionKind {
@@ -164,6 +168,7 @@ impl RegionKind {
                 | Self::BootInfo
                 | Self::PageTables
                 | Self::LowMemory
+                | Self::RootImage
         )
     }
 }
@@ -395,6 +400,43 @@ impl Platform {
     };
 }
 
+/// One segment of the root domain's image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootSegment {
+    /// Address in user space at which it is to be mapped, a multiple of the page size.
+    pub address: u64,
+    /// The physical memory that holds it, in whole pages: file contents, then zeros.
+    pub extent: Extent,
+    /// A [`crate::syscall::MapAccess`] as a number.
+    pub access: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+impl RootSegment {
+    /// An unused entry.
+    pub const NONE: Self = Self { address: 0, extent: Extent { start: 0, len: 0 }, access: 0, reserved: 0 };
+}
+
+/// The root domain's image: the file `init` of the boot archive, loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RootImage {
+    /// Where its first thread starts, in user space.
+    pub entry: u64,
+    /// All the memory that it takes, of kind [`RegionKind::RootImage`].
+    pub extent: Extent,
+    /// Its segments.
+    pub segments: List<RootSegment, ROOT_SEGMENTS_MAX>,
+}
+
+impl RootImage {
+    /// No image.
+    pub const EMPTY: Self =
+        Self { entry: 0, extent: Extent { start: 0, len: 0 }, segments: List::new(RootSegment::NONE) };
+}
+
 /// Everything the kernel learns about the machine it runs on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -420,6 +462,8 @@ pub struct BootInfo {
     pub kernel_image: Extent,
     /// The boot archive, checked by the loader. It starts and ends at a page boundary.
     pub archive: Extent,
+    /// The root domain's image.
+    pub root: RootImage,
     /// The memory map: sorted, without overlap, page aligned. What it does not mention is not RAM.
     pub memory: List<Region, REGIONS_MAX>,
     /// The machine.
@@ -448,6 +492,7 @@ impl BootInfo {
         frames: 0,
         kernel_image: Extent { start: 0, len: 0 },
         archive: Extent { start: 0, len: 0 },
+        root: RootImage::EMPTY,
         memory: List::new(Region::new(0, 0, RegionKind::Reserved)),
         platform: Platform::EMPTY,
         command_line_len: 0,
