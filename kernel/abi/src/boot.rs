@@ -526,7 +526,8 @@ const _: () = {
     assert!(size_of::<ResetRegister>() == 16);
     assert!(size_of::<List<Region, REGIONS_MAX>>() == REGIONS_MAX * 24 + 8);
     assert!(size_of::<Platform>() == 616);
-    assert!(size_of::<BootInfo>() == 4056);
+    assert!(size_of::<RootSegment>() == 32);
+    assert!(size_of::<BootInfo>() == 4056 + 24 + 8 + 8 * 32);
     assert!(align_of::<BootInfo>() == 8);
 };
 
