@@ -3,9 +3,8 @@
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES,
-    MAX_DOMAINS, MAX_NAME_BYTES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System,
-    system::is_page_multiple,
+    ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_DOMAINS, MAX_NAME_BYTES,
+    Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.
@@ -45,26 +44,14 @@ impl fmt::Display for Inconsistency {
             Self::Name(domain) => {
                 write!(formatter, "domain {domain} has an invalid or repeated name")
             }
-            Self::Amount(domain) => write!(
-                formatter,
-                "domain {domain} has a size, limit or duration out of range"
-            ),
-            Self::Reference(domain) => write!(
-                formatter,
-                "domain {domain} refers to something that is not there"
-            ),
+            Self::Amount(domain) => write!(formatter, "domain {domain} has a size, limit or duration out of range"),
+            Self::Reference(domain) => write!(formatter, "domain {domain} refers to something that is not there"),
             Self::Level(domain) => write!(formatter, "domain {domain} is not above what it uses"),
             Self::Badge(domain) => {
                 write!(formatter, "domain {domain} carries another domain's badge")
             }
-            Self::Device(domain) => write!(
-                formatter,
-                "domain {domain} has a malformed device, or one of another's"
-            ),
-            Self::Grant(domain) => write!(
-                formatter,
-                "domain {domain} has a grant that belongs to another"
-            ),
+            Self::Device(domain) => write!(formatter, "domain {domain} has a malformed device, or one of another's"),
+            Self::Grant(domain) => write!(formatter, "domain {domain} has a grant that belongs to another"),
             Self::Endpoint(endpoint) => {
                 write!(formatter, "endpoint {endpoint} does not fit its server")
             }
@@ -82,9 +69,7 @@ pub fn name_is_valid(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && !name.ends_with('-')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 impl System {
@@ -100,13 +85,7 @@ impl System {
         }
         let most = usize::from(u16::MAX);
         if self.domains.len() > MAX_DOMAINS
-            || [
-                self.endpoints.len(),
-                self.notifications.len(),
-                self.rings.len(),
-            ]
-            .iter()
-            .any(|&len| len > most)
+            || [self.endpoints.len(), self.notifications.len(), self.rings.len()].iter().any(|&len| len > most)
         {
             return Err(Inconsistency::TooMany);
         }
@@ -122,19 +101,11 @@ impl System {
 
     fn check_endpoints(&self) -> Result<(), Inconsistency> {
         for (position, endpoint) in (0_u16..).map(EndpointIndex).zip(&self.endpoints) {
-            let fits = self
-                .domains
-                .get(endpoint.server.position())
-                .is_some_and(|server| {
-                    server.level == endpoint.level
-                        && endpoint.ceiling >= server.priority
-                        && server
-                            .provides
-                            .iter()
-                            .filter(|&&provided| provided == position)
-                            .count()
-                            == 1
-                });
+            let fits = self.domains.get(endpoint.server.position()).is_some_and(|server| {
+                server.level == endpoint.level
+                    && endpoint.ceiling >= server.priority
+                    && server.provides.iter().filter(|&&provided| provided == position).count() == 1
+            });
             let supervises = endpoint.interface == SUPERVISION;
             let is_supervisors = endpoint.server == DomainIndex::SUPERVISOR;
             if !fits || supervises != is_supervisors || !name_is_valid(&endpoint.interface) {
@@ -151,12 +122,9 @@ impl System {
         }
         let restart_is_sound = match domain.restart {
             Restart::Never => true,
-            Restart::OnDeath {
-                window_ms,
-                backoff_ms,
-                max_backoff_ms,
-                ..
-            } => window_ms > 0 && backoff_ms <= max_backoff_ms,
+            Restart::OnDeath { window_ms, backoff_ms, max_backoff_ms, .. } => {
+                window_ms > 0 && backoff_ms <= max_backoff_ms
+            }
         };
         let amounts_are_sound = domain.memory > 0
             && is_page_multiple(domain.memory)
@@ -174,9 +142,7 @@ impl System {
         }
         let provides = &domain.provides;
         let belongs = |provided: &EndpointIndex| {
-            self.endpoints
-                .get(provided.position())
-                .is_some_and(|endpoint| endpoint.server == index)
+            self.endpoints.get(provided.position()).is_some_and(|endpoint| endpoint.server == index)
         };
         if !provides.iter().all(belongs) {
             return Err(Inconsistency::Reference(index));
@@ -186,36 +152,20 @@ impl System {
         }
         let heartbeat_is_sound = match domain.heartbeat {
             None => domain.heartbeat_ms == 0,
-            Some(signal) => {
-                domain.heartbeat_ms > 0 && self.signal_is_for(signal, DomainIndex::SUPERVISOR)
-            }
+            Some(signal) => domain.heartbeat_ms > 0 && self.signal_is_for(signal, DomainIndex::SUPERVISOR),
         };
-        if heartbeat_is_sound {
-            Ok(())
-        } else {
-            Err(Inconsistency::Reference(index))
-        }
+        if heartbeat_is_sound { Ok(()) } else { Err(Inconsistency::Reference(index)) }
     }
 
     fn check_uses(&self, index: DomainIndex, domain: &Domain) -> Result<(), Inconsistency> {
         for usage in &domain.uses {
-            let endpoint = self
-                .endpoints
-                .get(usage.endpoint.position())
-                .ok_or(Inconsistency::Reference(index))?;
+            let endpoint = self.endpoints.get(usage.endpoint.position()).ok_or(Inconsistency::Reference(index))?;
             let ring_fits = usage.ring.is_none_or(|ring| {
                 self.rings
                     .get(ring.position())
                     .is_some_and(|ring| ring.client == index && ring.endpoint == usage.endpoint)
             });
-            if !ring_fits
-                || domain
-                    .uses
-                    .iter()
-                    .filter(|other| other.endpoint == usage.endpoint)
-                    .count()
-                    != 1
-            {
+            if !ring_fits || domain.uses.iter().filter(|other| other.endpoint == usage.endpoint).count() != 1 {
                 return Err(Inconsistency::Reference(index));
             }
             if endpoint.level >= domain.level {
@@ -247,9 +197,7 @@ impl System {
             (grant.is_exclusive() && earlier.iter().any(|other| other.holds(*grant)))
                 || (*grant == Grant::Supervision && index != DomainIndex::SUPERVISOR)
         };
-        if domain.grants.iter().any(takes_anothers)
-            || !domain.grants.is_sorted_by(|one, next| one < next)
-        {
+        if domain.grants.iter().any(takes_anothers) || !domain.grants.is_sorted_by(|one, next| one < next) {
             return Err(Inconsistency::Grant(index));
         }
         Ok(())
@@ -260,22 +208,13 @@ impl System {
             let belongs = self
                 .domains
                 .get(ring.client.position())
-                .is_some_and(|client| {
-                    client
-                        .uses
-                        .iter()
-                        .filter(|usage| usage.ring == Some(position))
-                        .count()
-                        == 1
-                });
+                .is_some_and(|client| client.uses.iter().filter(|usage| usage.ring == Some(position)).count() == 1);
             let serves = self
                 .endpoints
                 .get(ring.endpoint.position())
-                .is_some_and(|endpoint| {
-                    endpoint.server == ring.driver && ring.driver != DomainIndex::SUPERVISOR
-                });
-            let signals = self.signal_is_for(ring.doorbell, ring.driver)
-                && self.signal_is_for(ring.completion, ring.client);
+                .is_some_and(|endpoint| endpoint.server == ring.driver && ring.driver != DomainIndex::SUPERVISOR);
+            let signals =
+                self.signal_is_for(ring.doorbell, ring.driver) && self.signal_is_for(ring.completion, ring.client);
             if !belongs || !serves || !signals || ring.bytes == 0 || !is_page_multiple(ring.bytes) {
                 return Err(Inconsistency::Ring(position));
             }
@@ -288,14 +227,8 @@ impl System {
         for (position, notification) in self.notifications.iter().enumerate() {
             let mut assigned = 0_u64;
             let heartbeats = self.domains.iter().filter_map(|domain| domain.heartbeat);
-            let rings = self
-                .rings
-                .iter()
-                .flat_map(|ring| [ring.doorbell, ring.completion]);
-            for signal in heartbeats
-                .chain(rings)
-                .filter(|signal| signal.notification.position() == position)
-            {
+            let rings = self.rings.iter().flat_map(|ring| [ring.doorbell, ring.completion]);
+            for signal in heartbeats.chain(rings).filter(|signal| signal.notification.position() == position) {
                 if assigned & signal.mask() != 0 {
                     return Err(Inconsistency::Notification);
                 }
@@ -328,31 +261,13 @@ impl Bus {
     /// so whether their indices mean the same function is known only in the machine: they collide.
     pub fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (
-                Self::Legacy { ports, irqs },
-                Self::Legacy {
-                    ports: other_ports,
-                    irqs: other_irqs,
-                },
-            ) => {
-                ports
-                    .iter()
-                    .any(|range| other_ports.iter().any(|other| range.overlaps(*other)))
+            (Self::Legacy { ports, irqs }, Self::Legacy { ports: other_ports, irqs: other_irqs }) => {
+                ports.iter().any(|range| other_ports.iter().any(|other| range.overlaps(*other)))
                     || irqs.iter().any(|irq| other_irqs.contains(irq))
             }
             (
-                Self::Pci {
-                    vendor,
-                    devices,
-                    index,
-                    ..
-                },
-                Self::Pci {
-                    vendor: other_vendor,
-                    devices: other_devices,
-                    index: other_index,
-                    ..
-                },
+                Self::Pci { vendor, devices, index, .. },
+                Self::Pci { vendor: other_vendor, devices: other_devices, index: other_index, .. },
             ) => {
                 let one_in_common = devices.iter().any(|device| other_devices.contains(device));
                 let same_list = devices.iter().all(|device| other_devices.contains(device))
@@ -370,8 +285,7 @@ impl Bus {
                 !(ports.is_empty() && irqs.is_empty())
                     && ports.iter().all(|range| range.is_valid())
                     && irqs.iter().all(|irq| *irq < 16)
-                    && (1..ports.len())
-                        .all(|at| ports[..at].iter().all(|range| !range.overlaps(ports[at])))
+                    && (1..ports.len()).all(|at| ports[..at].iter().all(|range| !range.overlaps(ports[at])))
                     && (1..irqs.len()).all(|at| !irqs[..at].contains(&irqs[at]))
             }
             Self::Pci { devices, .. } => !devices.is_empty(),

@@ -63,41 +63,25 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { present } => {
-                write!(
-                    formatter,
-                    "the manifest has {present} bytes, fewer than its header of {HEADER_BYTES}"
-                )
+                write!(formatter, "the manifest has {present} bytes, fewer than its header of {HEADER_BYTES}")
             }
             Self::TooLarge { present } => {
-                write!(
-                    formatter,
-                    "the manifest has {present} bytes, more than the {MAX_ENCODED_BYTES} that are read"
-                )
+                write!(formatter, "the manifest has {present} bytes, more than the {MAX_ENCODED_BYTES} that are read")
             }
-            Self::NotAManifest => {
-                formatter.write_str("the file is not a compiled manifest: its magic is missing")
-            }
+            Self::NotAManifest => formatter.write_str("the file is not a compiled manifest: its magic is missing"),
             Self::Version { found } => write!(
                 formatter,
                 "the manifest has format version {found}, this program reads version {VERSION}: rebuild the image"
             ),
             Self::Length { stated, present } => {
-                write!(
-                    formatter,
-                    "the manifest states {stated} bytes of body and has {present}"
-                )
+                write!(formatter, "the manifest states {stated} bytes of body and has {present}")
             }
             Self::Checksum { stated, computed } => write!(
                 formatter,
                 "the manifest is damaged: its checksum is {computed:#010x} and should be {stated:#010x}"
             ),
-            Self::Malformed => {
-                formatter.write_str("the manifest's body does not decode: rebuild the image")
-            }
-            Self::Inconsistent(inconsistency) => write!(
-                formatter,
-                "the manifest contradicts itself: {inconsistency}"
-            ),
+            Self::Malformed => formatter.write_str("the manifest's body does not decode: rebuild the image"),
+            Self::Inconsistent(inconsistency) => write!(formatter, "the manifest contradicts itself: {inconsistency}"),
         }
     }
 }
@@ -145,8 +129,7 @@ impl System {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; HEADER_BYTES - 12]);
         // Writing to a growing vector fails only where a type has no serialised form, which none of ours lacks.
-        let mut bytes = postcard::to_extend(self, bytes)
-            .map_err(|_| EncodeError::TooLarge { bytes: usize::MAX })?;
+        let mut bytes = postcard::to_extend(self, bytes).map_err(|_| EncodeError::TooLarge { bytes: usize::MAX })?;
         if bytes.len() > MAX_ENCODED_BYTES {
             return Err(EncodeError::TooLarge { bytes: bytes.len() });
         }
@@ -164,18 +147,12 @@ impl System {
     /// [`DecodeError`]; no input makes it panic, and what it returns satisfies [`System::check`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_ENCODED_BYTES {
-            return Err(DecodeError::TooLarge {
-                present: bytes.len(),
-            });
+            return Err(DecodeError::TooLarge { present: bytes.len() });
         }
         let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-            return Err(DecodeError::Truncated {
-                present: bytes.len(),
-            });
+            return Err(DecodeError::Truncated { present: bytes.len() });
         };
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if !header.starts_with(&MAGIC) {
             return Err(DecodeError::NotAManifest);
         }
@@ -183,10 +160,7 @@ impl System {
             return Err(DecodeError::Version { found: word(8) });
         }
         if usize::try_from(word(12)) != Ok(body.len()) {
-            return Err(DecodeError::Length {
-                stated: word(12),
-                present: body.len(),
-            });
+            return Err(DecodeError::Length { stated: word(12), present: body.len() });
         }
         let (stated, computed) = (word(CHECKSUM_OFFSET), checksum(bytes));
         if stated != computed {

@@ -112,24 +112,11 @@ impl Restart {
     /// or `None` if the domain stays dead.
     pub const fn backoff_after(self, deaths: u32) -> Option<u32> {
         match self {
-            Self::OnDeath {
-                limit,
-                backoff_ms,
-                max_backoff_ms,
-                ..
-            } if deaths <= limit => {
+            Self::OnDeath { limit, backoff_ms, max_backoff_ms, .. } if deaths <= limit => {
                 // 31 doublings overflow any wait: the shift is bounded so that a long series stays at the maximum.
                 let doublings = deaths.saturating_sub(1);
-                let wait = if doublings > 31 {
-                    u64::MAX
-                } else {
-                    (backoff_ms as u64) << doublings
-                };
-                Some(if wait > max_backoff_ms as u64 {
-                    max_backoff_ms
-                } else {
-                    wait as u32
-                })
+                let wait = if doublings > 31 { u64::MAX } else { (backoff_ms as u64) << doublings };
+                Some(if wait > max_backoff_ms as u64 { max_backoff_ms } else { wait as u32 })
             }
             _ => None,
         }

@@ -29,8 +29,7 @@ pub use check::{Inconsistency, name_is_valid};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAGIC, MAX_ENCODED_BYTES, VERSION};
 pub use domain::{Bus, Device, Domain, Grant, Kind, PortRange, Restart, Use};
 pub use system::{
-    DomainIndex, Endpoint, EndpointIndex, Notification, NotificationIndex, Ring, RingIndex, Signal,
-    System,
+    DomainIndex, Endpoint, EndpointIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
 };
 
 /// Bytes of a page: every amount of memory in a manifest is a multiple of it.

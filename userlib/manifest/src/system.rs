@@ -137,9 +137,7 @@ pub struct Ring {
 impl System {
     /// The domain called `name`.
     pub fn domain_named(&self, name: &str) -> Option<DomainIndex> {
-        self.domains()
-            .find(|(_, domain)| domain.name == name)
-            .map(|(index, _)| index)
+        self.domains().find(|(_, domain)| domain.name == name).map(|(index, _)| index)
     }
 
     /// Every domain with its index, the supervisor first.
@@ -168,9 +166,7 @@ impl System {
     pub fn may_call(&self, from: DomainIndex, to: DomainIndex) -> bool {
         self.domains.get(from.position()).is_some_and(|domain| {
             domain.uses.iter().any(|usage| {
-                self.endpoints
-                    .get(usage.endpoint.position())
-                    .is_some_and(|endpoint| endpoint.server == to)
+                self.endpoints.get(usage.endpoint.position()).is_some_and(|endpoint| endpoint.server == to)
             })
         })
     }
@@ -181,32 +177,24 @@ impl System {
     /// Everything else is isolation: a test that finds a way from one domain to another for which this is `false`
     /// has found a hole.
     pub fn may_reach(&self, from: DomainIndex, to: DomainIndex) -> bool {
-        let (Some(sender), Some(_)) = (
-            self.domains.get(from.position()),
-            self.domains.get(to.position()),
-        ) else {
+        let (Some(sender), Some(_)) = (self.domains.get(from.position()), self.domains.get(to.position())) else {
             return false;
         };
         from == to
             || from == DomainIndex::SUPERVISOR
             || self.may_call(from, to)
-            || self.rings.iter().any(|ring| {
-                (ring.client == from && ring.driver == to)
-                    || (ring.driver == from && ring.client == to)
-            })
+            || self
+                .rings
+                .iter()
+                .any(|ring| (ring.client == from && ring.driver == to) || (ring.driver == from && ring.client == to))
             || sender.heartbeat.is_some_and(|signal| {
-                self.notifications
-                    .get(signal.notification.position())
-                    .is_some_and(|word| word.owner == to)
+                self.notifications.get(signal.notification.position()).is_some_and(|word| word.owner == to)
             })
     }
 
     /// Bytes that the domains' memory, the vaults and the rings take together; [`System::reserve`] is not included.
     pub fn memory_bytes(&self) -> u64 {
-        let domains = self
-            .domains
-            .iter()
-            .map(|domain| domain.memory.saturating_add(domain.vault));
+        let domains = self.domains.iter().map(|domain| domain.memory.saturating_add(domain.vault));
         let rings = self.rings.iter().map(|ring| ring.bytes);
         domains.chain(rings).fold(0, u64::saturating_add)
     }

@@ -1,14 +1,10 @@
 //! What the machine accepts as a manifest, and that nothing makes the reader panic.
 
-use manifest::{
-    DecodeError, EncodeError, HEADER_BYTES, Inconsistency, MAX_ENCODED_BYTES, System, VERSION,
-};
+use manifest::{DecodeError, EncodeError, HEADER_BYTES, Inconsistency, MAX_ENCODED_BYTES, System, VERSION};
 use proptest::prelude::*;
 
 fn encoded() -> Vec<u8> {
-    crate::sample::system()
-        .encode()
-        .expect("the sample is consistent")
+    crate::sample::system().encode().expect("the sample is consistent")
 }
 
 /// Puts the right length and checksum on changed bytes, so that the body itself is what the reader judges.
@@ -28,10 +24,7 @@ fn a_system_survives_the_round_trip_and_its_bytes_are_reproducible() {
     let system = crate::sample::system();
     let bytes = encoded();
     assert_eq!(System::decode(&bytes), Ok(system.clone()));
-    assert_eq!(
-        System::decode(&bytes).map(|again| again.encode().expect("still consistent")),
-        Ok(bytes)
-    );
+    assert_eq!(System::decode(&bytes).map(|again| again.encode().expect("still consistent")), Ok(bytes));
 }
 
 #[test]
@@ -43,13 +36,7 @@ fn every_truncation_is_refused() {
             assert_eq!(refusal, DecodeError::Truncated { present: length });
         } else {
             let stated = (bytes.len() - HEADER_BYTES) as u32;
-            assert_eq!(
-                refusal,
-                DecodeError::Length {
-                    stated,
-                    present: length - HEADER_BYTES
-                }
-            );
+            assert_eq!(refusal, DecodeError::Length { stated, present: length - HEADER_BYTES });
         }
     }
 }
@@ -60,10 +47,7 @@ fn every_single_flipped_bit_is_noticed() {
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(
-            System::decode(&damaged).is_err(),
-            "bit {bit} was flipped unnoticed"
-        );
+        assert!(System::decode(&damaged).is_err(), "bit {bit} was flipped unnoticed");
     }
 }
 
@@ -75,35 +59,21 @@ fn the_refusal_says_what_is_wrong_with_the_header() {
 
     let mut newer = encoded();
     newer[8] += 1;
-    assert_eq!(
-        System::decode(&newer),
-        Err(DecodeError::Version { found: VERSION + 1 })
-    );
+    assert_eq!(System::decode(&newer), Err(DecodeError::Version { found: VERSION + 1 }));
 
     let mut damaged = encoded();
     *damaged.last_mut().expect("not empty") ^= 1;
-    assert!(matches!(
-        System::decode(&damaged),
-        Err(DecodeError::Checksum { .. })
-    ));
+    assert!(matches!(System::decode(&damaged), Err(DecodeError::Checksum { .. })));
 
     let large = vec![0; MAX_ENCODED_BYTES + 1];
-    assert_eq!(
-        System::decode(&large),
-        Err(DecodeError::TooLarge {
-            present: MAX_ENCODED_BYTES + 1
-        })
-    );
+    assert_eq!(System::decode(&large), Err(DecodeError::TooLarge { present: MAX_ENCODED_BYTES + 1 }));
 }
 
 #[test]
 fn bytes_after_the_system_are_refused() {
     let mut longer = encoded();
     longer.push(0);
-    assert_eq!(
-        System::decode(&resealed(longer)),
-        Err(DecodeError::Malformed)
-    );
+    assert_eq!(System::decode(&resealed(longer)), Err(DecodeError::Malformed));
 }
 
 #[test]
@@ -112,16 +82,11 @@ fn a_system_too_large_to_be_read_is_not_written() {
     let one = system.rings[0].clone();
     system.domains[2].uses[0].ring = None;
     system.rings.clear();
-    system
-        .notifications
-        .retain(|notification| notification.owner == crate::sample::SUPERVISOR_DOMAIN);
+    system.notifications.retain(|notification| notification.owner == crate::sample::SUPERVISOR_DOMAIN);
     assert!(system.encode().is_ok());
     system.rings = vec![one; 10_000];
     // The rings belong to no use, which is found before their size matters.
-    assert!(matches!(
-        system.encode(),
-        Err(EncodeError::Inconsistent(Inconsistency::Ring(_)))
-    ));
+    assert!(matches!(system.encode(), Err(EncodeError::Inconsistent(Inconsistency::Ring(_)))));
 
     let mut system = crate::sample::system();
     system.endpoints[2].interface_id = u64::MAX;
@@ -130,9 +95,7 @@ fn a_system_too_large_to_be_read_is_not_written() {
         system.endpoints.push(template.clone());
         system.domains[2].provides.push(manifest::EndpointIndex(at));
     }
-    assert!(
-        matches!(system.encode(), Err(EncodeError::TooLarge { bytes }) if bytes > MAX_ENCODED_BYTES)
-    );
+    assert!(matches!(system.encode(), Err(EncodeError::TooLarge { bytes }) if bytes > MAX_ENCODED_BYTES));
 }
 
 proptest! {

@@ -2,8 +2,8 @@
 
 use crate::sample::{DISK, FILES, ONLOOKER, SHELL, SUPERVISOR_DOMAIN};
 use manifest::{
-    Bus, Device, DomainIndex, EndpointIndex, Grant, Inconsistency, NotificationIndex, PortRange,
-    Restart, RingIndex, System, name_is_valid,
+    Bus, Device, DomainIndex, EndpointIndex, Grant, Inconsistency, NotificationIndex, PortRange, Restart, RingIndex,
+    System, name_is_valid,
 };
 
 fn broken(change: impl FnOnce(&mut System)) -> Inconsistency {
@@ -15,19 +15,10 @@ fn broken(change: impl FnOnce(&mut System)) -> Inconsistency {
 
 #[test]
 fn the_first_domain_must_be_the_supervisor() {
-    assert_eq!(
-        broken(|system| system.domains.clear()),
-        Inconsistency::NoSupervisor
-    );
-    assert_eq!(
-        broken(|system| system.domains[0].name = "boss".into()),
-        Inconsistency::NoSupervisor
-    );
+    assert_eq!(broken(|system| system.domains.clear()), Inconsistency::NoSupervisor);
+    assert_eq!(broken(|system| system.domains[0].name = "boss".into()), Inconsistency::NoSupervisor);
     let usage = crate::sample::system().domains[3].uses[0].clone();
-    assert_eq!(
-        broken(|system| system.domains[0].uses.push(usage)),
-        Inconsistency::NoSupervisor
-    );
+    assert_eq!(broken(|system| system.domains[0].uses.push(usage)), Inconsistency::NoSupervisor);
 }
 
 #[test]
@@ -35,10 +26,7 @@ fn the_number_of_domains_is_bounded() {
     let refusal = broken(|system| {
         let template = system.domains[4].clone();
         for number in 0..manifest::MAX_DOMAINS {
-            system.domains.push(manifest::Domain {
-                name: format!("extra-{number}"),
-                ..template.clone()
-            });
+            system.domains.push(manifest::Domain { name: format!("extra-{number}"), ..template.clone() });
         }
     });
     assert_eq!(refusal, Inconsistency::TooMany);
@@ -46,22 +34,10 @@ fn the_number_of_domains_is_bounded() {
 
 #[test]
 fn names_are_valid_and_unique() {
-    assert_eq!(
-        broken(|system| system.domains[4].name = "shell".into()),
-        Inconsistency::Name(ONLOOKER)
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].name = "On Looker".into()),
-        Inconsistency::Name(ONLOOKER)
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].binary = "../init".into()),
-        Inconsistency::Name(ONLOOKER)
-    );
-    assert_eq!(
-        broken(|system| system.domains[3].uses[0].name = "supervision".into()),
-        Inconsistency::Name(SHELL)
-    );
+    assert_eq!(broken(|system| system.domains[4].name = "shell".into()), Inconsistency::Name(ONLOOKER));
+    assert_eq!(broken(|system| system.domains[4].name = "On Looker".into()), Inconsistency::Name(ONLOOKER));
+    assert_eq!(broken(|system| system.domains[4].binary = "../init".into()), Inconsistency::Name(ONLOOKER));
+    assert_eq!(broken(|system| system.domains[3].uses[0].name = "supervision".into()), Inconsistency::Name(SHELL));
 }
 
 #[test]
@@ -69,17 +45,7 @@ fn a_name_is_lowercase_letters_digits_and_inner_dashes() {
     for name in ["a", "virtio-blk", "e1000", "abcdefghijklmnopqrstuvwx"] {
         assert!(name_is_valid(name), "{name} is refused");
     }
-    for name in [
-        "",
-        "1a",
-        "-a",
-        "a-",
-        "A",
-        "a_b",
-        "a b",
-        "é",
-        "abcdefghijklmnopqrstuvwxy",
-    ] {
+    for name in ["", "1a", "-a", "a-", "A", "a_b", "a b", "é", "abcdefghijklmnopqrstuvwxy"] {
         assert!(!name_is_valid(name), "{name} is accepted");
     }
 }
@@ -90,47 +56,21 @@ fn amounts_are_in_range() {
     assert_eq!(broken(|system| system.domains[1].memory += 1), amount);
     assert_eq!(broken(|system| system.domains[1].memory = 0), amount);
     assert_eq!(broken(|system| system.domains[1].vault = 5), amount);
-    assert_eq!(
-        broken(|system| system.domains[1].capabilities = 100),
-        amount
-    );
+    assert_eq!(broken(|system| system.domains[1].capabilities = 100), amount);
     assert_eq!(broken(|system| system.domains[1].threads = 0), amount);
     assert_eq!(broken(|system| system.domains[1].time_slice_us = 0), amount);
-    assert_eq!(
-        broken(|system| system.domains[1].args.push("x".repeat(1024))),
-        amount
-    );
-    let restart = Restart::OnDeath {
-        limit: 1,
-        window_ms: 1,
-        backoff_ms: 2,
-        max_backoff_ms: 1,
-    };
+    assert_eq!(broken(|system| system.domains[1].args.push("x".repeat(1024))), amount);
+    let restart = Restart::OnDeath { limit: 1, window_ms: 1, backoff_ms: 2, max_backoff_ms: 1 };
     assert_eq!(broken(|system| system.domains[1].restart = restart), amount);
 }
 
 #[test]
 fn references_lead_to_what_they_are_meant_for() {
-    assert_eq!(
-        broken(|system| system.domains[3].uses[0].endpoint = EndpointIndex(9)),
-        Inconsistency::Reference(SHELL)
-    );
-    assert_eq!(
-        broken(|system| system.domains[2].uses[0].ring = Some(RingIndex(9))),
-        Inconsistency::Reference(FILES)
-    );
-    assert_eq!(
-        broken(|system| system.domains[3].uses[0].ring = Some(RingIndex(0))),
-        Inconsistency::Reference(SHELL)
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].provides.push(EndpointIndex(1))),
-        Inconsistency::Reference(ONLOOKER)
-    );
-    assert_eq!(
-        broken(|system| system.domains[1].heartbeat = None),
-        Inconsistency::Reference(DISK)
-    );
+    assert_eq!(broken(|system| system.domains[3].uses[0].endpoint = EndpointIndex(9)), Inconsistency::Reference(SHELL));
+    assert_eq!(broken(|system| system.domains[2].uses[0].ring = Some(RingIndex(9))), Inconsistency::Reference(FILES));
+    assert_eq!(broken(|system| system.domains[3].uses[0].ring = Some(RingIndex(0))), Inconsistency::Reference(SHELL));
+    assert_eq!(broken(|system| system.domains[4].provides.push(EndpointIndex(1))), Inconsistency::Reference(ONLOOKER));
+    assert_eq!(broken(|system| system.domains[1].heartbeat = None), Inconsistency::Reference(DISK));
 }
 
 #[test]
@@ -140,60 +80,27 @@ fn every_use_goes_strictly_down() {
         system.endpoints[2].level = 3;
     });
     assert_eq!(refusal, Inconsistency::Level(SHELL));
-    assert_eq!(
-        broken(|system| system.domains[4].level = 0),
-        Inconsistency::Level(ONLOOKER)
-    );
+    assert_eq!(broken(|system| system.domains[4].level = 0), Inconsistency::Level(ONLOOKER));
 }
 
 #[test]
 fn a_badge_names_its_client() {
-    assert_eq!(
-        broken(|system| system.domains[3].uses[0].badge = 2),
-        Inconsistency::Badge(SHELL)
-    );
+    assert_eq!(broken(|system| system.domains[3].uses[0].badge = 2), Inconsistency::Badge(SHELL));
 }
 
 #[test]
 fn hardware_belongs_to_one_domain() {
     let device = |ports: &[(u16, u16)], irqs: &[u8]| {
-        let ports = ports
-            .iter()
-            .map(|&(base, count)| PortRange { base, count })
-            .collect();
-        Some(Device {
-            bus: Bus::Legacy {
-                ports,
-                irqs: irqs.to_vec(),
-            },
-            required: true,
-        })
+        let ports = ports.iter().map(|&(base, count)| PortRange { base, count }).collect();
+        Some(Device { bus: Bus::Legacy { ports, irqs: irqs.to_vec() }, required: true })
     };
     let refusal = Inconsistency::Device(ONLOOKER);
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[(0x1f7, 1)], &[])),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[], &[14])),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[], &[16])),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[(0xffff, 2)], &[])),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[], &[])),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[4].device = device(&[(1, 2), (2, 1)], &[])),
-        refusal
-    );
+    assert_eq!(broken(|system| system.domains[4].device = device(&[(0x1f7, 1)], &[])), refusal);
+    assert_eq!(broken(|system| system.domains[4].device = device(&[], &[14])), refusal);
+    assert_eq!(broken(|system| system.domains[4].device = device(&[], &[16])), refusal);
+    assert_eq!(broken(|system| system.domains[4].device = device(&[(0xffff, 2)], &[])), refusal);
+    assert_eq!(broken(|system| system.domains[4].device = device(&[], &[])), refusal);
+    assert_eq!(broken(|system| system.domains[4].device = device(&[(1, 2), (2, 1)], &[])), refusal);
 
     let mut system = crate::sample::system();
     system.domains[4].device = device(&[(0x1f8, 8), (0x1e8, 8)], &[15]);
@@ -202,22 +109,11 @@ fn hardware_belongs_to_one_domain() {
 
 #[test]
 fn pci_matches_collide_if_they_may_be_the_same_function() {
-    let pci = |vendor, devices: &[u16], index| Bus::Pci {
-        vendor,
-        devices: devices.to_vec(),
-        index,
-        interrupts: 1,
-    };
+    let pci = |vendor, devices: &[u16], index| Bus::Pci { vendor, devices: devices.to_vec(), index, interrupts: 1 };
     let one = pci(0x1af4, &[0x1042, 0x1001], 0);
-    assert!(
-        one.collides_with(&pci(0x1af4, &[0x1001, 0x1042], 0)),
-        "the order of a list means nothing"
-    );
+    assert!(one.collides_with(&pci(0x1af4, &[0x1001, 0x1042], 0)), "the order of a list means nothing");
     assert!(!one.collides_with(&pci(0x1af4, &[0x1042, 0x1001], 1)));
-    assert!(
-        one.collides_with(&pci(0x1af4, &[0x1042], 1)),
-        "indices into different lists say nothing"
-    );
+    assert!(one.collides_with(&pci(0x1af4, &[0x1042], 1)), "indices into different lists say nothing");
     assert!(!one.collides_with(&pci(0x1af4, &[0x1041], 0)));
     assert!(!one.collides_with(&pci(0x8086, &[0x1042, 0x1001], 0)));
 }
@@ -238,18 +134,12 @@ fn exclusive_grants_have_one_holder_and_supervision_is_the_supervisors() {
 
 #[test]
 fn endpoints_fit_their_servers() {
-    assert_eq!(
-        broken(|system| system.endpoints[1].level = 2),
-        Inconsistency::Endpoint(EndpointIndex(1))
-    );
+    assert_eq!(broken(|system| system.endpoints[1].level = 2), Inconsistency::Endpoint(EndpointIndex(1)));
     assert_eq!(
         broken(|system| system.endpoints[1].server = DomainIndex(77)),
         Inconsistency::Endpoint(EndpointIndex(1))
     );
-    assert_eq!(
-        broken(|system| system.endpoints[1].ceiling = 99),
-        Inconsistency::Endpoint(EndpointIndex(1))
-    );
+    assert_eq!(broken(|system| system.endpoints[1].ceiling = 99), Inconsistency::Endpoint(EndpointIndex(1)));
     assert_eq!(
         broken(|system| system.endpoints[1].interface = "supervision".into()),
         Inconsistency::Endpoint(EndpointIndex(1))
@@ -261,22 +151,13 @@ fn rings_fit_their_two_ends() {
     let refusal = Inconsistency::Ring(RingIndex(0));
     assert_eq!(broken(|system| system.rings[0].bytes = 100), refusal);
     assert_eq!(broken(|system| system.rings[0].driver = SHELL), refusal);
-    assert_eq!(
-        broken(|system| system.rings[0].doorbell = crate::sample::signal(2, 1)),
-        refusal
-    );
-    assert_eq!(
-        broken(|system| system.domains[2].uses[0].ring = None),
-        refusal
-    );
+    assert_eq!(broken(|system| system.rings[0].doorbell = crate::sample::signal(2, 1)), refusal);
+    assert_eq!(broken(|system| system.domains[2].uses[0].ring = None), refusal);
 }
 
 #[test]
 fn an_event_bit_has_one_sender() {
-    assert_eq!(
-        broken(|system| system.notifications[1].assigned = 3),
-        Inconsistency::Notification
-    );
+    assert_eq!(broken(|system| system.notifications[1].assigned = 3), Inconsistency::Notification);
     assert_eq!(
         broken(|system| {
             system.domains[4].heartbeat_ms = 1000;
@@ -286,10 +167,7 @@ fn an_event_bit_has_one_sender() {
     );
     let refusal = broken(|system| {
         let again = system.notifications[0].clone();
-        system.notifications.push(manifest::Notification {
-            assigned: 0,
-            ..again
-        });
+        system.notifications.push(manifest::Notification { assigned: 0, ..again });
     });
     assert_eq!(refusal, Inconsistency::Notification);
 }
@@ -330,13 +208,7 @@ fn parts_are_found_by_name_and_owner() {
     assert_eq!(system.domain_named("file"), None);
     assert_eq!(system.notification_of(FILES), Some(NotificationIndex(2)));
     assert_eq!(system.notification_of(SHELL), None);
-    assert_eq!(
-        system
-            .rings_of(FILES)
-            .map(|(index, _)| index)
-            .collect::<Vec<_>>(),
-        [RingIndex(0)]
-    );
+    assert_eq!(system.rings_of(FILES).map(|(index, _)| index).collect::<Vec<_>>(), [RingIndex(0)]);
     assert_eq!(system.rings_of(SHELL).count(), 0);
     assert_eq!(system.memory_bytes(), (5 << 20) + 4096 + (5 << 20));
     assert!(system[DISK].is_optional());
@@ -345,12 +217,7 @@ fn parts_are_found_by_name_and_owner() {
 
 #[test]
 fn waits_before_restarts_double_up_to_the_maximum_until_the_limit() {
-    let policy = Restart::OnDeath {
-        limit: 40,
-        window_ms: 60_000,
-        backoff_ms: 20,
-        max_backoff_ms: 2000,
-    };
+    let policy = Restart::OnDeath { limit: 40, window_ms: 60_000, backoff_ms: 20, max_backoff_ms: 2000 };
     let waits: Vec<_> = (1..=9).map(|deaths| policy.backoff_after(deaths)).collect();
     let expected = [20, 40, 80, 160, 320, 640, 1280, 2000, 2000].map(Some);
     assert_eq!(waits, expected);

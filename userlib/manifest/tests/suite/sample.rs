@@ -1,9 +1,8 @@
 //! A small consistent system: supervisor, a block driver, a filesystem with a ring to it, an app, an onlooker.
 
 use manifest::{
-    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Grant, Kind, Notification,
-    NotificationIndex, PortRange, Restart, Ring, RingIndex, SUPERVISION, SUPERVISOR, Signal,
-    System, Use,
+    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Grant, Kind, Notification, NotificationIndex, PortRange,
+    Restart, Ring, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, Use,
 };
 
 pub(crate) const SUPERVISOR_DOMAIN: DomainIndex = DomainIndex::SUPERVISOR;
@@ -24,12 +23,7 @@ fn domain(name: &str, kind: Kind, level: u8) -> Domain {
         vault: 0,
         capabilities: 256,
         threads: 4,
-        restart: Restart::OnDeath {
-            limit: 10,
-            window_ms: 60_000,
-            backoff_ms: 20,
-            max_backoff_ms: 2000,
-        },
+        restart: Restart::OnDeath { limit: 10, window_ms: 60_000, backoff_ms: 20, max_backoff_ms: 2000 },
         heartbeat_ms: 0,
         heartbeat: None,
         provides: vec![],
@@ -41,29 +35,15 @@ fn domain(name: &str, kind: Kind, level: u8) -> Domain {
 }
 
 fn endpoint(interface: &str, interface_id: u64, server: DomainIndex, level: u8) -> Endpoint {
-    Endpoint {
-        interface: interface.into(),
-        interface_id,
-        server,
-        level,
-        ceiling: 100,
-    }
+    Endpoint { interface: interface.into(), interface_id, server, level, ceiling: 100 }
 }
 
 fn usage(client: DomainIndex, endpoint: u16, name: &str, ring: Option<u16>) -> Use {
-    Use {
-        endpoint: EndpointIndex(endpoint),
-        name: name.into(),
-        badge: u64::from(client.0),
-        ring: ring.map(RingIndex),
-    }
+    Use { endpoint: EndpointIndex(endpoint), name: name.into(), badge: u64::from(client.0), ring: ring.map(RingIndex) }
 }
 
 pub(crate) fn signal(notification: u16, bit: u8) -> Signal {
-    Signal {
-        notification: NotificationIndex(notification),
-        bit,
-    }
+    Signal { notification: NotificationIndex(notification), bit }
 }
 
 pub(crate) fn system() -> System {
@@ -75,13 +55,7 @@ pub(crate) fn system() -> System {
     let disk = Domain {
         provides: vec![EndpointIndex(1)],
         device: Some(Device {
-            bus: Bus::Legacy {
-                ports: vec![PortRange {
-                    base: 0x1f0,
-                    count: 8,
-                }],
-                irqs: vec![14],
-            },
+            bus: Bus::Legacy { ports: vec![PortRange { base: 0x1f0, count: 8 }], irqs: vec![14] },
             required: false,
         }),
         heartbeat_ms: 2000,
@@ -96,39 +70,21 @@ pub(crate) fn system() -> System {
         ..domain("files", Kind::Server, 2)
     };
     let shell = Domain {
-        uses: vec![
-            usage(SHELL, 2, "filesystem", None),
-            usage(SHELL, 0, "supervision", None),
-        ],
+        uses: vec![usage(SHELL, 2, "filesystem", None), usage(SHELL, 0, "supervision", None)],
         restart: Restart::Never,
         ..domain("shell", Kind::App, 3)
     };
     System {
-        domains: vec![
-            supervisor,
-            disk,
-            files,
-            shell,
-            domain("onlooker", Kind::App, 1),
-        ],
+        domains: vec![supervisor, disk, files, shell, domain("onlooker", Kind::App, 1)],
         endpoints: vec![
             endpoint(SUPERVISION, 0x51, SUPERVISOR_DOMAIN, 0),
             endpoint("block", 0x52, DISK, 1),
             endpoint("filesystem", 0x53, FILES, 2),
         ],
         notifications: vec![
-            Notification {
-                owner: SUPERVISOR_DOMAIN,
-                assigned: 1,
-            },
-            Notification {
-                owner: DISK,
-                assigned: 1,
-            },
-            Notification {
-                owner: FILES,
-                assigned: 1,
-            },
+            Notification { owner: SUPERVISOR_DOMAIN, assigned: 1 },
+            Notification { owner: DISK, assigned: 1 },
+            Notification { owner: FILES, assigned: 1 },
         ],
         rings: vec![Ring {
             endpoint: EndpointIndex(1),
