@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod machine;
+pub mod manifest;
 pub mod progress;
 pub mod session;
 pub mod setup;

@@ -149,20 +149,12 @@ impl Diagnostic {
         let level = if self.rule.is_warning() { Level::WARNING } else { Level::ERROR };
         let label = (!self.label.is_empty()).then_some(Cow::from(&self.label));
         let primary = AnnotationKind::Primary.span(self.span.clone()).label(label);
-        let related = self
-            .related
-            .iter()
-            .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(label.as_str()));
-        let snippet =
-            Snippet::source(source).path(file).annotation(primary).annotations(related);
+        let related =
+            self.related.iter().map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(label.as_str()));
+        let snippet = Snippet::source(source).path(file).annotation(primary).annotations(related);
         let notes = self.notes.iter().map(|note| Level::NOTE.message(note));
         let hints = self.hint.iter().map(|hint| Level::HELP.message(hint));
-        level
-            .primary_title(&self.message)
-            .id(self.rule.name())
-            .element(snippet)
-            .elements(notes)
-            .elements(hints)
+        level.primary_title(&self.message).id(self.rule.name()).element(snippet).elements(notes).elements(hints)
     }
 }
 
@@ -176,9 +168,7 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(file: &str, source: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
-        diagnostics.sort_by_key(|diagnostic| {
-            (diagnostic.span.start, diagnostic.span.end, diagnostic.rule)
-        });
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end, diagnostic.rule));
         Self { file: file.into(), source: source.into(), diagnostics }
     }
 

@@ -1,10 +1,7 @@
 //! Finding the word that was meant.
 
 /// The word among `known` that is nearest to `written`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(
-    written: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lowercase = written.to_lowercase().replace('_', "-");
     let tolerance = (lowercase.chars().count() / 3).max(1);
     known
@@ -22,10 +19,7 @@ fn is_shortened(written: &str, word: &str) -> bool {
 }
 
 /// A hint that names the nearest word, or else lists all of them.
-pub(super) fn hint<'a>(
-    written: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<String> {
+pub(super) fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(word) = nearest(written, known.clone()) {
         return Some(format!("did you mean `{word}`?"));
     }
@@ -55,10 +49,7 @@ mod tests {
     #[test]
     fn a_word_of_another_kind_finds_none_and_is_told_them_all() {
         assert_eq!(nearest("network", ["console", "pci"]), None);
-        assert_eq!(
-            hint("network", ["console", "pci"]).as_deref(),
-            Some("there are `console`, `pci`")
-        );
+        assert_eq!(hint("network", ["console", "pci"]).as_deref(), Some("there are `console`, `pci`"));
         assert_eq!(hint("network", []), None);
     }
 }

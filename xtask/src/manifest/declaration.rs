@@ -1,0 +1,361 @@
+//! What each section of the text declares, with the places of everything that later checks may point at.
+
+use std::ops::Range;
+
+use manifest::{Grant, Kind, MAX_ARGUMENT_BYTES, MAX_NAME_BYTES, SUPERVISION, SUPERVISOR, name_is_valid};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Environment,
+    device::{DeviceDeclaration, read_device},
+    diagnostic::{Diagnostic, Rule},
+    reader::{self, Elsewhere, Findings, Section, Value},
+    resources::{self, MAX_SIZE, Resources, read_resources},
+    spelling,
+};
+
+const MIB: u64 = 1 << 20;
+
+const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain"];
+const SYSTEM_KEYS: &[&str] = &["reserve"];
+const SUPERVISOR_KEYS: &[&str] =
+    &["binary", "priority", "time-slice", "memory", "vault", "capabilities", "threads", "restart", "args", "grants"];
+const DOMAIN_KEYS: &[&str] = &[
+    "binary",
+    "kind",
+    "priority",
+    "time-slice",
+    "memory",
+    "vault",
+    "capabilities",
+    "threads",
+    "restart",
+    "heartbeat",
+    "provides",
+    "uses",
+    "device",
+    "args",
+    "grants",
+];
+/// Names that belong to parts of the system which are no `[domain.…]`.
+const RESERVED_NAMES: &[&str] = &[SUPERVISOR, "init", "kernel"];
+
+/// The whole text.
+pub(super) struct Declarations {
+    /// The supervisor first, then the domains in the order in which they are written.
+    pub(super) domains: Vec<Declaration>,
+    pub(super) reserve: u64,
+}
+
+/// One domain.
+pub(super) struct Declaration {
+    pub(super) name: Spanned<String>,
+    pub(super) binary: Spanned<String>,
+    pub(super) kind: Kind,
+    pub(super) resources: Resources,
+    /// Where `memory` stands, or the domain's name if it is left to the defaults.
+    pub(super) memory_span: Range<usize>,
+    pub(super) vault: u64,
+    pub(super) provides: Vec<Spanned<String>>,
+    pub(super) uses: Vec<UseDeclaration>,
+    pub(super) device: Option<DeviceDeclaration>,
+    pub(super) args: Vec<String>,
+    pub(super) grants: Vec<Spanned<Grant>>,
+}
+
+/// One entry of `uses`.
+pub(super) struct UseDeclaration {
+    /// The interface, at its place.
+    pub(super) interface: Spanned<String>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) name: Spanned<String>,
+    pub(super) ring: Option<Spanned<u64>>,
+}
+
+/// Reads the whole text.
+pub(super) fn read<'t>(
+    root: &'t Spanned<DeTable<'t>>,
+    environment: &Environment<'_>,
+    findings: &'t Findings,
+) -> Declarations {
+    // The whole file is no place to point at.
+    let top = Section::open(root.get_ref(), 0..0, "a manifest", TOP_KEYS, None, findings);
+    let reserve = top
+        .section("system", "`[system]`", SYSTEM_KEYS)
+        .and_then(|system| system.size("reserve", MIB..=MAX_SIZE))
+        .map_or(24 * MIB, Spanned::into_inner);
+    let defaults = top
+        .section("defaults", "`[defaults]`", resources::KEYS)
+        .map(|section| read_resources(&section, &Resources::default()))
+        .unwrap_or_default();
+    let mut domains = vec![read_supervisor(&top, &defaults, environment)];
+    for (name, value) in top.named_tables("domain") {
+        if let Some(declaration) = read_domain(name, value, &defaults, environment, findings) {
+            domains.push(declaration);
+        }
+    }
+    Declarations { domains, reserve }
+}
+
+fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &Environment<'_>) -> Declaration {
+    let findings = top.findings();
+    let empty = Declaration {
+        name: Spanned::new(0..0, SUPERVISOR.to_owned()),
+        binary: Spanned::new(0..0, SUPERVISOR.to_owned()),
+        kind: Kind::Server,
+        // Whoever restarts others must not starve behind them.
+        resources: Resources { priority: 240, heartbeat_ms: 0, ..defaults.clone() },
+        memory_span: 0..0,
+        vault: 0,
+        provides: vec![Spanned::new(0..0, SUPERVISION.to_owned())],
+        uses: Vec::new(),
+        device: None,
+        args: Vec::new(),
+        grants: vec![Spanned::new(0..0, Grant::Supervision)],
+    };
+    let Some(value) = top.value("supervisor") else {
+        findings.report(
+            Diagnostic::new(Rule::MissingKey, top.span(), "the section `[supervisor]` is missing")
+                .hint("add `[supervisor]`; an empty section takes the defaults"),
+        );
+        return empty;
+    };
+    let DeValue::Table(table) = value.get_ref() else {
+        reader::report_type("supervisor", value, "a table", findings);
+        return empty;
+    };
+    let elsewhere = Elsewhere {
+        keys: DOMAIN_KEYS,
+        hint: "the supervisor is below everybody: it provides `supervision`, uses nobody and drives nothing",
+    };
+    let section = Section::open(table, value.span(), "the supervisor", SUPERVISOR_KEYS, Some(elsewhere), findings);
+    let mut grants = read_grants(&section);
+    if !grants.iter().any(|grant| *grant.get_ref() == Grant::Supervision) {
+        grants.push(Spanned::new(value.span(), Grant::Supervision));
+    }
+    Declaration {
+        name: Spanned::new(value.span(), SUPERVISOR.to_owned()),
+        binary: read_binary(&section, Spanned::new(value.span(), SUPERVISOR), environment),
+        resources: read_resources(&section, &empty.resources),
+        memory_span: section.value("memory").unwrap_or(value).span(),
+        vault: section.size("vault", 0..=MAX_SIZE).map_or(0, Spanned::into_inner),
+        provides: vec![Spanned::new(value.span(), SUPERVISION.to_owned())],
+        args: read_args(&section),
+        grants,
+        ..empty
+    }
+}
+
+fn read_domain<'t>(
+    name: Spanned<&'t str>,
+    value: &'t Value<'t>,
+    defaults: &Resources,
+    environment: &Environment<'_>,
+    findings: &'t Findings,
+) -> Option<Declaration> {
+    check_name("a domain", &name, findings);
+    if RESERVED_NAMES.contains(name.get_ref()) {
+        findings.report(
+            Diagnostic::new(
+                Rule::InvalidName,
+                name.span(),
+                format!("`{}` is a part of every system, not a domain of its own", name.get_ref()),
+            )
+            .hint(if *name.get_ref() == SUPERVISOR {
+                "the supervisor's section is `[supervisor]`"
+            } else {
+                "choose another name"
+            }),
+        );
+        return None;
+    }
+    let DeValue::Table(table) = value.get_ref() else {
+        reader::report_type(name.get_ref(), value, "a table", findings);
+        return None;
+    };
+    let what = format!("domain `{}`", name.get_ref());
+    let section = Section::open(table, name.span(), what, DOMAIN_KEYS, None, findings);
+    let kind = section
+        .required_text("kind", "\"server\"")
+        .and_then(|written| reader::word("kind", &written, &Kind::ALL, Kind::name, findings));
+    let device = read_device(&section);
+    let grants = read_grants(&section);
+    // An unreadable kind is reported already; guessing the one that fits avoids a second report.
+    let kind = kind.unwrap_or(if device.is_some() { Kind::Driver } else { Kind::Server });
+    check_authority(&name, kind, device.as_ref(), &grants, findings);
+    Some(Declaration {
+        binary: read_binary(&section, name.clone(), environment),
+        kind,
+        resources: read_resources(&section, defaults),
+        memory_span: section.value("memory").map_or(name.span(), Spanned::span),
+        vault: section.size("vault", 0..=MAX_SIZE).map_or(0, Spanned::into_inner),
+        provides: section.texts("provides").into_iter().map(owned).collect(),
+        uses: read_uses(&section),
+        device,
+        args: read_args(&section),
+        grants,
+        name: owned(name),
+    })
+}
+
+/// A device, and the grant of all PCI devices, are for drivers; supervision is the supervisor's.
+fn check_authority(
+    name: &Spanned<&str>,
+    kind: Kind,
+    device: Option<&DeviceDeclaration>,
+    grants: &[Spanned<Grant>],
+    findings: &Findings,
+) {
+    let name = name.get_ref();
+    if let Some(device) = device.filter(|_| kind != Kind::Driver) {
+        findings.report(
+            Diagnostic::new(
+                Rule::Misplaced,
+                device.span.clone(),
+                format!("`{name}` is a{} and cannot have a device", indefinite(kind)),
+            )
+            .hint("only drivers have devices: make it `kind = \"driver\"`"),
+        );
+    }
+    for grant in grants {
+        let (message, hint) = match grant.get_ref() {
+            Grant::Ecam if kind != Kind::Driver => (
+                format!("`{name}` is a{} and cannot have `ecam`", indefinite(kind)),
+                "only drivers have authority over hardware: make it `kind = \"driver\"`",
+            ),
+            Grant::Supervision => (
+                format!("`{name}` cannot have `supervision`: it is the supervisor's alone"),
+                "to ask the supervisor for something, use its interface: `uses = [\"supervision\"]`",
+            ),
+            _ => continue,
+        };
+        findings.report(Diagnostic::new(Rule::Misplaced, grant.span(), message).hint(hint));
+    }
+}
+
+/// The kind's name with what makes its article fit.
+fn indefinite(kind: Kind) -> String {
+    let name = kind.name();
+    if name.starts_with('a') { format!("n {name}") } else { format!(" {name}") }
+}
+
+fn read_binary(section: &Section<'_>, default: Spanned<&str>, environment: &Environment<'_>) -> Spanned<String> {
+    let binary = section.text("binary").unwrap_or(default);
+    if let Some(known) = environment.binaries.filter(|known| !known.contains(binary.get_ref())) {
+        section.findings().report(
+            Diagnostic::new(Rule::UnknownBinary, binary.span(), format!("there is no binary `{}`", binary.get_ref()))
+                .maybe_hint(spelling::hint(binary.get_ref(), known.iter().copied())),
+        );
+    } else if section.value("binary").is_some() {
+        check_name("a binary", &binary, section.findings());
+    }
+    owned(binary)
+}
+
+fn read_args(section: &Section<'_>) -> Vec<String> {
+    let args: Vec<_> = section.texts("args").into_iter().map(|arg| arg.get_ref().to_string()).collect();
+    let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
+    if let Some(value) = section.value("args").filter(|_| bytes > MAX_ARGUMENT_BYTES) {
+        section.findings().report(
+            Diagnostic::new(
+                Rule::InvalidNumber,
+                value.span(),
+                format!("`args` takes {bytes} bytes, more than the {MAX_ARGUMENT_BYTES} that a domain can be given"),
+            )
+            .hint("shorten the arguments"),
+        );
+    }
+    args
+}
+
+fn read_grants(section: &Section<'_>) -> Vec<Spanned<Grant>> {
+    let findings = section.findings();
+    let mut grants: Vec<Spanned<Grant>> = Vec::new();
+    for written in section.texts("grants") {
+        let found = reader::word("grants", &written, &Grant::ALL, Grant::name, findings);
+        let Some(grant) = found else { continue };
+        match grants.iter().find(|earlier| *earlier.get_ref() == grant) {
+            Some(earlier) => findings.report(duplicate(
+                written.span(),
+                earlier.span(),
+                format!("`grants` lists `{}` twice", grant.name()),
+            )),
+            None => grants.push(Spanned::new(written.span(), grant)),
+        }
+    }
+    grants
+}
+
+fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
+    let findings = section.findings();
+    let mut uses: Vec<UseDeclaration> = Vec::new();
+    for value in section.list("uses") {
+        let declared = match value.get_ref() {
+            DeValue::String(interface) => {
+                let interface = Spanned::new(value.span(), interface.to_string());
+                UseDeclaration { name: interface.clone(), interface, from: None, ring: None }
+            }
+            DeValue::Table(_) => {
+                let keys = &["interface", "from", "name", "ring"];
+                let Some(entry) = reader::section("uses", value, "an entry of `uses`", keys, findings) else {
+                    continue;
+                };
+                let Some(interface) = entry.required_text("interface", "\"block\"") else {
+                    continue;
+                };
+                let name = entry.text("name");
+                if let Some(name) = &name {
+                    check_name("a use", name, findings);
+                }
+                UseDeclaration {
+                    name: owned(name.unwrap_or(interface.clone())),
+                    interface: owned(interface),
+                    from: entry.text("from").map(owned),
+                    ring: entry.size("ring", 4096..=MAX_SIZE),
+                }
+            }
+            _ => {
+                reader::report_type("uses", value, "names of interfaces, or tables", findings);
+                continue;
+            }
+        };
+        match uses.iter().find(|earlier| earlier.name.get_ref() == declared.name.get_ref()) {
+            Some(earlier) => findings.report(
+                duplicate(
+                    declared.name.span(),
+                    earlier.name.span(),
+                    format!("two uses are called `{}`", declared.name.get_ref()),
+                )
+                .hint("remove one, or tell them apart: `name = \"…\"`"),
+            ),
+            None => uses.push(declared),
+        }
+    }
+    uses
+}
+
+fn check_name(what: &str, name: &Spanned<&str>, findings: &Findings) {
+    if !name_is_valid(name.get_ref()) {
+        findings.report(
+            Diagnostic::new(Rule::InvalidName, name.span(), format!("{what} cannot be called `{}`", name.get_ref()))
+                .hint(format!(
+                    "a name has 1 to {MAX_NAME_BYTES} lowercase letters, digits and inner dashes, the first a letter"
+                )),
+        );
+    }
+}
+
+/// The same thing a second time in one list.
+pub(super) fn duplicate(span: Range<usize>, earlier: Range<usize>, message: String) -> Diagnostic {
+    Diagnostic::new(Rule::Duplicate, span, message)
+        .label("again here")
+        .related(earlier, "first here")
+        .hint("remove one")
+}
+
+fn owned(text: Spanned<&str>) -> Spanned<String> {
+    Spanned::new(text.span(), text.get_ref().to_string())
+}

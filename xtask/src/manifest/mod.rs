@@ -1,0 +1,103 @@
+//! Compiles `system.toml`, what a system consists of, into the form that `init` reads.
+//!
+//! Everything that can be known before a boot is checked here: every use meets a provider of its interface, calls
+//! cannot go in a circle, no hardware is claimed twice, the machine has the memory. A mistake is reported at its line
+//! with what to do about it, and one run reports all of them, as far as one does not hide another.
+//!
+//! Text becomes a tree with places (`toml`), the tree [`declaration`]s, declarations a [`graph`], and a graph without
+//! mistakes a [`System`](manifest::System) ([`assembly`]).
+
+mod assembly;
+mod claims;
+mod commitment;
+mod declaration;
+mod device;
+mod diagnostic;
+mod graph;
+mod quantity;
+mod reader;
+mod resources;
+mod spelling;
+#[cfg(test)]
+mod tests;
+
+use manifest::System;
+use toml::de::DeTable;
+
+pub use diagnostic::{Diagnostic, Report, Rule};
+
+use reader::Findings;
+
+/// Memory, in bytes, of the smallest machine that Bulkhead is made for; the default system must fit it.
+pub const MINIMUM_MACHINE_MEMORY: u64 = 128 << 20;
+
+/// An interface that domains can provide and use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceInfo<'a> {
+    /// Its name in the manifest.
+    pub name: &'a str,
+    /// Its id, from name and major version.
+    pub id: u64,
+}
+
+/// What a manifest is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment<'a> {
+    /// Every interface there is; [`manifest::SUPERVISION`] must be among them.
+    pub interfaces: &'a [InterfaceInfo<'a>],
+    /// Every binary that can be put into the boot archive, or `None` to accept any.
+    pub binaries: Option<&'a [&'a str]>,
+    /// Memory of the machine, in bytes.
+    pub machine_memory: u64,
+}
+
+impl Environment<'_> {
+    fn interface_id(&self, name: &str) -> Option<u64> {
+        self.interfaces.iter().find(|interface| interface.name == name).map(|interface| interface.id)
+    }
+}
+
+/// A manifest in which no error was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// The system.
+    pub system: System,
+    /// What is odd about it, though not wrong; usually empty.
+    pub warnings: Report,
+}
+
+/// Compiles `source`, the text of the manifest called `file` in messages.
+///
+/// # Errors
+///
+/// The report of everything that is wrong; it shows itself as text for a person, see also [`Report::render`].
+pub fn compile(file: &str, source: &str, environment: &Environment<'_>) -> Result<Compiled, Report> {
+    let findings = Findings::default();
+    let system = check(source, environment, &findings);
+    let report = Report::new(file, source, findings.into_diagnostics());
+    match system {
+        Some(system) if !report.has_errors() => Ok(Compiled { system, warnings: report }),
+        _ => Err(report),
+    }
+}
+
+fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<System> {
+    let (root, errors) = DeTable::parse_recoverable(source);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        findings.report(Diagnostic::new(Rule::Syntax, span, error.message()));
+    }
+    // What could be recovered of a text with syntax errors has lost parts, and would be blamed for it.
+    if !errors.is_empty() {
+        return None;
+    }
+    let declarations = declaration::read(&root, environment, findings);
+    let graph = graph::resolve(&declarations.domains, environment, findings);
+    graph::check_cycles(&declarations.domains, &graph, findings);
+    claims::check(&declarations.domains, findings);
+    commitment::check(&declarations, environment.machine_memory, findings);
+    if findings.has_errors() {
+        return None;
+    }
+    assembly::assemble(&declarations, &graph, environment, findings)
+}
