@@ -89,6 +89,9 @@ syscalls! {
     ThreadCreate = 39;
     /// `(interrupt control, source)` → `(handle)`. See [`InterruptSource`].
     InterruptCreate = 40;
+    /// `(endpoint, notification, bits)` → `(0)`. From now on a call that finds nobody receiving also sets these bits, so
+    /// that one thread can serve several endpoints; notification 0 ends it.
+    EndpointBind = 42;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
 

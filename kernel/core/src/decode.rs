@@ -117,6 +117,11 @@ impl<T: Tables> Kernel<T> {
                 let account = self.new_object(caller, a, Charge::Endpoints, self.endpoints.has_room())?;
                 Command::CreateEndpoint { account, interface: b, level: narrow(c)?, ceiling: narrow(d)? }
             }
+            Syscall::EndpointBind => {
+                let (endpoint, _) = self.endpoint(caller, a, EndpointRights::RECEIVE)?;
+                let doorbell = if b == 0 { None } else { Some(self.signal(caller, b, c)?) };
+                Command::BindEndpoint { endpoint, doorbell }
+            }
             Syscall::NotificationCreate => Command::CreateNotification {
                 account: self.new_object(caller, a, Charge::Notifications, self.notifications.has_room())?,
             },
@@ -209,11 +214,7 @@ impl<T: Tables> Kernel<T> {
             Syscall::Yield => Command::Yield,
             Syscall::InterruptBind => {
                 let interrupt = self.interrupt_cap(caller, a, InterruptRights::HANDLE)?;
-                let (_, notification) =
-                    self.lookup_kind(domain, Handle(b), Kind::Notification, NotificationRights::NOTIFY.bits())?;
-                let bits = allowed_bits(&notification, c)?;
-                let notification =
-                    NotificationId::from_index(notification.object as usize).ok_or(Error::StaleHandle)?;
+                let (notification, bits) = self.signal(caller, b, c)?;
                 Command::BindInterrupt { interrupt, notification, bits }
             }
             Syscall::InterruptAck => Command::AckInterrupt(self.interrupt_cap(caller, a, InterruptRights::HANDLE)?),
@@ -390,11 +391,16 @@ impl<T: Tables> Kernel<T> {
     }
 
     fn decode_notify(&self, caller: Caller, handle: u64, bits: u64) -> Result<Command, Error> {
+        let (notification, bits) = self.signal(caller, handle, bits)?;
+        Ok(Command::Notify { notification, bits })
+    }
+
+    /// A notification and the bits of it that the caller may set.
+    fn signal(&self, caller: Caller, handle: u64, bits: u64) -> Result<(NotificationId, u64), Error> {
         let rights = NotificationRights::NOTIFY.bits();
         let (_, found) = self.lookup_kind(caller.domain, Handle(handle), Kind::Notification, rights)?;
         let bits = allowed_bits(&found, bits)?;
-        let notification = NotificationId::from_index(found.object as usize).ok_or(Error::StaleHandle)?;
-        Ok(Command::Notify { notification, bits })
+        Ok((NotificationId::from_index(found.object as usize).ok_or(Error::StaleHandle)?, bits))
     }
 
     fn decode_lease_copy(&self, caller: Caller, request: &Request, access: u64) -> Result<Command, Error> {

@@ -1,6 +1,7 @@
 //! Endpoints: typed rendezvous for calls.
 
-use crate::identity::{AccountId, ThreadId};
+use crate::identity::{AccountId, NotificationId, ThreadId};
+use crate::table::Reference;
 
 /// A typed rendezvous.
 ///
@@ -17,10 +18,21 @@ pub struct Endpoint {
     pub(crate) callers: Option<ThreadId>,
     /// Threads that wait to receive.
     pub(crate) receivers: Option<ThreadId>,
+    /// What hears of a call that finds nobody receiving, and with which bits.
+    pub(crate) doorbell: Option<Reference<NotificationId>>,
+    pub(crate) doorbell_bits: u64,
 }
 
 impl Endpoint {
     /// The contents of an empty slot.
-    pub const EMPTY: Endpoint =
-        Endpoint { account: None, interface: 0, level: 0, ceiling: 0, callers: None, receivers: None };
+    pub const EMPTY: Endpoint = Endpoint {
+        account: None,
+        interface: 0,
+        level: 0,
+        ceiling: 0,
+        callers: None,
+        receivers: None,
+        doorbell: None,
+        doorbell_bits: 0,
+    };
 }

@@ -63,6 +63,12 @@ impl<T: Tables> Kernel<T> {
             }
             None => {
                 self.set_state(caller, State::Sending(endpoint), deadline);
+                let entry = *self.endpoints.at(endpoint.index());
+                if let Some(doorbell) = entry.doorbell
+                    && self.notifications.get(doorbell.id.index(), doorbell.generation).is_some()
+                {
+                    self.notify(doorbell.id, entry.doorbell_bits);
+                }
                 Effect::None
             }
         }

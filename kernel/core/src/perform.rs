@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, DomainId, InterruptId, ThreadId};
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
+use crate::schedule::Queue;
 use crate::space::Space;
 use crate::table::Reference;
 use crate::thread::{State, Thread};
@@ -132,6 +133,22 @@ impl<T: Tables> Kernel<T> {
             Command::Yield => {
                 self.end_loan(thread);
                 self.give_way(thread);
+            }
+            Command::BindEndpoint { endpoint, doorbell } => {
+                let doorbell = doorbell.map(|(id, bits)| {
+                    let generation = self.notifications.generation(id.index());
+                    (Reference { id, generation }, bits)
+                });
+                let waiting = self.queue_head(Queue::Callers(endpoint)).is_some();
+                let entry = self.endpoints.at_mut(endpoint.index());
+                entry.doorbell = doorbell.map(|(notification, _)| notification);
+                entry.doorbell_bits = doorbell.map_or(0, |(_, bits)| bits);
+                // Whoever waits already must not be forgotten.
+                if let Some((notification, bits)) = doorbell
+                    && waiting
+                {
+                    self.notify(notification.id, bits);
+                }
             }
             Command::BindInterrupt { interrupt, notification, bits } => {
                 let generation = self.notifications.generation(notification.index());
