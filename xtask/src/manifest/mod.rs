@@ -5,7 +5,7 @@
 //! with what to do about it, and one run reports all of them, as far as one does not hide another.
 //!
 //! Text becomes a tree with places (`toml`), the tree [`declaration`]s, declarations a [`graph`], and a graph without
-//! mistakes a [`System`](manifest::System) ([`assembly`]).
+//! mistakes a [`System`] ([`assembly`]).
 
 mod assembly;
 mod claims;
