@@ -4,8 +4,8 @@
 //! cannot go in a circle, no hardware is claimed twice, the machine has the memory. A mistake is reported at its line
 //! with what to do about it, and one run reports all of them, as far as one does not hide another.
 //!
-//! Text becomes a tree with places (`toml`), the tree [`declaration`]s, declarations a [`graph`], and a graph without
-//! mistakes a [`System`] ([`assembly`]).
+//! Text becomes a tree with places (`toml`), the tree declarations (`declaration`), those a graph of who
+//! calls whom (`graph`), and a graph without mistakes a [`System`] (`assembly`).
 
 mod assembly;
 mod claims;
