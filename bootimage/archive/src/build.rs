@@ -1,8 +1,8 @@
 //! Making an archive, on the host.
 
 use crate::format::{
-    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC,
-    NAME_MAX, PAGE, TOTAL_AT, TOTAL_MAX, VERSION, VERSION_AT, checksum,
+    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC, NAME_MAX, PAGE, TOTAL_AT,
+    TOTAL_MAX, VERSION, VERSION_AT, checksum,
 };
 use core::fmt;
 use std::string::{String, ToString};
@@ -40,14 +40,12 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { name } => write!(
-                f,
-                "{name:?} cannot be a name in a boot archive: use 1 to {NAME_MAX} graphic ASCII characters"
-            ),
-            Self::DuplicateName { name } => write!(
-                f,
-                "the boot archive already has a file named {name:?}: give one of them another name"
-            ),
+            Self::BadName { name } => {
+                write!(f, "{name:?} cannot be a name in a boot archive: use 1 to {NAME_MAX} graphic ASCII characters")
+            }
+            Self::DuplicateName { name } => {
+                write!(f, "the boot archive already has a file named {name:?}: give one of them another name")
+            }
             Self::TooManyFiles => {
                 write!(f, "a boot archive holds at most {FILES_MAX} files")
             }
@@ -74,14 +72,10 @@ impl Builder {
     pub fn add(&mut self, name: &str, contents: Vec<u8>) -> Result<&mut Self, BuildError> {
         let graphic = name.bytes().all(|byte| byte.is_ascii_graphic());
         if name.is_empty() || name.len() > NAME_MAX || !graphic {
-            return Err(BuildError::BadName {
-                name: name.to_string(),
-            });
+            return Err(BuildError::BadName { name: name.to_string() });
         }
         if self.files.iter().any(|(other, _)| other == name) {
-            return Err(BuildError::DuplicateName {
-                name: name.to_string(),
-            });
+            return Err(BuildError::DuplicateName { name: name.to_string() });
         }
         if self.files.len() == FILES_MAX {
             return Err(BuildError::TooManyFiles);

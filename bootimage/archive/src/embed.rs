@@ -45,18 +45,15 @@ pub enum EmbedError {
 impl fmt::Display for EmbedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadLoader => write!(
-                f,
-                "the loader is not a 64-bit little-endian ELF file with program headers: build it again"
-            ),
-            Self::SlotCount { found } => write!(
-                f,
-                "the loader has {found} slots for an archive instead of one: build it again"
-            ),
-            Self::AlreadyEmbedded => write!(
-                f,
-                "the loader already contains an archive: start from the loader as it was built"
-            ),
+            Self::BadLoader => {
+                write!(f, "the loader is not a 64-bit little-endian ELF file with program headers: build it again")
+            }
+            Self::SlotCount { found } => {
+                write!(f, "the loader has {found} slots for an archive instead of one: build it again")
+            }
+            Self::AlreadyEmbedded => {
+                write!(f, "the loader already contains an archive: start from the loader as it was built")
+            }
             Self::BadArchive(error) => write!(f, "the boot archive cannot be used: {error}"),
             Self::TooLarge { end } => write!(
                 f,
@@ -74,8 +71,7 @@ impl core::error::Error for EmbedError {}
 /// If the loader is not one, already has an archive, or the archive is malformed or too large.
 pub fn embed(loader: &[u8], archive: &[u8]) -> Result<Vec<u8>, EmbedError> {
     Archive::parse(archive).map_err(EmbedError::BadArchive)?;
-    let file =
-        ElfBytes::<LittleEndian>::minimal_parse(loader).map_err(|_| EmbedError::BadLoader)?;
+    let file = ElfBytes::<LittleEndian>::minimal_parse(loader).map_err(|_| EmbedError::BadLoader)?;
     let segments = file.segments().ok_or(EmbedError::BadLoader)?;
     let header = file.ehdr;
     if header.class != Class::ELF64 || header.e_phentsize as usize != PHENTSIZE {
@@ -89,10 +85,7 @@ pub fn embed(loader: &[u8], archive: &[u8]) -> Result<Vec<u8>, EmbedError> {
         .map(|segment| segment.p_paddr.saturating_add(segment.p_memsz))
         .max()
         .ok_or(EmbedError::BadLoader)?;
-    let start = loaded_end
-        .checked_next_multiple_of(PAGE as u64)
-        .ok_or(EmbedError::BadLoader)?
-        .max(PLACE_MIN);
+    let start = loaded_end.checked_next_multiple_of(PAGE as u64).ok_or(EmbedError::BadLoader)?.max(PLACE_MIN);
     let len = archive.len() as u64;
     let end = start.saturating_add(len);
     if end > PLACE_END {
@@ -125,24 +118,17 @@ pub fn embed(loader: &[u8], archive: &[u8]) -> Result<Vec<u8>, EmbedError> {
 
 /// Where in the loader's file its empty slot is.
 fn slot_in(loader: &[u8]) -> Result<usize, EmbedError> {
-    let mut found = loader
-        .windows(SLOT_MAGIC.len())
-        .enumerate()
-        .filter(|(_, window)| *window == SLOT_MAGIC)
-        .map(|(at, _)| at);
+    let mut found =
+        loader.windows(SLOT_MAGIC.len()).enumerate().filter(|(_, window)| *window == SLOT_MAGIC).map(|(at, _)| at);
     let first = found.next();
     let more = found.count();
     let at = match (first, more) {
         (Some(at), 0) => at,
         (first, more) => {
-            return Err(EmbedError::SlotCount {
-                found: usize::from(first.is_some()) + more,
-            });
+            return Err(EmbedError::SlotCount { found: usize::from(first.is_some()) + more });
         }
     };
-    let slot = loader
-        .get(at..at + size_of::<ArchiveSlot>())
-        .ok_or(EmbedError::BadLoader)?;
+    let slot = loader.get(at..at + size_of::<ArchiveSlot>()).ok_or(EmbedError::BadLoader)?;
     if slot[16..].iter().any(|&byte| byte != 0) {
         return Err(EmbedError::AlreadyEmbedded);
     }

@@ -98,81 +98,40 @@ impl fmt::Display for ArchiveError {
                 write!(f, "it is truncated: it has {have} of {need} bytes")
             }
             Self::Oversized { have, total } => {
-                write!(
-                    f,
-                    "it is oversized: {have} bytes are there, {total} belong to it"
-                )
+                write!(f, "it is oversized: {have} bytes are there, {total} belong to it")
             }
             Self::BadMagic { found } => {
-                write!(
-                    f,
-                    "it starts with \"{}\" instead of \"BULKARCH\"",
-                    found.escape_ascii()
-                )
+                write!(f, "it starts with \"{}\" instead of \"BULKARCH\"", found.escape_ascii())
             }
             Self::BadVersion { found } => {
-                write!(
-                    f,
-                    "it is of format version {found}, but only version {} is known",
-                    crate::VERSION
-                )
+                write!(f, "it is of format version {found}, but only version {} is known", crate::VERSION)
             }
             Self::BadLength { total } => {
-                write!(
-                    f,
-                    "its length of {total} bytes is not a multiple of {} up to {}",
-                    crate::PAGE,
-                    crate::TOTAL_MAX
-                )
+                write!(f, "its length of {total} bytes is not a multiple of {} up to {}", crate::PAGE, crate::TOTAL_MAX)
             }
             Self::ReservedNotZero { offset } => {
                 write!(f, "the field at offset {offset} must be zero and is not")
             }
             Self::TooManyFiles { count } => {
-                write!(
-                    f,
-                    "it names {count} files, but at most {} are possible",
-                    crate::FILES_MAX
-                )
+                write!(f, "it names {count} files, but at most {} are possible", crate::FILES_MAX)
             }
             Self::BadChecksum { computed, stored } => {
-                write!(
-                    f,
-                    "it is corrupt: its checksum is {computed:#010x}, not {stored:#010x}"
-                )
+                write!(f, "it is corrupt: its checksum is {computed:#010x}, not {stored:#010x}")
             }
             Self::BadName { file } => {
-                write!(
-                    f,
-                    "the name of file {file} is not 1 to {} graphic ASCII characters",
-                    crate::NAME_MAX
-                )
+                write!(f, "the name of file {file} is not 1 to {} graphic ASCII characters", crate::NAME_MAX)
             }
             Self::DuplicateName { file } => {
                 write!(f, "file {file} has the same name as another one before it")
             }
             Self::Misaligned { file, offset } => {
-                write!(
-                    f,
-                    "file {file} starts at offset {offset}, which is no page boundary"
-                )
+                write!(f, "file {file} starts at offset {offset}, which is no page boundary")
             }
             Self::Overlapping { file, offset, free } => {
-                write!(
-                    f,
-                    "file {file} starts at offset {offset}, but what precedes it ends at {free}"
-                )
+                write!(f, "file {file} starts at offset {offset}, but what precedes it ends at {free}")
             }
-            Self::FileOutside {
-                file,
-                offset,
-                len,
-                total,
-            } => {
-                write!(
-                    f,
-                    "file {file} of {len} bytes at offset {offset} ends after the archive's {total} bytes"
-                )
+            Self::FileOutside { file, offset, len, total } => {
+                write!(f, "file {file} of {len} bytes at offset {offset} ends after the archive's {total} bytes")
             }
         }
     }

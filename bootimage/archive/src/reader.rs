@@ -2,9 +2,8 @@
 
 use crate::error::ArchiveError;
 use crate::format::{
-    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC,
-    NAME_MAX, PAGE, RESERVED_AT, TOTAL_AT, TOTAL_MAX, VERSION, VERSION_AT, checksum, u32_at,
-    u64_at,
+    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC, NAME_MAX, PAGE, RESERVED_AT,
+    TOTAL_AT, TOTAL_MAX, VERSION, VERSION_AT, checksum, u32_at, u64_at,
 };
 
 /// A checked archive.
@@ -34,10 +33,7 @@ impl<'a> Archive<'a> {
         let header = Header::read(bytes)?;
         let computed = checksum(bytes);
         if computed != header.checksum {
-            return Err(ArchiveError::BadChecksum {
-                computed,
-                stored: header.checksum,
-            });
+            return Err(ArchiveError::BadChecksum { computed, stored: header.checksum });
         }
         Self::check_files(bytes, &header)
     }
@@ -58,14 +54,8 @@ impl<'a> Archive<'a> {
     /// If `start` is shorter than that or is not the start of an archive.
     pub fn total_len(start: &[u8]) -> Result<u64, ArchiveError> {
         let have = start.len() as u64;
-        let truncated = ArchiveError::Truncated {
-            have,
-            need: HEADER as u64,
-        };
-        let found: [u8; 8] = start
-            .get(..8)
-            .and_then(|magic| magic.try_into().ok())
-            .ok_or(truncated)?;
+        let truncated = ArchiveError::Truncated { have, need: HEADER as u64 };
+        let found: [u8; 8] = start.get(..8).and_then(|magic| magic.try_into().ok()).ok_or(truncated)?;
         if found != MAGIC {
             return Err(ArchiveError::BadMagic { found });
         }
@@ -87,10 +77,7 @@ impl<'a> Archive<'a> {
 
     /// All files, in the order in which they lie in the archive.
     pub fn files(&self) -> Files<'a> {
-        Files {
-            archive: *self,
-            next: 0,
-        }
+        Files { archive: *self, next: 0 }
     }
 
     /// Number of files.
@@ -104,24 +91,15 @@ impl<'a> Archive<'a> {
     }
 
     fn check_files(bytes: &'a [u8], header: &Header) -> Result<Self, ArchiveError> {
-        let archive = Self {
-            bytes,
-            count: header.count,
-        };
+        let archive = Self { bytes, count: header.count };
         let total = bytes.len() as u64;
         let mut free = (HEADER + header.count * ENTRY) as u64;
         if free > total {
-            return Err(ArchiveError::Truncated {
-                have: total,
-                need: free,
-            });
+            return Err(ArchiveError::Truncated { have: total, need: free });
         }
         for index in 0..header.count {
             let file = index as u32;
-            let truncated = ArchiveError::Truncated {
-                have: total,
-                need: free,
-            };
+            let truncated = ArchiveError::Truncated { have: total, need: free };
             let entry = archive.entry(index).ok_or(truncated)?;
             let name = name_of(entry).ok_or(ArchiveError::BadName { file })?;
             let offset = u64_at(entry, ENTRY_OFFSET_AT).ok_or(truncated)?;
@@ -135,12 +113,7 @@ impl<'a> Archive<'a> {
             free = match offset.checked_add(len) {
                 Some(end) if end <= total => end,
                 _ => {
-                    return Err(ArchiveError::FileOutside {
-                        file,
-                        offset,
-                        len,
-                        total,
-                    });
+                    return Err(ArchiveError::FileOutside { file, offset, len, total });
                 }
             };
             let mut before = (0..index).filter_map(|earlier| archive.entry(earlier));
@@ -160,11 +133,7 @@ impl<'a> Archive<'a> {
         let entry = self.entry(index)?;
         let offset = usize::try_from(u64_at(entry, ENTRY_OFFSET_AT)?).ok()?;
         let len = usize::try_from(u64_at(entry, ENTRY_LEN_AT)?).ok()?;
-        Some(File {
-            name: name_of(entry)?,
-            offset,
-            contents: self.bytes.get(offset..offset.checked_add(len)?)?,
-        })
+        Some(File { name: name_of(entry)?, offset, contents: self.bytes.get(offset..offset.checked_add(len)?)? })
     }
 }
 
@@ -217,17 +186,12 @@ impl Header {
         let checksum = u32_at(bytes, CHECKSUM_AT).ok_or(truncated)?;
         let count = u32_at(bytes, COUNT_AT).ok_or(truncated)?;
         if u32_at(bytes, RESERVED_AT) != Some(0) {
-            return Err(ArchiveError::ReservedNotZero {
-                offset: RESERVED_AT as u64,
-            });
+            return Err(ArchiveError::ReservedNotZero { offset: RESERVED_AT as u64 });
         }
         if count as usize > FILES_MAX {
             return Err(ArchiveError::TooManyFiles { count });
         }
-        Ok(Self {
-            checksum,
-            count: count as usize,
-        })
+        Ok(Self { checksum, count: count as usize })
     }
 }
 
@@ -236,12 +200,6 @@ fn name_of(entry: &[u8]) -> Option<&str> {
     let field = entry.get(..NAME_MAX)?;
     let len = field.iter().position(|&byte| byte == 0).unwrap_or(NAME_MAX);
     let (name, rest) = field.split_at(len);
-    let sound = !name.is_empty()
-        && name.iter().all(u8::is_ascii_graphic)
-        && rest.iter().all(|&byte| byte == 0);
-    if sound {
-        core::str::from_utf8(name).ok()
-    } else {
-        None
-    }
+    let sound = !name.is_empty() && name.iter().all(u8::is_ascii_graphic) && rest.iter().all(|&byte| byte == 0);
+    if sound { core::str::from_utf8(name).ok() } else { None }
 }

@@ -17,11 +17,7 @@ pub struct ArchiveSlot {
 
 impl ArchiveSlot {
     /// A slot without an archive.
-    pub const EMPTY: Self = Self {
-        magic: SLOT_MAGIC,
-        start: 0,
-        len: 0,
-    };
+    pub const EMPTY: Self = Self { magic: SLOT_MAGIC, start: 0, len: 0 };
 }
 
 const _: () = assert!(size_of::<ArchiveSlot>() == 32);

@@ -35,10 +35,7 @@ fn small_archive() -> Vec<u8> {
 }
 
 fn slot(image: &[u8]) -> (u64, u64) {
-    let at = image
-        .windows(16)
-        .position(|window| window == SLOT_MAGIC)
-        .unwrap();
+    let at = image.windows(16).position(|window| window == SLOT_MAGIC).unwrap();
     let field = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap());
     (field(at + 16), field(at + 24))
 }
@@ -70,34 +67,19 @@ fn the_archive_stays_clear_of_a_large_loader() {
 #[test]
 fn an_image_is_not_embedded_into_a_second_time() {
     let image = embed(&loader(0x4000, 1), &small_archive()).unwrap();
-    assert_eq!(
-        embed(&image, &small_archive()),
-        Err(EmbedError::AlreadyEmbedded)
-    );
+    assert_eq!(embed(&image, &small_archive()), Err(EmbedError::AlreadyEmbedded));
 }
 
 #[test]
 fn loaders_without_exactly_one_slot_are_refused() {
     for found in [0, 2, 3] {
-        assert_eq!(
-            embed(&loader(0x4000, found), &small_archive()),
-            Err(EmbedError::SlotCount { found })
-        );
+        assert_eq!(embed(&loader(0x4000, found), &small_archive()), Err(EmbedError::SlotCount { found }));
     }
 }
 
 #[test]
 fn what_is_no_elf_file_or_no_archive_is_refused() {
-    assert_eq!(
-        embed(b"#!/bin/sh", &small_archive()),
-        Err(EmbedError::BadLoader)
-    );
-    assert!(matches!(
-        embed(&loader(0x4000, 1), b"nothing"),
-        Err(EmbedError::BadArchive(_))
-    ));
-    assert!(matches!(
-        embed(&loader(2 << 30, 1), &small_archive()),
-        Err(EmbedError::TooLarge { .. })
-    ));
+    assert_eq!(embed(b"#!/bin/sh", &small_archive()), Err(EmbedError::BadLoader));
+    assert!(matches!(embed(&loader(0x4000, 1), b"nothing"), Err(EmbedError::BadArchive(_))));
+    assert!(matches!(embed(&loader(2 << 30, 1), &small_archive()), Err(EmbedError::TooLarge { .. })));
 }

@@ -73,18 +73,9 @@ fn a_truncated_archive_says_how_much_is_missing() {
     let bytes = sample();
     let need = bytes.len() as u64;
     let have = need - 4096;
-    assert_eq!(
-        refusal(&bytes[..bytes.len() - 4096]),
-        ArchiveError::Truncated { have, need }
-    );
-    assert_eq!(
-        refusal(&bytes[..3]),
-        ArchiveError::Truncated { have: 3, need: 32 }
-    );
-    assert_eq!(
-        refusal(&bytes[..20]),
-        ArchiveError::Truncated { have: 20, need: 32 }
-    );
+    assert_eq!(refusal(&bytes[..bytes.len() - 4096]), ArchiveError::Truncated { have, need });
+    assert_eq!(refusal(&bytes[..3]), ArchiveError::Truncated { have: 3, need: 32 });
+    assert_eq!(refusal(&bytes[..20]), ArchiveError::Truncated { have: 20, need: 32 });
     assert_eq!(
         ArchiveError::Truncated { have, need }.to_string(),
         format!("it is truncated: it has {have} of {need} bytes")
@@ -96,46 +87,23 @@ fn bytes_after_the_end_are_refused() {
     let mut bytes = sample();
     let total = bytes.len() as u64;
     bytes.push(0);
-    assert_eq!(
-        refusal(&bytes),
-        ArchiveError::Oversized {
-            have: total + 1,
-            total
-        }
-    );
+    assert_eq!(refusal(&bytes), ArchiveError::Oversized { have: total + 1, total });
 }
 
 #[test]
 fn another_magic_version_or_length_is_named() {
-    assert_eq!(
-        refusal(&patched(0, b"\x7fELF")),
-        ArchiveError::BadMagic {
-            found: *b"\x7fELFARCH"
-        }
-    );
-    assert_eq!(
-        refusal(&patched(12, &2u32.to_le_bytes())),
-        ArchiveError::BadVersion { found: 2 }
-    );
+    assert_eq!(refusal(&patched(0, b"\x7fELF")), ArchiveError::BadMagic { found: *b"\x7fELFARCH" });
+    assert_eq!(refusal(&patched(12, &2u32.to_le_bytes())), ArchiveError::BadVersion { found: 2 });
     for total in [0, 4097, u64::MAX, 2 << 30] {
-        assert_eq!(
-            refusal(&patched(16, &total.to_le_bytes())),
-            ArchiveError::BadLength { total }
-        );
+        assert_eq!(refusal(&patched(16, &total.to_le_bytes())), ArchiveError::BadLength { total });
     }
 }
 
 #[test]
 fn too_many_files_and_a_used_reserved_field_are_refused() {
     let count = FILES_MAX as u32 + 1;
-    assert_eq!(
-        refusal(&patched(24, &count.to_le_bytes())),
-        ArchiveError::TooManyFiles { count }
-    );
-    assert_eq!(
-        refusal(&patched(28, &[1])),
-        ArchiveError::ReservedNotZero { offset: 28 }
-    );
+    assert_eq!(refusal(&patched(24, &count.to_le_bytes())), ArchiveError::TooManyFiles { count });
+    assert_eq!(refusal(&patched(28, &[1])), ArchiveError::ReservedNotZero { offset: 28 });
 }
 
 #[test]
@@ -151,61 +119,25 @@ fn a_single_changed_bit_anywhere_is_noticed() {
 #[test]
 fn names_are_checked() {
     for name in [&b"\0"[..], b"a b", b"k\xffrnel", b"k\0rnel", b"\nernel"] {
-        assert_eq!(
-            refusal(&patched(ENTRY_0, name)),
-            ArchiveError::BadName { file: 0 }
-        );
+        assert_eq!(refusal(&patched(ENTRY_0, name)), ArchiveError::BadName { file: 0 });
     }
-    assert_eq!(
-        refusal(&patched(ENTRY_1, b"kernel")),
-        ArchiveError::DuplicateName { file: 1 }
-    );
+    assert_eq!(refusal(&patched(ENTRY_1, b"kernel")), ArchiveError::DuplicateName { file: 1 });
 }
 
 #[test]
 fn files_must_lie_within_the_archive_in_order_at_page_boundaries() {
     let at = |offset: u64| patched(ENTRY_1 + 32, &offset.to_le_bytes());
     let total = sample().len() as u64;
-    assert_eq!(
-        refusal(&at(4097)),
-        ArchiveError::Misaligned {
-            file: 1,
-            offset: 4097
-        }
-    );
-    assert_eq!(
-        refusal(&at(8192)),
-        ArchiveError::Overlapping {
-            file: 1,
-            offset: 8192,
-            free: 4096 + 5000
-        }
-    );
+    assert_eq!(refusal(&at(4097)), ArchiveError::Misaligned { file: 1, offset: 4097 });
+    assert_eq!(refusal(&at(8192)), ArchiveError::Overlapping { file: 1, offset: 8192, free: 4096 + 5000 });
     assert_eq!(
         refusal(&patched(ENTRY_0 + 32, &0u64.to_le_bytes())),
-        ArchiveError::Overlapping {
-            file: 0,
-            offset: 0,
-            free: 176
-        }
+        ArchiveError::Overlapping { file: 0, offset: 0, free: 176 }
     );
-    assert_eq!(
-        refusal(&at(1 << 40)),
-        ArchiveError::FileOutside {
-            file: 1,
-            offset: 1 << 40,
-            len: 0,
-            total
-        }
-    );
+    assert_eq!(refusal(&at(1 << 40)), ArchiveError::FileOutside { file: 1, offset: 1 << 40, len: 0, total });
     assert_eq!(
         refusal(&patched(ENTRY_0 + 40, &u64::MAX.to_le_bytes())),
-        ArchiveError::FileOutside {
-            file: 0,
-            offset: 4096,
-            len: u64::MAX,
-            total
-        }
+        ArchiveError::FileOutside { file: 0, offset: 4096, len: u64::MAX, total }
     );
 }
 
@@ -215,10 +147,7 @@ fn a_reader_after_the_loader_skips_only_the_checksum() {
     bytes[5000] ^= 1;
     assert!(Archive::parse_checked_before(&bytes).is_ok());
     bytes[ENTRY_0] = 0;
-    assert_eq!(
-        Archive::parse_checked_before(&bytes).unwrap_err(),
-        ArchiveError::BadName { file: 0 }
-    );
+    assert_eq!(Archive::parse_checked_before(&bytes).unwrap_err(), ArchiveError::BadName { file: 0 });
 }
 
 #[test]
@@ -227,16 +156,10 @@ fn the_builder_refuses_names_that_the_reader_would_refuse() {
     let long = "x".repeat(33);
     for name in ["", "a b", "ä", long.as_str()] {
         let name = name.to_string();
-        assert_eq!(
-            builder.add(&name.clone(), vec![]).unwrap_err(),
-            BuildError::BadName { name }
-        );
+        assert_eq!(builder.add(&name.clone(), vec![]).unwrap_err(), BuildError::BadName { name });
     }
     builder.add("a", vec![]).unwrap();
-    assert_eq!(
-        builder.add("a", vec![]).unwrap_err(),
-        BuildError::DuplicateName { name: "a".into() }
-    );
+    assert_eq!(builder.add("a", vec![]).unwrap_err(), BuildError::DuplicateName { name: "a".into() });
     builder.add(&"x".repeat(32), vec![1]).unwrap();
     assert_eq!(Archive::parse(&builder.finish().unwrap()).unwrap().len(), 2);
 }
