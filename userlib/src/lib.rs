@@ -48,3 +48,48 @@ pub mod time;
 pub use abi;
 pub use environment::Environment;
 pub use log;
+
+/// Makes a structure or enum a value that travels in messages ([`ipc::Value`]).
+///
+/// A structure is its fields one after the other; an enum is its variant's number, in the order of declaration, and then
+/// that variant's fields.
+pub use userlib_macros::Value;
+
+/// Makes a trait an interface.
+///
+/// ```
+/// use userlib::{Value, interface};
+///
+/// /// Why a number cannot be divided.
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+/// pub enum DivisionError {
+///     /// By zero.
+///     ByZero,
+/// }
+///
+/// /// Arithmetic for everybody.
+/// #[interface(name = "calculator", version = 1)]
+/// pub trait Calculator {
+///     /// Divides.
+///     #[idempotent]
+///     fn divide(dividend: u64, divisor: u64) -> Result<u64, DivisionError>;
+///     /// Adds up bytes of the caller's memory.
+///     #[idempotent]
+///     fn sum(bytes: &[u8]) -> u64;
+/// }
+/// ```
+///
+/// makes of it
+///
+/// * `CalculatorClient`, whose methods block until the answer is there and return `Result<T, CallError<E>>`. Those marked
+///   `#[idempotent]` are repeated if the server dies; for all others [`ipc::CallError::ServerDied`] is to be handled;
+/// * `CalculatorServer`, a trait of `async fn`s with the [`ipc::Caller`] as first argument;
+/// * `CalculatorService`, which takes messages apart for a server and never panics, whatever they hold;
+/// * `CalculatorClient::INTERFACE`, with the id that the kernel compares.
+///
+/// Arguments `&[u8]`, `&str` and `&mut [u8]` are lent: the server gets an [`ipc::ReadLease`] or [`ipc::WriteLease`].
+/// An argument `Cap<K>` is copied to the server, which receives `Owned<K>`; results may hold `Owned<K>`, of which the
+/// client receives copies. Everything else is an [`ipc::Value`].
+///
+/// A method is found by a hash of its name and its types, so that methods may be added and reordered.
+pub use userlib_macros::interface;

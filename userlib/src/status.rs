@@ -29,10 +29,10 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Bit of a domain's notification by which the supervisor asks for a sign of life.
-pub const HEARTBEAT_BIT: u32 = 63;
+pub const HEARTBEAT_BIT: u32 = 61;
 /// Bit by which the supervisor asks the domain to come to rest: quiesce devices, write back what is unwritten, and then
 /// say [`Phase::Stopped`].
-pub const SHUTDOWN_BIT: u32 = 62;
+pub const SHUTDOWN_BIT: u32 = 60;
 
 /// "BULKSTAT" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTAT");

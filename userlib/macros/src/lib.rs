@@ -1,1 +1,25 @@
-//! The macros of `userlib`.
+//! The macros of `userlib`: an interface is a trait, and what travels in its messages is a plain type.
+//!
+//! Use them through `userlib`, which documents what they mean: `userlib::interface` and `userlib::Value`.
+
+mod interface;
+mod label;
+mod value;
+
+use proc_macro::TokenStream;
+use syn::parse_macro_input;
+
+/// Makes a trait an interface: a client, a server trait, a dispatcher and the interface's id.
+#[proc_macro_attribute]
+pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = parse_macro_input!(arguments as interface::Arguments);
+    let item = parse_macro_input!(item as syn::ItemTrait);
+    interface::expand(&arguments, &item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a structure or enum a value that travels in messages.
+#[proc_macro_derive(Value)]
+pub fn value(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as syn::DeriveInput);
+    value::expand(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}

@@ -30,6 +30,28 @@ pub mod verdict {
     pub const MALFORMED: u32 = 3;
 }
 
+/// What an interface is, as [`macro@crate::interface`] has made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Its major version.
+    pub version: u16,
+    /// What endpoints are typed by: a hash of name and version.
+    pub id: u64,
+    /// Its methods.
+    pub methods: &'static [MethodInfo],
+}
+
+/// One method of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What stands for it in messages: a hash of name and types.
+    pub label: u32,
+}
+
 /// A message buffer without contents.
 pub const EMPTY_BUFFER: MessageBuffer = MessageBuffer {
     words: [0; MAX_WORDS],

@@ -8,6 +8,7 @@ use crate::{executor, thread};
 use abi::message::{CallerToken, Lease, MAX_LEASE_COPY, MAX_WORDS, MessageInfo, REGISTER_WORDS};
 use abi::{Error, Syscall};
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -371,9 +372,12 @@ impl WriteLease {
     }
 }
 
-/// Answers the call that `caller` names by `outcome` as soon as it is there; the macro's dispatch ends in this.
-pub async fn answer_with<T: Value, E: Value>(caller: Caller, outcome: impl Future<Output = Result<T, E>>) {
-    caller.answer(&outcome.await);
+/// A server that several calls use at once.
+pub type Shared<S> = Rc<S>;
+
+/// Boxes the rest of the work on a call, for dispatchers in crates that have no allocator of their own in scope.
+pub fn work(future: impl Future<Output = ()> + 'static) -> Work {
+    Box::pin(future)
 }
 
 /// Whether the calling thread can receive messages at all.

@@ -443,3 +443,14 @@ pub const fn larger(a: usize, b: usize) -> usize {
 pub const fn fits(words: usize, caps: usize) -> bool {
     words <= MAX_WORDS && caps <= MAX_CAPS
 }
+
+/// The largest of some sizes, for constants.
+pub const fn largest(sizes: &[usize]) -> usize {
+    let mut most = 0;
+    let mut index = 0;
+    while index < sizes.len() {
+        most = larger(most, sizes[index]);
+        index += 1;
+    }
+    most
+}

@@ -1,0 +1,134 @@
+//! `#[derive(Value)]`: fields one after the other; an enum is its variant's number and then the fields, filled up to the
+//! longest variant.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Data, DeriveInput, Error, Fields, Result};
+
+pub(crate) fn expand(item: &DeriveInput) -> Result<TokenStream> {
+    let name = &item.ident;
+    let (impl_generics, type_generics, where_clause) = item.generics.split_for_impl();
+    let Body { words, caps, encode, decode } = match &item.data {
+        Data::Struct(data) => structure(&data.fields),
+        Data::Enum(data) if data.variants.is_empty() => {
+            return Err(Error::new_spanned(name, "an enum without variants has no values to send"));
+        }
+        Data::Enum(data) => enumeration(data),
+        Data::Union(_) => {
+            return Err(Error::new_spanned(name, "a union does not say which of its fields to send"));
+        }
+    };
+    Ok(quote! {
+        #[automatically_derived]
+        impl #impl_generics ::userlib::ipc::Value for #name #type_generics #where_clause {
+            const WORDS: usize = #words;
+            const CAPS: usize = #caps;
+            fn encode(&self, out: &mut ::userlib::ipc::Encoder<'_>) {
+                #encode
+            }
+            fn decode(
+                input: &mut ::userlib::ipc::Decoder<'_>,
+            ) -> ::core::result::Result<Self, ::userlib::ipc::Malformed> {
+                #decode
+            }
+        }
+    })
+}
+
+struct Body {
+    words: TokenStream,
+    caps: TokenStream,
+    encode: TokenStream,
+    decode: TokenStream,
+}
+
+/// `0 + A::WORDS + B::WORDS …` or the same of `CAPS`.
+fn sum(fields: &Fields, constant: &str) -> TokenStream {
+    let constant = format_ident!("{constant}");
+    let types = fields.iter().map(|field| &field.ty);
+    quote!(0 #(+ <#types as ::userlib::ipc::Value>::#constant)*)
+}
+
+/// A pattern that binds the fields, the encoding of what it binds, and an expression that decodes all of them.
+fn parts(fields: &Fields) -> (TokenStream, TokenStream, TokenStream) {
+    let bound: Vec<_> = (0..fields.len()).map(|index| format_ident!("field_{index}")).collect();
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let encode = quote!(#(<#types as ::userlib::ipc::Value>::encode(#bound, out);)*);
+    match fields {
+        Fields::Named(named) => {
+            let names: Vec<_> = named.named.iter().map(|field| &field.ident).collect();
+            let pattern = quote!({ #(#names: #bound),* });
+            let decode = quote!({ #(#names: <#types as ::userlib::ipc::Value>::decode(input)?),* });
+            (pattern, encode, decode)
+        }
+        Fields::Unnamed(_) => {
+            let pattern = quote!(( #(#bound),* ));
+            let decode = quote!(( #(<#types as ::userlib::ipc::Value>::decode(input)?),* ));
+            (pattern, encode, decode)
+        }
+        Fields::Unit => (quote!(), quote!(), quote!()),
+    }
+}
+
+fn structure(fields: &Fields) -> Body {
+    let (pattern, encode, decode) = parts(fields);
+    let encode = if fields.is_empty() { quote!(let _ = out;) } else { quote!(let Self #pattern = self; #encode) };
+    let unused = fields.is_empty().then(|| quote!(let _ = input;));
+    Body {
+        words: sum(fields, "WORDS"),
+        caps: sum(fields, "CAPS"),
+        encode,
+        decode: quote!(#unused ::core::result::Result::Ok(Self #decode)),
+    }
+}
+
+fn enumeration(data: &syn::DataEnum) -> Body {
+    let mut longest = quote!(0);
+    let mut most_caps = quote!(0);
+    let mut encode = Vec::new();
+    let mut decode = Vec::new();
+    for (number, variant) in data.variants.iter().enumerate() {
+        let number = number as u64;
+        let name = &variant.ident;
+        let words = sum(&variant.fields, "WORDS");
+        let caps = sum(&variant.fields, "CAPS");
+        longest = quote!(::userlib::ipc::value::larger(#longest, #words));
+        most_caps = quote!(::userlib::ipc::value::larger(#most_caps, #caps));
+        let (pattern, encode_fields, decode_fields) = parts(&variant.fields);
+        encode.push(quote!(Self::#name #pattern => { out.word(#number); #encode_fields }));
+        decode.push(quote!(#number => Self::#name #decode_fields,));
+    }
+    Body {
+        words: quote!(1 + #longest),
+        caps: most_caps,
+        encode: quote! {
+            let end = out.len() + <Self as ::userlib::ipc::Value>::WORDS;
+            match self { #(#encode)* }
+            out.pad_to(end);
+        },
+        decode: quote! {
+            let end = input.position() + <Self as ::userlib::ipc::Value>::WORDS;
+            let value = match input.word()? {
+                #(#decode)*
+                _ => return ::core::result::Result::Err(::userlib::ipc::Malformed),
+            };
+            input.skip_to(end);
+            ::core::result::Result::Ok(value)
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unions_and_empty_enums_are_refused_with_a_reason() {
+        let union: DeriveInput = syn::parse_quote!(union U { a: u64 });
+        assert!(expand(&union).unwrap_err().to_string().contains("union"));
+        let empty: DeriveInput = syn::parse_quote!(
+            enum E {}
+        );
+        assert!(expand(&empty).unwrap_err().to_string().contains("variants"));
+    }
+}
