@@ -1,3 +1,73 @@
 //! The standard interfaces between Bulkhead's domains.
+//!
+//! Each is a trait under `userlib::interface`, which makes a client, a server trait and a dispatcher of it. The ids are
+//! in [`ALL`], for those who check on the host which domains fit together.
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
+
+pub mod block;
+pub mod console;
+pub mod echo;
+pub mod filesystem;
+pub mod pci;
+pub mod supervision;
+
+use userlib::ipc::InterfaceInfo;
+
+/// Every standard interface.
+pub const ALL: &[InterfaceInfo] = &[
+    block::BlockClient::INTERFACE,
+    console::ConsoleClient::INTERFACE,
+    echo::EchoClient::INTERFACE,
+    filesystem::FilesystemClient::INTERFACE,
+    pci::PciClient::INTERFACE,
+    supervision::SupervisionClient::INTERFACE,
+];
+
+/// The standard interface with this name, in the version that this library has.
+pub fn by_name(name: &str) -> Option<&'static InterfaceInfo> {
+    ALL.iter().find(|interface| interface.name == name)
+}
+
+/// Gives an enum of errors a sentence for each of its cases.
+macro_rules! sentences {
+    ($type:ident { $($case:ident => $text:literal,)* }) => {
+        impl $type {
+            /// The cause as a sentence for people.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$case => $text,)* }
+            }
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl core::error::Error for $type {}
+    };
+}
+pub(crate) use sentences;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_interfaces_share_a_name_or_an_id() {
+        for (index, a) in ALL.iter().enumerate() {
+            assert_ne!(a.id, userlib::abi::fault::FAULT_INTERFACE);
+            for b in &ALL[index + 1..] {
+                assert_ne!(a.name, b.name);
+                assert_ne!(a.id, b.id, "{} and {}", a.name, b.name);
+            }
+        }
+    }
+
+    #[test]
+    fn interfaces_are_found_by_name() {
+        assert_eq!(by_name("echo"), Some(&echo::EchoClient::INTERFACE));
+        assert_eq!(by_name("no-such"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! A disk. Blocks themselves go through a ring in shared memory (`userlib::ring`), of which the driver is told by a
+//! notification; what is asked by calls is what the disk is.
+
+use crate::sentences;
+use userlib::ipc::Text;
+use userlib::{Value, interface};
+
+/// Why a disk did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum BlockError {
+    /// There is no disk.
+    NoDevice,
+    /// The disk is there but does not work.
+    DeviceFailed,
+}
+
+sentences!(BlockError {
+    NoDevice => "there is no disk",
+    DeviceFailed => "the disk does not work",
+});
+
+/// What a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct BlockInfo {
+    /// What the disk calls itself.
+    pub name: Text<24>,
+    /// How many sectors it has.
+    pub sectors: u64,
+    /// Bytes of a sector.
+    pub sector_size: u32,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// Whether it has a cache that `Flush` empties.
+    pub has_cache: bool,
+}
+
+/// What a driver has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Value)]
+pub struct BlockStatistics {
+    /// Requests completed.
+    pub completed: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Requests that were found in the ring at start and repeated.
+    pub repeated: u64,
+    /// Interrupts taken.
+    pub interrupts: u64,
+}
+
+/// A disk.
+#[interface(name = "block", version = 1)]
+pub trait Block {
+    /// What the disk is.
+    #[idempotent]
+    fn info() -> Result<BlockInfo, BlockError>;
+
+    /// What the driver has done.
+    #[idempotent]
+    fn statistics() -> Result<BlockStatistics, BlockError>;
+}

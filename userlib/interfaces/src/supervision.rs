@@ -1,0 +1,219 @@
+//! What the supervisor knows and does.
+
+use crate::sentences;
+use userlib::ipc::{LeaseError, Text};
+use userlib::{Value, interface};
+
+/// Most bytes of a domain's name.
+pub const NAME_MAX: usize = 24;
+
+/// Why the supervisor refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum SupervisionError {
+    /// There is no domain with that name.
+    NoSuchDomain,
+    /// The domain is not running.
+    NotRunning,
+    /// The supervisor and what it depends on cannot be restarted by request.
+    Protected,
+    /// The domain's resources could not be rebuilt.
+    CannotRebuild,
+    /// What was lent could not be read or written.
+    BadLease,
+    /// The machine offers no way to do this.
+    Unsupported,
+}
+
+sentences!(SupervisionError {
+    NoSuchDomain => "there is no domain with that name",
+    NotRunning => "the domain is not running",
+    Protected => "that domain cannot be stopped by request",
+    CannotRebuild => "the domain could not be built again",
+    BadLease => "the lent memory could not be read or written",
+    Unsupported => "this machine offers no way to do that",
+});
+
+impl From<LeaseError> for SupervisionError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::BadText => SupervisionError::NoSuchDomain,
+            _ => SupervisionError::BadLease,
+        }
+    }
+}
+
+/// What state a domain is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum DomainState {
+    /// It was started and does not serve yet.
+    Starting,
+    /// It serves.
+    Running,
+    /// It is being taken down or built again.
+    Restarting,
+    /// It waits until it may be started again.
+    BackingOff,
+    /// It was stopped and is not started again.
+    Stopped,
+    /// It died so often that it is not started again.
+    GivenUp,
+}
+
+impl DomainState {
+    /// One word for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DomainState::Starting => "starting",
+            DomainState::Running => "running",
+            DomainState::Restarting => "restarting",
+            DomainState::BackingOff => "waiting",
+            DomainState::Stopped => "stopped",
+            DomainState::GivenUp => "given-up",
+        }
+    }
+}
+
+/// Why a domain died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum DeathCause {
+    /// It never did.
+    None,
+    /// It panicked.
+    Panic,
+    /// It touched memory that is not its own, at this address.
+    BadAccess(u64),
+    /// The processor refused an instruction.
+    BadInstruction,
+    /// Another exception, with its vector and error code.
+    Exception(u64),
+    /// It ended itself with a code.
+    Exit(u64),
+    /// A server blamed it for breaking a protocol.
+    Protocol(u64),
+    /// It did not answer heartbeats.
+    Hang,
+    /// It was killed by request.
+    Killed,
+    /// It was restarted by request.
+    Restarted,
+    /// Another domain of its group died.
+    Group,
+}
+
+/// What the supervisor knows of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct DomainInfo {
+    /// Its name.
+    pub name: Text<NAME_MAX>,
+    /// What it does.
+    pub state: DomainState,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it last died.
+    pub last_cause: DeathCause,
+    /// Bytes of RAM that it has.
+    pub memory: u64,
+    /// Priority of its first thread.
+    pub priority: u8,
+    /// Its level: it may call whoever is below.
+    pub level: u8,
+    /// Nanoseconds of processor time that its present instance has used.
+    pub runtime: u64,
+    /// When its present instance was started, in nanoseconds since boot.
+    pub started: u64,
+}
+
+/// One capability of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct CapabilityInfo {
+    /// Its slot.
+    pub index: u16,
+    /// Kind of its object (`abi::rights::Kind` as a number).
+    pub kind: u8,
+    /// Its rights, as the kind reads them.
+    pub rights: u16,
+    /// Its badge.
+    pub badge: u64,
+}
+
+/// Memory of the whole machine, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct MemoryUse {
+    /// RAM that the kernel manages.
+    pub total: u64,
+    /// Not given to any domain.
+    pub free: u64,
+    /// Page tables and other pages donated to the kernel.
+    pub kernel: u64,
+    /// Mapped somewhere.
+    pub mapped: u64,
+}
+
+/// A way to make a domain break, to see that it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum Crash {
+    /// It panics.
+    Panic,
+    /// It follows a wild pointer.
+    Fault,
+    /// It loops for ever.
+    Hang,
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct TextPart {
+    /// Bytes of the output that are used.
+    pub bytes: usize,
+    /// Where to go on.
+    pub next: u64,
+    /// Whether there was more than fitted.
+    pub more: bool,
+}
+
+/// The supervisor.
+#[interface(name = "supervision", version = 1)]
+pub trait Supervision {
+    /// The domain with this number, counted from 0; `None` behind the last one.
+    #[idempotent]
+    fn domain(index: u32) -> Option<DomainInfo>;
+
+    /// The domain with this name.
+    #[idempotent]
+    fn find(name: &str) -> Result<DomainInfo, SupervisionError>;
+
+    /// Destroys a domain; it comes back as its restart policy says.
+    fn kill(name: &str) -> Result<(), SupervisionError>;
+
+    /// Asks a domain to come to rest, destroys it and starts it again at once.
+    fn restart(name: &str) -> Result<(), SupervisionError>;
+
+    /// Makes a domain break.
+    fn crash(name: &str, how: Crash) -> Result<(), SupervisionError>;
+
+    /// The first capability of a domain at slot `from` or behind it; `None` behind the last one.
+    #[idempotent]
+    fn capability(name: &str, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError>;
+
+    /// What is known of a domain's last death, as text: cause, message of a panic, registers.
+    #[idempotent]
+    fn last_death(name: &str, output: &mut [u8]) -> Result<usize, SupervisionError>;
+
+    /// Memory of the whole machine.
+    #[idempotent]
+    fn memory() -> MemoryUse;
+
+    /// The log of the kernel and of all domains, as lines of text, from a position on; 0 is the oldest that is left.
+    #[idempotent]
+    fn log(position: u64, output: &mut [u8]) -> Result<TextPart, SupervisionError>;
+
+    /// Nanoseconds since boot.
+    #[idempotent]
+    fn uptime() -> u64;
+
+    /// Brings all domains to rest and turns the machine off.
+    fn shutdown() -> Result<(), SupervisionError>;
+
+    /// Brings all domains to rest and starts the machine again.
+    fn reboot() -> Result<(), SupervisionError>;
+}
