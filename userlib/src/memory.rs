@@ -147,6 +147,13 @@ impl<'a> SharedMemory<'a> {
         Ok(())
     }
 
+    /// Sets every byte to zero.
+    pub fn fill_zero(self) {
+        for word in self.words {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Copies bytes in. A word that is written only in part must not be written by a peer meanwhile.
     ///
     /// # Errors

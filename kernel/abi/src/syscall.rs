@@ -190,6 +190,9 @@ impl MapAccess {
     }
 }
 
+/// The bits of a notification that can be used: the lowest 62. With the others a result would look like an error.
+pub const NOTIFICATION_BITS: u64 = (1 << 62) - 1;
+
 /// Where an interrupt comes from, as the argument of [`Syscall::InterruptCreate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InterruptSource {

@@ -82,8 +82,8 @@ impl Notification {
     /// The contents of an empty slot.
     pub const EMPTY: Notification = Notification { account: None, bits: 0, waiters: None, bound: None };
 
-    /// The bits that can be used: the topmost would make a result look like an error.
-    pub(crate) const USABLE: u64 = (1 << 62) - 1;
+    /// The bits that can be used.
+    pub(crate) const USABLE: u64 = abi::syscall::NOTIFICATION_BITS;
 }
 
 /// Authority over one interrupt source.
