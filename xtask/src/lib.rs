@@ -4,10 +4,16 @@
 //! It is a library so that the system tests (`tests/system`) drive the machine with the very code that
 //! `cargo xtask run` uses. The program in `main.rs` only reads arguments and turns errors into exit codes.
 
+pub mod audit;
+pub mod build;
 pub mod console;
+pub mod disk;
+pub mod doctor;
 pub mod machine;
 pub mod manifest;
 pub mod progress;
+pub mod run;
 pub mod session;
 pub mod setup;
+pub mod suites;
 pub mod workspace;

@@ -1,8 +1,105 @@
-//! `cargo xtask`.
+//! `cargo xtask`: reads arguments, calls the library, turns its errors into sentences and exit codes.
 
-fn main() {
-    match xtask::setup::ensure() {
-        Ok(s) => println!("{}", s.path().display()),
-        Err(e) => eprintln!("{e}"),
+mod arguments;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::audit::Audit;
+use xtask::build::{self, Check, Composition};
+use xtask::disk;
+use xtask::doctor::Examination;
+use xtask::machine::{Drive, Machine};
+use xtask::run::RunError;
+use xtask::setup::{self, SetupError};
+use xtask::suites::{self, SuiteError};
+
+use arguments::{Arguments, Command, Run, Test};
+
+/// Something is missing that a person has to install; the commands were printed.
+const NOT_SET_UP: u8 = 2;
+
+/// An error of whatever command, ready to be shown.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(options) => run(options),
+        Command::Image => image(),
+        Command::Test(options) => test(&options),
+        Command::Doctor => Ok(doctor()),
+        Command::Audit => audit(),
+        Command::Setup => set_up(),
+        Command::Check => check(),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            exit_code(error.as_ref())
+        }
     }
+}
+
+/// 2 where a person has to install something, 1 for everything else.
+fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let by_hand = |error: &SetupError| matches!(error, SetupError::ByHand(_));
+    let direct = error.downcast_ref::<SetupError>().is_some_and(by_hand);
+    let in_run = matches!(error.downcast_ref(), Some(RunError::Setup(error)) if by_hand(error));
+    let in_suite = matches!(error.downcast_ref(), Some(SuiteError::Setup(error)) if by_hand(error));
+    if direct || in_run || in_suite { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
+}
+
+fn run(options: Run) -> Result<bool, Failure> {
+    Ok(options.plan()?.carry_out()?)
+}
+
+fn image() -> Result<bool, Failure> {
+    let source = setup::ensure()?;
+    let built = build::system(&source)?;
+    let mut machine = Machine::new(&built.image);
+    machine.drives = vec![Drive::new(disk::default_image()?)];
+    println!("{}\n", built.image.display());
+    println!("This one file is the whole system. It boots without this project:\n");
+    println!("    {}\n", machine.command_line());
+    println!("The serial line is its terminal; the -drive and its -device are the disk, and may be left out.");
+    Ok(true)
+}
+
+fn test(options: &Test) -> Result<bool, Failure> {
+    let chosen: Vec<_> = match options.suite {
+        Some(suite) => vec![suite],
+        None => suites::Suite::ALL.to_vec(),
+    };
+    let tally = suites::run(&chosen, options.filter.as_deref())?;
+    println!("{tally}");
+    Ok(tally.failed == 0)
+}
+
+fn doctor() -> bool {
+    let examination = Examination::make();
+    print!("{}", examination.text);
+    examination.healthy
+}
+
+fn audit() -> Result<bool, Failure> {
+    let audit = Audit::of_tree()?;
+    print!("{audit}");
+    Ok(audit.passed())
+}
+
+fn set_up() -> Result<bool, Failure> {
+    setup::ensure()?;
+    println!("Everything that Bulkhead needs is there.");
+    Ok(true)
+}
+
+fn check() -> Result<bool, Failure> {
+    let source = setup::ensure()?;
+    let mut packages = Composition::of_system()?.packages();
+    packages.push(build::CONFORMANCE.to_owned());
+    build::check(Check::Clippy, &packages, &source)?;
+    build::check(Check::Documentation, &packages, &source)?;
+    Ok(true)
 }

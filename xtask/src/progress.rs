@@ -33,17 +33,21 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self {
-            title,
-            started: Instant::now(),
-            bar,
-        }
+        Self { title, started: Instant::now(), bar }
     }
 
     /// Shows what the step is doing just now.
     pub fn news(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.trim().to_owned());
+        }
+    }
+
+    /// Prints a line that stays, above the step's own.
+    pub fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
         }
     }
 
@@ -74,16 +78,10 @@ impl Step {
     /// Runs `command` as part of this step: its output becomes the step's news and is returned whole, both streams
     /// in the order in which they arrived.
     pub fn run(&self, command: &mut Command) -> io::Result<(ExitStatus, String)> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
-        let streams: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|s| Box::new(s) as _),
-            child.stderr.take().map(|s| Box::new(s) as _),
-        ];
+        let streams: [Option<Box<dyn Read + Send>>; 2] =
+            [child.stdout.take().map(|s| Box::new(s) as _), child.stderr.take().map(|s| Box::new(s) as _)];
         for stream in streams.into_iter().flatten() {
             let sender = sender.clone();
             thread::spawn(move || {

@@ -64,17 +64,10 @@ impl Session {
     /// # Errors
     ///
     /// As [`Session::boot`].
-    pub fn boot_with(
-        machine: &Machine,
-        copy: Option<Copy>,
-        limit: Duration,
-    ) -> Result<Self, ConsoleError> {
+    pub fn boot_with(machine: &Machine, copy: Option<Copy>, limit: Duration) -> Result<Self, ConsoleError> {
         let mut console = Console::start(machine, copy)?;
         console.wait_for("the shell's prompt", limit, prompt_shown)?;
-        Ok(Self {
-            booted_in: console.started().elapsed(),
-            console,
-        })
+        Ok(Self { booted_in: console.started().elapsed(), console })
     }
 
     /// From QEMU's start to the first prompt.
@@ -120,24 +113,12 @@ impl Session {
         let first_line = self.console.position();
         self.console.type_text(command)?;
         // Only what the shell has shown has reached it; this also tells a lost character from a slow command.
-        self.console.wait_for(
-            &format!("the shell to show `{command}`"),
-            ECHO_LIMIT,
-            |screen| {
-                screen
-                    .current()
-                    .trim_end()
-                    .ends_with(command.trim_end())
-                    .then_some(())
-            },
-        )?;
+        self.console.wait_for(&format!("the shell to show `{command}`"), ECHO_LIMIT, |screen| {
+            screen.current().trim_end().ends_with(command.trim_end()).then_some(())
+        })?;
         let typed = Instant::now();
         self.console.type_text("\r")?;
-        Ok(Pending {
-            command: command.to_owned(),
-            first_line,
-            typed,
-        })
+        Ok(Pending { command: command.to_owned(), first_line, typed })
     }
 
     /// Waits for the prompt that follows a command.
@@ -152,17 +133,10 @@ impl Session {
             // The prompt that stands there may still be the one before the command: log lines that come in while
             // someone types make the shell draw it anew. The typed line, once finished, tells.
             let typed = typed_line(screen, &pending)?;
-            let text = screen.lines()[typed + 1..]
-                .iter()
-                .flat_map(|line| [line.as_str(), "\n"])
-                .collect();
+            let text = screen.lines()[typed + 1..].iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             Some((succeeded, text))
         })?;
-        Ok(Reply {
-            text,
-            succeeded,
-            took: pending.typed.elapsed(),
-        })
+        Ok(Reply { text, succeeded, took: pending.typed.elapsed() })
     }
 
     /// Types `shutdown` and waits until the machine is off.
@@ -213,11 +187,7 @@ mod tests {
     use super::*;
 
     fn pending(command: &str) -> Pending {
-        Pending {
-            command: command.to_owned(),
-            first_line: 0,
-            typed: Instant::now(),
-        }
+        Pending { command: command.to_owned(), first_line: 0, typed: Instant::now() }
     }
 
     fn screen(bytes: &[u8]) -> Screen {
@@ -229,10 +199,7 @@ mod tests {
     #[test]
     fn the_prompt_tells_whether_the_last_command_succeeded() {
         assert_eq!(prompt_shown(&screen(b"hello\r\nbulkhead> ")), Some(true));
-        assert_eq!(
-            prompt_shown(&screen(b"no such file\r\nbulkhead! ")),
-            Some(false)
-        );
+        assert_eq!(prompt_shown(&screen(b"no such file\r\nbulkhead! ")), Some(false));
         assert_eq!(prompt_shown(&screen(b"bulkhead> ls")), None);
         assert_eq!(prompt_shown(&screen(b"say bulkhead> ")), None);
     }
@@ -241,8 +208,7 @@ mod tests {
     fn a_prompt_drawn_anew_while_typing_is_not_taken_for_the_end_of_the_command() {
         let redrawn = screen(b"bulkhead> ls\r\x1b[K[info] a line\r\nbulkhead> ");
         assert_eq!(typed_line(&redrawn, &pending("ls")), None);
-        let finished =
-            screen(b"bulkhead> ls\r\x1b[K[info] a line\r\nbulkhead> ls\r\nREADME\r\nbulkhead> ");
+        let finished = screen(b"bulkhead> ls\r\x1b[K[info] a line\r\nbulkhead> ls\r\nREADME\r\nbulkhead> ");
         assert_eq!(typed_line(&finished, &pending("ls")), Some(1));
     }
 }

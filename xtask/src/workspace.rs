@@ -30,11 +30,7 @@ pub fn system_target() -> PathBuf {
 /// The project's cache for what it downloads: `$BULKHEAD_CACHE`, or `bulkhead/` below `$XDG_CACHE_HOME` or
 /// `~/.cache`; the target folder where there is no home.
 pub fn cache() -> PathBuf {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(folder) = absolute("BULKHEAD_CACHE") {
         return folder;
     }

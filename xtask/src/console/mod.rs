@@ -115,13 +115,7 @@ impl Console {
                 }
             }));
         }
-        Ok(Self {
-            keyboard: child.stdin.take(),
-            child,
-            line,
-            readers,
-            started,
-        })
+        Ok(Self { keyboard: child.stdin.take(), child, line, readers, started })
     }
 
     /// When QEMU was started.
@@ -178,18 +172,9 @@ impl Console {
             }
             if now >= deadline {
                 drop(state);
-                return Err(ConsoleError::Silent {
-                    awaited: awaited.to_owned(),
-                    limit,
-                    shown: self.ending(),
-                });
+                return Err(ConsoleError::Silent { awaited: awaited.to_owned(), limit, shown: self.ending() });
             }
-            state = self
-                .line
-                .changed
-                .wait_timeout(state, deadline - now)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.line.changed.wait_timeout(state, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -198,19 +183,13 @@ impl Console {
     /// # Errors
     ///
     /// As [`Console::wait_for`].
-    pub fn expect_from(
-        &mut self,
-        from: usize,
-        text: &str,
-        limit: Duration,
-    ) -> Result<(), ConsoleError> {
+    pub fn expect_from(&mut self, from: usize, text: &str, limit: Duration) -> Result<(), ConsoleError> {
         // Only what is new since the last look can hold the text: finished lines are looked at once.
         let mut next = from;
         self.wait_for(&format!("`{text}`"), limit, |screen| {
             let new = screen.lines().get(next..).unwrap_or_default();
             next = screen.lines().len().max(next);
-            let found =
-                new.iter().any(|line| line.contains(text)) || screen.current().contains(text);
+            let found = new.iter().any(|line| line.contains(text)) || screen.current().contains(text);
             found.then_some(())
         })
     }
@@ -221,10 +200,7 @@ impl Console {
     ///
     /// [`ConsoleError::Broken`] if QEMU does not take it.
     pub fn type_text(&mut self, text: &str) -> Result<(), ConsoleError> {
-        let keyboard = self
-            .keyboard
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        let keyboard = self.keyboard.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
         for byte in text.as_bytes() {
             keyboard.write_all(&[*byte])?;
             keyboard.flush()?;

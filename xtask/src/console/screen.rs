@@ -161,10 +161,7 @@ mod tests {
 
     #[test]
     fn a_redrawn_prompt_is_shown_once() {
-        assert_eq!(
-            shown(b"> l\r\x1b[K> ls\r\x1b[K[log]\r\n> ls"),
-            "[log]\n> ls"
-        );
+        assert_eq!(shown(b"> l\r\x1b[K> ls\r\x1b[K[log]\r\n> ls"), "[log]\n> ls");
     }
 
     #[test]

@@ -106,20 +106,9 @@ impl Kvm {
 
     fn run_small_guest(guest: &Path) -> io::Result<Self> {
         let mut qemu = Command::new(find_program(QEMU).unwrap_or_else(|| QEMU.into()))
-            .args([
-                "-machine", "q35", "-accel", "kvm", "-cpu", "max", "-m", "64M",
-            ])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
-            .args([
-                "-device",
-                &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=0x04"),
-            ])
+            .args(["-machine", "q35", "-accel", "kvm", "-cpu", "max", "-m", "64M"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=0x04")])
             .arg("-kernel")
             .arg(guest)
             .stdin(Stdio::null())
@@ -139,9 +128,7 @@ impl Kvm {
         if output.status.code() == Some(i32::from(PROBE_BYTE) * 2 + 1) {
             return Ok(Self::Works);
         }
-        Ok(Self::Refused(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ))
+        Ok(Self::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 }
 
@@ -151,11 +138,9 @@ impl std::fmt::Display for Kvm {
             Self::Absent => f.write_str("there is no /dev/kvm"),
             Self::Forbidden(reason) => write!(f, "/dev/kvm cannot be opened: {reason}"),
             Self::Refused(reason) => write!(f, "QEMU does not use it: {reason}"),
-            Self::Stuck => write!(
-                f,
-                "it opens, but a guest of a few instructions did not finish in {} s",
-                PROBE_LIMIT.as_secs()
-            ),
+            Self::Stuck => {
+                write!(f, "it opens, but a guest of a few instructions did not finish in {} s", PROBE_LIMIT.as_secs())
+            }
             Self::Works => f.write_str("works: a small guest ran"),
         }
     }
@@ -207,10 +192,9 @@ fn small_guest() -> Vec<u8> {
     // One segment to load, with everything in it, and one that points at the note.
     let note_offset = (ELF_HEADER + 2 * PROGRAM_HEADER) as u64;
     let load = u64::from(LOAD_ADDRESS);
-    for (kind, flags, offset, size, alignment) in [
-        (1u32, 5u32, 0u64, total, 0x1000u64),
-        (4, 4, note_offset, NOTE as u64, 4),
-    ] {
+    for (kind, flags, offset, size, alignment) in
+        [(1u32, 5u32, 0u64, total, 0x1000u64), (4, 4, note_offset, NOTE as u64, 4)]
+    {
         word32(&mut file, kind);
         word32(&mut file, flags);
         word64(&mut file, offset);
@@ -243,21 +227,9 @@ mod tests {
         let guest = folder.path().join("guest.elf");
         fs::write(&guest, small_guest()).unwrap();
         let status = Command::new(qemu)
-            .args([
-                "-machine",
-                "q35",
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-nodefaults",
-            ])
+            .args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-nodefaults"])
             .args(["-display", "none", "-no-reboot"])
-            .args([
-                "-device",
-                "isa-debug-exit,iobase=0xf4,iosize=0x04",
-                "-kernel",
-            ])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel"])
             .arg(&guest)
             .status()
             .unwrap();

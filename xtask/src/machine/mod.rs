@@ -40,18 +40,12 @@ pub struct Drive {
 impl Drive {
     /// A drive that may be written.
     pub fn new(image: impl Into<PathBuf>) -> Self {
-        Self {
-            image: image.into(),
-            read_only: false,
-        }
+        Self { image: image.into(), read_only: false }
     }
 
     /// A drive that refuses writes.
     pub fn read_only(image: impl Into<PathBuf>) -> Self {
-        Self {
-            image: image.into(),
-            read_only: true,
-        }
+        Self { image: image.into(), read_only: true }
     }
 }
 
@@ -110,11 +104,7 @@ impl Machine {
     /// The same as a line for a shell, which needs nothing of this project but the files that it names.
     pub fn command_line(&self) -> String {
         std::iter::once(QEMU.to_owned())
-            .chain(
-                self.arguments()
-                    .iter()
-                    .map(|argument| quoted(&argument.to_string_lossy())),
-            )
+            .chain(self.arguments().iter().map(|argument| quoted(&argument.to_string_lossy())))
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -201,18 +191,9 @@ mod tests {
         let mut machine = Machine::new("image");
         machine.drives = vec![Drive::new("a.img"), Drive::read_only("b.img")];
         let line = machine.command_line();
-        assert!(
-            line.contains("-drive if=none,id=disk0,format=raw,file=a.img"),
-            "{line}"
-        );
-        assert!(
-            line.contains("-drive if=none,id=disk1,format=raw,readonly=on,file=b.img"),
-            "{line}"
-        );
-        assert!(
-            line.contains("-device virtio-blk-pci,drive=disk1,disable-legacy=on"),
-            "{line}"
-        );
+        assert!(line.contains("-drive if=none,id=disk0,format=raw,file=a.img"), "{line}");
+        assert!(line.contains("-drive if=none,id=disk1,format=raw,readonly=on,file=b.img"), "{line}");
+        assert!(line.contains("-device virtio-blk-pci,drive=disk1,disable-legacy=on"), "{line}");
     }
 
     #[test]

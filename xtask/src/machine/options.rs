@@ -149,46 +149,21 @@ mod tests {
 
     #[test]
     fn memory_is_read_with_the_units_people_write() {
-        for (text, mebibytes) in [
-            ("64M", 64),
-            ("256", 256),
-            ("1g", 1024),
-            ("4GiB", 4096),
-            ("96mb", 96),
-        ] {
+        for (text, mebibytes) in [("64M", 64), ("256", 256), ("1g", 1024), ("4GiB", 4096), ("96mb", 96)] {
             assert_eq!(text.parse(), Ok(Memory::mebibytes(mebibytes)), "{text}");
         }
     }
 
     #[test]
     fn memory_outside_of_what_the_system_can_use_is_refused_with_the_limit() {
-        assert_eq!(
-            "63M".parse::<Memory>(),
-            Err(OptionError::TooLittle(Memory::mebibytes(63)))
-        );
-        assert_eq!(
-            "65G".parse::<Memory>(),
-            Err(OptionError::TooMuch(Memory::mebibytes(65 * 1024)))
-        );
+        assert_eq!("63M".parse::<Memory>(), Err(OptionError::TooLittle(Memory::mebibytes(63))));
+        assert_eq!("65G".parse::<Memory>(), Err(OptionError::TooMuch(Memory::mebibytes(65 * 1024))));
     }
 
     #[test]
     fn what_is_not_an_amount_of_memory_is_refused() {
-        for text in [
-            "",
-            "M",
-            "-1M",
-            "1.5G",
-            "256K",
-            "99999999999999999999M",
-            "18014398509481984G",
-            "256 M",
-        ] {
-            assert_eq!(
-                text.parse::<Memory>(),
-                Err(OptionError::NotMemory(text.to_owned())),
-                "{text}"
-            );
+        for text in ["", "M", "-1M", "1.5G", "256K", "99999999999999999999M", "18014398509481984G", "256 M"] {
+            assert_eq!(text.parse::<Memory>(), Err(OptionError::NotMemory(text.to_owned())), "{text}");
         }
     }
 
@@ -203,10 +178,7 @@ mod tests {
         assert_eq!("1".parse(), Ok(Cpus(1)));
         assert_eq!("32".parse(), Ok(Cpus(32)));
         for text in ["0", "33", "", "two", "-1"] {
-            assert_eq!(
-                text.parse::<Cpus>(),
-                Err(OptionError::NotCpus(text.to_owned()))
-            );
+            assert_eq!(text.parse::<Cpus>(), Err(OptionError::NotCpus(text.to_owned())));
         }
     }
 }

@@ -48,25 +48,14 @@ impl Toolchain {
                 .stderr(Stdio::inherit())
                 .output()
                 .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-                .map_err(|source| SetupError::Start {
-                    program: "rustc",
-                    source,
-                })
+                .map_err(|source| SetupError::Start { program: "rustc", source })
         };
         let answer = ask(&["-vV"])?;
-        let field = |name: &str| {
-            answer
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(|value| value.trim().to_owned())
-        };
+        let field =
+            |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
         let sysroot = PathBuf::from(ask(&["--print", "sysroot"])?.trim());
         match (field("release:"), field("commit-hash:")) {
-            (Some(release), Some(commit)) if sysroot.is_absolute() => Ok(Self {
-                release,
-                commit,
-                sysroot,
-            }),
+            (Some(release), Some(commit)) if sysroot.is_absolute() => Ok(Self { release, commit, sysroot }),
             _ => Err(SetupError::UnknownCompiler(answer)),
         }
     }
@@ -159,18 +148,13 @@ impl LibrarySource {
 
 fn cached_library(toolchain: &Toolchain) -> PathBuf {
     let commit = &toolchain.commit[..toolchain.commit.len().min(9)];
-    workspace::cache()
-        .join(format!("rust-{}-{commit}", toolchain.release))
-        .join("library")
+    workspace::cache().join(format!("rust-{}-{commit}", toolchain.release)).join("library")
 }
 
 fn from_rustup() -> Result<(), String> {
     // Whoever sets this does not want the toolchain changed behind their back; the cache serves as well.
     if env::var_os("RUSTUP_AUTO_INSTALL").is_some_and(|value| value == "0") {
-        return Err(
-            "rustup was not asked: RUSTUP_AUTO_INSTALL=0 says to leave the toolchain alone"
-                .to_owned(),
-        );
+        return Err("rustup was not asked: RUSTUP_AUTO_INSTALL=0 says to leave the toolchain alone".to_owned());
     }
     if find_program("rustup").is_none() {
         return Err("there is no rustup to fetch it with".to_owned());
@@ -199,15 +183,11 @@ fn from_rustup() -> Result<(), String> {
 fn from_debian(toolchain: &Toolchain) -> Result<(), String> {
     for program in ["apt-get", "apt-cache", "dpkg-deb", "tar"] {
         if find_program(program).is_none() {
-            return Err(format!(
-                "there is no {program} to get Debian's package with"
-            ));
+            return Err(format!("there is no {program} to get Debian's package with"));
         }
     }
     if !Path::new(KEYRING).is_file() {
-        return Err(format!(
-            "{KEYRING} is missing, without which Debian's packages cannot be verified"
-        ));
+        return Err(format!("{KEYRING} is missing, without which Debian's packages cannot be verified"));
     }
     let step = Step::start("Fetching the library's source from Debian's package rust-src");
     let outcome = fetch_package(&step, toolchain);
@@ -225,9 +205,7 @@ fn from_debian(toolchain: &Toolchain) -> Result<(), String> {
 
 fn fetch_package(step: &Step, toolchain: &Toolchain) -> Result<String, String> {
     let library = cached_library(toolchain);
-    let home = library
-        .parent()
-        .expect("the library lies in a folder of its own");
+    let home = library.parent().expect("the library lies in a folder of its own");
     let scratch = Scratch::create(home).map_err(|e| format!("{}: {e}", home.display()))?;
     let mirror = mirror(step, scratch.path())?;
     let mut refusals = Vec::new();
@@ -248,13 +226,10 @@ fn fetch_package(step: &Step, toolchain: &Toolchain) -> Result<String, String> {
         step.news(&format!("downloading rust-src {version}"));
         attempt(
             step,
-            apt.apt("apt-get")
-                .args(["-q", "download", &format!("rust-src={version}")])
-                .current_dir(scratch.path()),
+            apt.apt("apt-get").args(["-q", "download", &format!("rust-src={version}")]).current_dir(scratch.path()),
         )?;
         step.news("unpacking");
-        unpack(scratch.path(), home)
-            .map_err(|e| format!("cannot unpack rust-src {version}: {e}"))?;
+        unpack(scratch.path(), home).map_err(|e| format!("cannot unpack rust-src {version}: {e}"))?;
         return Ok(version);
     }
     Err(refusals.join("\n  "))
@@ -306,8 +281,7 @@ fn mirror(step: &Step, scratch: &Path) -> Result<String, String> {
     fs::create_dir_all(lists.join("partial")).map_err(|e| format!("{}: {e}", lists.display()))?;
     let options = private_options(&lists, scratch);
     attempt(step, Command::new("apt-get").args(&options).arg("update"))?;
-    targets(&options)
-        .ok_or_else(|| "this machine's apt is not configured with a Debian mirror".to_owned())
+    targets(&options).ok_or_else(|| "this machine's apt is not configured with a Debian mirror".to_owned())
 }
 
 /// Picks Debian's main archive, not its security archive nor somebody else's, from what apt knows.
@@ -345,16 +319,14 @@ struct PrivateList {
 impl PrivateList {
     fn read(step: &Step, scratch: &Path, mirror: &str, suite: &str) -> Result<Self, String> {
         let lists = scratch.join(suite);
-        fs::create_dir_all(lists.join("partial"))
-            .map_err(|e| format!("{}: {e}", lists.display()))?;
+        fs::create_dir_all(lists.join("partial")).map_err(|e| format!("{}: {e}", lists.display()))?;
         let source = scratch.join(format!("{suite}.list"));
         let line = format!("deb [signed-by={KEYRING} target=Packages] {mirror} {suite} main\n");
         fs::write(&source, line).map_err(|e| format!("{}: {e}", source.display()))?;
         let mut options = private_options(&lists, scratch);
-        for option in [
-            format!("Dir::Etc::sourcelist={}", source.display()),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        ] {
+        for option in
+            [format!("Dir::Etc::sourcelist={}", source.display()), "Dir::Etc::sourceparts=/dev/null".to_owned()]
+        {
             options.extend(["-o".to_owned(), option]);
         }
         let list = Self { options };
@@ -371,11 +343,7 @@ impl PrivateList {
 
     /// The version of `package` that packages `release`, if the suite has it.
     fn version_of(&self, package: &str, release: &str) -> Option<String> {
-        let output = self
-            .apt("apt-cache")
-            .args(["madison", package])
-            .output()
-            .ok()?;
+        let output = self.apt("apt-cache").args(["madison", package]).output().ok()?;
         choose_version(&String::from_utf8_lossy(&output.stdout), release)
     }
 }
@@ -386,11 +354,7 @@ fn choose_version(madison: &str, release: &str) -> Option<String> {
         .lines()
         .filter_map(|line| line.split('|').nth(1))
         .map(str::trim)
-        .find(|version| {
-            version
-                .strip_prefix(release)
-                .is_some_and(|rest| rest.starts_with(['+', '-', '~']))
-        })
+        .find(|version| version.strip_prefix(release).is_some_and(|rest| rest.starts_with(['+', '-', '~'])))
         .map(str::to_owned)
 }
 
@@ -403,11 +367,7 @@ fn unpack(scratch: &Path, home: &Path) -> io::Result<()> {
         .ok_or_else(|| io::Error::other("apt-get left no package"))?;
     let tree = scratch.join("tree");
     fs::create_dir_all(&tree)?;
-    let mut files = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(&package)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut files = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&package).stdout(Stdio::piped()).spawn()?;
     let stream = files.stdout.take().expect("its output is a pipe");
     let unpacked = Command::new("tar")
         .args(["--extract", "--wildcards", "--strip-components=4"])
@@ -419,9 +379,7 @@ fn unpack(scratch: &Path, home: &Path) -> io::Result<()> {
         .status()?;
     let read = files.wait()?;
     if !unpacked.success() || !read.success() {
-        return Err(io::Error::other(format!(
-            "dpkg-deb: {read}, tar: {unpacked}"
-        )));
+        return Err(io::Error::other(format!("dpkg-deb: {read}, tar: {unpacked}")));
     }
     if !tree.join("library/core/src/lib.rs").is_file() {
         return Err(io::Error::other("the package holds no library/core"));
@@ -448,10 +406,7 @@ mod tests {
 
     #[test]
     fn without_a_debian_mirror_none_is_chosen() {
-        assert_eq!(
-            choose_mirror("http://a/ubuntu|main|Ubuntu|Ubuntu|x\n"),
-            None
-        );
+        assert_eq!(choose_mirror("http://a/ubuntu|main|Ubuntu|Ubuntu|x\n"), None);
         assert_eq!(choose_mirror(""), None);
         assert_eq!(choose_mirror("http://c/debian\n"), None);
     }
@@ -459,10 +414,7 @@ mod tests {
     #[test]
     fn only_the_very_release_is_taken() {
         let madison = " rust-src | 1.95.01+dfsg1-1 | x\n rust-src | 1.95.0+dfsg1-2~bpo13+1 | x\n";
-        assert_eq!(
-            choose_version(madison, "1.95.0").as_deref(),
-            Some("1.95.0+dfsg1-2~bpo13+1")
-        );
+        assert_eq!(choose_version(madison, "1.95.0").as_deref(), Some("1.95.0+dfsg1-2~bpo13+1"));
         assert_eq!(choose_version(madison, "1.94.0"), None);
     }
 }

@@ -104,21 +104,10 @@ fn announce(what: &str, why: &str) {
 
 /// What a program said about its failure: apt's own error lines, or else the last lines of its output.
 fn complaint(output: &str) -> String {
-    let lines: Vec<&str> = output
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let errors: Vec<&str> = lines
-        .iter()
-        .copied()
-        .filter(|line| line.starts_with("E: "))
-        .collect();
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let errors: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("E: ")).collect();
     let chosen = if errors.is_empty() { lines } else { errors };
-    chosen[chosen.len().saturating_sub(3)..]
-        .iter()
-        .map(|line| format!("\n    {line}"))
-        .collect()
+    chosen[chosen.len().saturating_sub(3)..].iter().map(|line| format!("\n    {line}")).collect()
 }
 
 /// Starts a step and runs one program in it; `Err` holds the end of its output if it failed.
@@ -126,10 +115,7 @@ fn attempt(step: &Step, command: &mut std::process::Command) -> Result<String, S
     let name = command.get_program().to_string_lossy().into_owned();
     match step.run(command) {
         Ok((status, output)) if status.success() => Ok(output),
-        Ok((status, output)) => Err(format!(
-            "`{name}` ended with {status}:{}",
-            complaint(&output)
-        )),
+        Ok((status, output)) => Err(format!("`{name}` ended with {status}:{}", complaint(&output))),
         Err(error) => Err(format!("`{name}` cannot be started: {error}")),
     }
 }

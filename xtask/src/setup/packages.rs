@@ -19,11 +19,7 @@ struct Need {
 }
 
 const NEEDS: [Need; 2] = [
-    Need {
-        program: QEMU,
-        package: "qemu-system-x86",
-        why: "it is the machine that Bulkhead boots in",
-    },
+    Need { program: QEMU, package: "qemu-system-x86", why: "it is the machine that Bulkhead boots in" },
     Need {
         program: "fsck.fat",
         package: "dosfstools",
@@ -45,18 +41,12 @@ pub(super) struct MissingPackages {
 impl Packages {
     /// Each program, where it is (or not), and the package that has it.
     pub fn survey() -> Vec<(&'static str, Option<std::path::PathBuf>, &'static str)> {
-        NEEDS
-            .iter()
-            .map(|need| (need.program, find_program(need.program), need.package))
-            .collect()
+        NEEDS.iter().map(|need| (need.program, find_program(need.program), need.package)).collect()
     }
 
     /// Installs what is missing, if this user and this machine can.
     pub(super) fn ensure() -> Result<(), MissingPackages> {
-        let missing: Vec<Need> = NEEDS
-            .into_iter()
-            .filter(|need| find_program(need.program).is_none())
-            .collect();
+        let missing: Vec<Need> = NEEDS.into_iter().filter(|need| find_program(need.program).is_none()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -73,9 +63,7 @@ impl Packages {
                         format!("{sudo}apt-get install --no-install-recommends {packages}"),
                     ]
                 } else {
-                    vec![format!(
-                        "# with this system's package manager, what Debian calls: {packages}"
-                    )]
+                    vec![format!("# with this system's package manager, what Debian calls: {packages}")]
                 },
             }
         };
@@ -117,9 +105,7 @@ fn install(step: &Step, packages: &[&str]) -> Result<(), String> {
     };
     let install = || {
         let mut install = apt();
-        install
-            .args(["install", "--no-install-recommends"])
-            .args(packages);
+        install.args(["install", "--no-install-recommends"]).args(packages);
         install
     };
     // A fresh machine has no package lists, one in use has them: the short way first.
@@ -137,9 +123,7 @@ pub(super) fn is_root() -> bool {
         .ok()
         .and_then(|status| {
             let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-            ids.split_whitespace()
-                .nth(1)
-                .map(|effective| effective == "0")
+            ids.split_whitespace().nth(1).map(|effective| effective == "0")
         })
         .unwrap_or(false)
 }

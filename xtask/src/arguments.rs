@@ -1,0 +1,180 @@
+//! The command line of `cargo xtask`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use xtask::machine::{Accel, Chipset, Cpus, Machine, Memory};
+use xtask::run::{Disk, Plan, RunError};
+use xtask::suites::Suite;
+
+/// Sets up, builds, boots, tests and measures Bulkhead.
+///
+/// Every command that builds or boots first looks for what is missing and installs it, says what and why, and is
+/// quiet about it from then on.
+#[derive(Debug, Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true,
+    after_long_help = "\
+Exit status:
+  0  everything succeeded
+  1  something failed: a test, a command of a script, a build
+  2  something is missing that has to be installed by hand (the commands are printed), or a wrong argument
+
+Environment:
+  BULKHEAD_CACHE    where downloads are kept (default: $XDG_CACHE_HOME/bulkhead or ~/.cache/bulkhead)
+  CARGO_TARGET_DIR  where everything is built (default: target)"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    /// Write one file that boots, and print the plain QEMU command that starts it
+    Image,
+    Test(Test),
+    /// Say what is installed, what is missing, and what this machine's acceleration can do
+    Doctor,
+    /// Count lines of code by part, and unsafe blocks with and without a reason
+    ///
+    /// Exits with status 1 if an unsafe block lacks a `SAFETY:` reason directly above it.
+    Audit,
+    /// Install what building and booting needs: QEMU, dosfstools, the source of the Rust library
+    ///
+    /// The other commands do this too; here it happens by itself. Without root, apt or a network it prints the
+    /// commands to run and exits with status 2.
+    Setup,
+    /// Run clippy and rustdoc over the bare-metal crates; a warning is an error
+    Check,
+}
+
+/// Boot Bulkhead and leave you at its shell
+///
+/// With a terminal on standard input the machine's serial line is the terminal: `shutdown` powers the machine off,
+/// Ctrl-A X leaves at once. Without one, commands are read from standard input, and the machine powers off after the
+/// last.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask run                            a shell, with a disk full of files to try things on
+  cargo xtask run --disk usb-stick.img       the same, with your own FAT image (it can be written to!)
+  cargo xtask run --memory 128M --smp 4      another machine
+  echo 'ls /disk' | cargo xtask run          one command, then power off
+  cargo xtask run --script demo.txt          several, with an exit status: 0 if all succeeded
+  cargo xtask run --gdb                      waits for a debugger and prints how to attach
+  cargo xtask run --qemu-arg=-d --qemu-arg=int,cpu_reset --timeout 10")]
+pub(crate) struct Run {
+    /// A raw disk image with a FAT filesystem of your own
+    ///
+    /// It is written to when you write files; if it is read-only, so is the machine's disk. Without this option the
+    /// disk is one that is made on the first run: FAT32, with a few hundred files of many sizes.
+    #[arg(long, value_name = "IMAGE")]
+    disk: Option<PathBuf>,
+
+    /// How much memory the machine has: at least 64M
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    memory: Memory,
+
+    /// How many processors the machine has: 1 to 32
+    #[arg(long, value_name = "N", default_value_t)]
+    smp: Cpus,
+
+    /// Who executes the machine's instructions
+    #[arg(long, value_name = "WHO", value_enum, default_value_t)]
+    accel: Accel,
+
+    /// The kind of PC
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    machine: Chipset,
+
+    /// Type the lines of FILE into the shell, one after the other, then power off
+    ///
+    /// Each line is typed when the command before it has ended. Empty lines and lines that begin with # are left
+    /// out. The session is printed. Exits with 0 if every command succeeded and with 1 otherwise.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+
+    /// Stop the machine after this time, with exit status 1
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 60 * 60))]
+    timeout: Option<u64>,
+
+    /// Wait for a debugger before the first instruction, and print how to attach one
+    #[arg(long)]
+    gdb: bool,
+
+    /// One more argument for QEMU, as it is; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    qemu_arg: Vec<OsString>,
+}
+
+impl Run {
+    /// Checks what can be checked before anything is built.
+    pub(crate) fn plan(self) -> Result<Plan, RunError> {
+        let mut machine = Machine::new("");
+        machine.memory = self.memory;
+        machine.cpus = self.smp;
+        machine.chipset = self.machine;
+        machine.debugger = self.gdb;
+        machine.extra = self.qemu_arg;
+        let disk = self.disk.map_or(Disk::Default, Disk::Image);
+        Plan::check(machine, self.accel, disk, self.script.as_deref(), self.timeout.map(Duration::from_secs))
+    }
+}
+
+/// Run every test, or one suite; ends with a line 'N passed, N failed'
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask test                     everything
+  cargo xtask test host                what needs no machine
+  cargo xtask test conformance ipc     the kernel's cases that have `ipc` in their name
+  cargo xtask test system files        the tests of the booted system that have `files` in their name")]
+pub(crate) struct Test {
+    /// Only this suite
+    #[arg(value_enum)]
+    pub(crate) suite: Option<Suite>,
+
+    /// Only tests with this in their name
+    pub(crate) filter: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_for_qemu_may_begin_with_a_dash_and_be_repeated() {
+        let parsed = Arguments::try_parse_from(["xtask", "run", "--qemu-arg", "-d", "--qemu-arg=int"]).unwrap();
+        match parsed.command {
+            Command::Run(run) => assert_eq!(run.qemu_arg, ["-d", "int"]),
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn machines_that_cannot_be_are_refused() {
+        for wrong in [
+            ["--memory", "16M"],
+            ["--memory", "lots"],
+            ["--smp", "0"],
+            ["--smp", "33"],
+            ["--accel", "magic"],
+            ["--machine", "pdp11"],
+            ["--timeout", "0"],
+        ] {
+            let line = ["xtask", "run"].into_iter().chain(wrong);
+            assert!(Arguments::try_parse_from(line).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which programs make up a bootable file.
+
+use manifest::System;
+
+use super::{BuildError, interface};
+use crate::manifest::Environment;
+use crate::workspace;
+
+/// The loader: the ELF file that everything else goes into.
+pub const LOADER: &str = "loader";
+/// The kernel, by crate and by its name in the boot archive.
+pub const KERNEL: &str = "kernel";
+/// The program that the kernel starts: its name in the boot archive.
+pub const ROOT_SERVER: &str = "init";
+/// The compiled manifest's name in the boot archive.
+pub const MANIFEST: &str = "manifest";
+/// The crate of the conformance suite, which takes the root server's place.
+pub const CONFORMANCE: &str = "conformance";
+
+/// A program of the boot archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name in the archive.
+    pub name: String,
+    /// The crate, and its program, that it is built from.
+    pub package: String,
+}
+
+impl Program {
+    /// A program that is called like its crate.
+    fn of_its_own_name(name: &str) -> Self {
+        Self { name: name.to_owned(), package: name.to_owned() }
+    }
+}
+
+/// What goes into one bootable file.
+#[derive(Clone, Debug)]
+pub struct Composition {
+    /// What it is, for a person who waits for it.
+    pub title: String,
+    /// The bootable file's name.
+    pub file_name: String,
+    /// The programs of the boot archive, in order.
+    pub programs: Vec<Program>,
+    /// The compiled manifest, if the root server reads one.
+    pub manifest: Option<Vec<u8>>,
+}
+
+impl Composition {
+    /// The system that `system.toml` describes.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Manifest`] with every error and its place in the file.
+    pub fn of_system() -> Result<Self, BuildError> {
+        let path = workspace::root().join("system.toml");
+        let source =
+            std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
+        let environment = Environment {
+            interfaces: &interface::ALL,
+            binaries: None,
+            machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
+        };
+        let compiled = crate::manifest::compile("system.toml", &source, &environment)
+            .map_err(|report| BuildError::Manifest(report.to_string()))?;
+        if !compiled.warnings.is_empty() {
+            eprintln!("{}", compiled.warnings);
+        }
+        let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
+        Ok(Self::of_manifest(&compiled.system, bytes))
+    }
+
+    fn of_manifest(system: &System, bytes: Vec<u8>) -> Self {
+        let mut programs = vec![Program::of_its_own_name(KERNEL), Program::of_its_own_name(ROOT_SERVER)];
+        for domain in &system.domains {
+            let program = Program::of_its_own_name(&domain.binary);
+            // Several domains may run the same program.
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+        }
+        Self { title: "Bulkhead".to_owned(), file_name: "bulkhead.elf".to_owned(), programs, manifest: Some(bytes) }
+    }
+
+    /// The kernel with the conformance suite as its root server.
+    pub fn of_conformance() -> Self {
+        Self {
+            title: "the conformance suite".to_owned(),
+            file_name: "conformance.elf".to_owned(),
+            programs: vec![
+                Program::of_its_own_name(KERNEL),
+                Program { name: ROOT_SERVER.to_owned(), package: CONFORMANCE.to_owned() },
+            ],
+            manifest: None,
+        }
+    }
+
+    /// The crates to build, the loader among them.
+    pub fn packages(&self) -> Vec<String> {
+        std::iter::once(LOADER.to_owned()).chain(self.programs.iter().map(|program| program.package.clone())).collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! From bare-metal crates to one file that boots.
+//!
+//! All programs of a system are built by one call of cargo for `x86_64-unknown-none`, with the library's source
+//! built along with them; their loadable parts go into a boot archive, and the archive into the loader's ELF file.
+//! Unstripped programs stay where cargo put them, for debuggers.
+
+mod cargo;
+mod composition;
+mod executable;
+mod interface;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use cargo::{Check, check};
+pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER};
+pub use executable::{NotLoadable, loadable_part};
+
+use crate::progress::Step;
+use crate::setup::LibrarySource;
+use crate::workspace;
+
+/// Why there is no bootable file.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The system's description is wrong; holds the errors as they are shown to a person.
+    #[error("{0}")]
+    Manifest(String),
+    /// cargo could not be started.
+    #[error("cannot start cargo: {0}")]
+    Start(io::Error),
+    /// The compiler refused; holds what it said.
+    #[error("{diagnostics}\n{what} did not succeed")]
+    Compile {
+        /// What was being done.
+        what: &'static str,
+        /// The compiler's messages.
+        diagnostics: String,
+    },
+    /// A crate that the system names has no program of that name.
+    #[error("`{0}` is part of the system, but no crate of this workspace builds a program of that name")]
+    NoProgram(String),
+    /// A program cannot be loaded by the machine.
+    #[error("the program `{name}` cannot go into the boot archive: {source}")]
+    NotLoadable {
+        /// The program.
+        name: String,
+        /// What is wrong with it.
+        source: NotLoadable,
+    },
+    /// The boot archive cannot be made.
+    #[error("the boot archive cannot be made: {0}")]
+    Archive(#[from] archive::BuildError),
+    /// The archive cannot be put into the loader.
+    #[error("the bootable file cannot be made: {0}")]
+    Embed(#[from] archive::EmbedError),
+    /// A file of the build cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A system that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The file that boots, with everything in it.
+    pub image: PathBuf,
+    /// Where each program's ELF file is, with its symbols.
+    pub programs: BTreeMap<String, PathBuf>,
+}
+
+/// Builds the system that `system.toml` describes.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn system(source: &LibrarySource) -> Result<Built, BuildError> {
+    build(&Composition::of_system()?, source)
+}
+
+/// Builds the system whose root server is the conformance suite.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn conformance(source: &LibrarySource) -> Result<Built, BuildError> {
+    build(&Composition::of_conformance(), source)
+}
+
+/// Builds any composition.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn build(composition: &Composition, source: &LibrarySource) -> Result<Built, BuildError> {
+    let step = Step::start(format!("Building {}", composition.title));
+    let programs = match cargo::build(&step, &composition.packages(), source) {
+        Ok(programs) => programs,
+        Err(error) => {
+            step.quiet();
+            return Err(error);
+        }
+    };
+    step.news("packing");
+    let image = pack(composition, &programs)?;
+    let folder = workspace::system_target();
+    let path = folder.join(&composition.file_name);
+    write(&path, &image)?;
+    if step.elapsed().as_secs() < 2 {
+        step.quiet();
+    } else {
+        step.done(&format!("{:.1} MiB", image.len() as f64 / f64::from(1 << 20)));
+    }
+    Ok(Built { image: path, programs })
+}
+
+/// The bytes of the bootable file.
+fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<u8>, BuildError> {
+    let program = |name: &str| -> Result<Vec<u8>, BuildError> {
+        let path = programs.get(name).ok_or_else(|| BuildError::NoProgram(name.to_owned()))?;
+        let file = read(path)?;
+        loadable_part(&file).map_err(|source| BuildError::NotLoadable { name: name.to_owned(), source })
+    };
+    let mut builder = archive::Builder::new();
+    for entry in &composition.programs {
+        builder.add(&entry.name, program(&entry.package)?)?;
+    }
+    if let Some(manifest) = &composition.manifest {
+        builder.add(MANIFEST, manifest.clone())?;
+    }
+    Ok(archive::embed(&program(LOADER)?, &builder.finish()?)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+    fs::read(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+}
+
+/// Writes a file so that a machine which is running from the old one, or a build that is cut short, sees no half of it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let part = path.with_extension(format!("part-{}", std::process::id()));
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(|source| BuildError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask test`: every test there is, counted together.
+
+mod conformance;
+mod libtest;
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::time::Instant;
+
+use crate::build::BuildError;
+use crate::console::ConsoleError;
+use crate::setup::{self, SetupError};
+
+/// Why a suite could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// The machine is not set up.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+    /// cargo could not be started or its output not be read.
+    #[error("cannot run cargo: {0}")]
+    Cargo(#[from] std::io::Error),
+    /// The system was not built.
+    #[error("{0}")]
+    Build(#[from] BuildError),
+    /// The machine did not come to an end of the suite.
+    #[error("{0}")]
+    Console(#[from] ConsoleError),
+}
+
+/// A group of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Suite {
+    /// Unit and property tests of everything that runs on the host
+    Host,
+    /// Exhaustive search through the kernel core's states at small sizes
+    Model,
+    /// The kernel's behaviour, case by case, from inside the machine
+    Conformance,
+    /// The whole system, booted and driven from the host
+    System,
+}
+
+impl Suite {
+    /// Every suite, the quickest to fail first.
+    pub const ALL: [Self; 4] = [Self::Host, Self::Model, Self::Conformance, Self::System];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Model => "model",
+            Self::Conformance => "conformance",
+            Self::System => "system",
+        }
+    }
+
+    /// Runs the tests of this suite whose names contain `filter`.
+    ///
+    /// # Errors
+    ///
+    /// [`SuiteError`] if the suite could not be run; tests that fail are counted instead.
+    pub fn run(self, filter: Option<&str>) -> Result<Tally, SuiteError> {
+        let started = Instant::now();
+        eprintln!("\n== {} ==", self.name());
+        let tally = match self {
+            Self::Host => libtest::run(&["test", "--no-fail-fast"], &[], filter),
+            Self::Model => libtest::run(&["test", "--no-fail-fast", "--release", "--package", "model"], &[], filter),
+            Self::Conformance => conformance::run(filter),
+            // Each test boots a machine, and an emulated machine keeps one core of the host busy.
+            Self::System => {
+                libtest::run(&["test", "--no-fail-fast", "--package", "system-tests"], &["--test-threads=2"], filter)
+            }
+        }?;
+        eprintln!("== {}: {tally} ({:.0} s) ==", self.name(), started.elapsed().as_secs_f64());
+        Ok(tally)
+    }
+}
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Sets up what is missing and runs `suites`. A suite that cannot be run counts as one failure, and the others go on.
+///
+/// # Errors
+///
+/// [`SuiteError::Setup`] if the machine lacks what the tests need.
+pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<Tally, SuiteError> {
+    setup::ensure()?;
+    let mut total = Tally::default();
+    for suite in suites {
+        match suite.run(filter) {
+            Ok(tally) => total += tally,
+            Err(error) => {
+                eprintln!("{error}\n== {}: not run ==", suite.name());
+                total.failed += 1;
+            }
+        }
+    }
+    Ok(total)
+}
