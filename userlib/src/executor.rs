@@ -16,6 +16,7 @@
 use crate::cap::{Cap, Endpoint};
 use crate::ipc::Incoming;
 use crate::ipc::server::{Service, WordStore, Work, has_buffer};
+use crate::mishap;
 use crate::status::{self, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
 use crate::sys::{self, Received, Words};
 use crate::thread;
@@ -162,7 +163,8 @@ impl Reactor {
         if bits & (1 << HEARTBEAT_BIT) != 0 {
             status::beat();
         }
-        let bits = bits & !(1 << HEARTBEAT_BIT);
+        mishap::obey(bits);
+        let bits = bits & !(1 << HEARTBEAT_BIT) & !mishap::BITS;
         self.bits.set(self.bits.get() | bits);
         let mut waiters = self.bit_waiters.borrow_mut();
         let mut shutdown_is_awaited = false;

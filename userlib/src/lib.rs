@@ -9,6 +9,7 @@
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
+//! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
 //!
 //! A domain's program looks like this:
@@ -37,8 +38,10 @@ pub mod executor;
 pub mod host;
 pub mod ipc;
 pub mod memory;
+pub mod mishap;
 #[cfg(target_os = "none")]
 pub mod program;
+pub mod root;
 pub mod start;
 pub mod status;
 pub mod sys;
