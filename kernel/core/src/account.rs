@@ -16,7 +16,8 @@ pub struct Account {
 }
 
 impl Account {
-    pub(crate) const EMPTY: Account = Account { parent: None, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
+    /// The contents of an empty slot.
+    pub const EMPTY: Account = Account { parent: None, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
 
     /// Whether `amount` more of a kind fits.
     pub(crate) fn has_room(&self, charge: Charge, amount: u32) -> bool {

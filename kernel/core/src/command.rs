@@ -115,7 +115,10 @@ pub enum Command {
         level: u8,
         ceiling: u8,
     },
-    BindEndpoint { endpoint: EndpointId, doorbell: Option<(NotificationId, u64)> },
+    BindEndpoint {
+        endpoint: EndpointId,
+        doorbell: Option<(NotificationId, u64)>,
+    },
     CreateNotification {
         account: AccountId,
     },

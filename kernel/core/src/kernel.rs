@@ -182,3 +182,49 @@ impl<T: Tables> Kernel<T> {
         self.current
     }
 }
+
+impl<T: Tables> core::fmt::Debug for Kernel<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Kernel").field("current", &self.current).field("objects", &self.objects).finish_non_exhaustive()
+    }
+}
+
+/// A kernel in tables that can be copied can be copied: to compare, and to explore what could happen.
+impl<T: Tables> Clone for Kernel<T>
+where
+    T::Accounts: Clone,
+    T::Caps: Clone,
+    T::Spaces: Clone,
+    T::Domains: Clone,
+    T::Threads: Clone,
+    T::Timers: Clone,
+    T::Budgets: Clone,
+    T::Endpoints: Clone,
+    T::Notifications: Clone,
+    T::Mappings: Clone,
+    T::Interrupts: Clone,
+    T::Frames: Clone,
+{
+    fn clone(&self) -> Self {
+        Kernel {
+            accounts: self.accounts.clone(),
+            caps: self.caps.clone(),
+            blocks: self.blocks,
+            spaces: self.spaces.clone(),
+            domains: self.domains.clone(),
+            threads: self.threads.clone(),
+            timers: self.timers.clone(),
+            budgets: self.budgets.clone(),
+            endpoints: self.endpoints.clone(),
+            notifications: self.notifications.clone(),
+            mappings: self.mappings.clone(),
+            interrupts: self.interrupts.clone(),
+            frames: self.frames.clone(),
+            objects: self.objects,
+            ready: self.ready,
+            ready_bits: self.ready_bits,
+            current: self.current,
+            charged_until: self.charged_until,
+        }
+    }
+}

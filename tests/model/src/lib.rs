@@ -1,0 +1,11 @@
+//! The kernel's decisions on a machine made of maps.
+//!
+//! [`Machine`] plays the hardware shell: it brings system calls, faults, interrupts and time to the real core and
+//! carries its effects out on [`world::FakeWorld`]. Tests drive it by hand; [`search`] drives it exhaustively.
+#![forbid(unsafe_code)]
+
+pub mod machine;
+pub mod sizes;
+pub mod world;
+
+pub use machine::{Machine, Outcome};

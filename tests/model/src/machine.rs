@@ -1,0 +1,538 @@
+//! The shell's part, played on the fake world.
+
+use crate::sizes::SmallTables;
+use crate::world::FakeWorld;
+use abi::message::{REGISTER_WORDS, offset};
+use abi::syscall::{MapAccess, Registers, Statistics};
+use abi::{Error, Handle, PAGE_SIZE, Syscall, root};
+use kernel_core::{
+    CopyFault, Effect, FaultReport, Frame, FrameState, InterruptId, Kernel, LeaseCopy, Next, Refusal, Request, Resume,
+    Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
+};
+
+/// A thread's registers, as far as the core's effects touch them.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The message registers.
+    pub words: [u64; REGISTER_WORDS],
+    /// A message has come since the last system call.
+    filled: bool,
+    /// The result of the last system call, once the thread runs again.
+    pub result: Option<[u64; 4]>,
+    /// The system call that it executes.
+    request: Option<(u64, [u64; 6])>,
+    /// It executes the same system call again.
+    pub again: bool,
+    /// Instruction pointer, stack pointer and argument with which it was started.
+    pub start: Option<(u64, u64, u64)>,
+    /// Base of FS.
+    pub fs_base: u64,
+    /// Root table of its space, since it ran for the first time.
+    pub root: Option<Frame>,
+    /// It goes on after a fault.
+    pub repaired: bool,
+}
+
+/// How a system call ended for the thread that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The thread goes on with this result.
+    Done([u64; 4]),
+    /// Another thread runs, or none.
+    Away,
+}
+
+/// A machine: the real core and a fake everything else.
+#[derive(Debug)]
+pub struct Machine<T: SmallTables> {
+    /// The core.
+    pub kernel: Kernel<T>,
+    /// The rest.
+    pub world: FakeWorld,
+    /// Nanoseconds since boot.
+    pub now: u64,
+    /// When the timer is to interrupt.
+    pub timer: u64,
+    /// The root domain.
+    pub root: Root,
+    /// The capability of all free RAM.
+    pub ram: Handle,
+    /// The capability of some device registers.
+    pub device: Handle,
+    contexts: Vec<Context>,
+}
+
+impl<T: SmallTables> Clone for Machine<T>
+where
+    Kernel<T>: Clone,
+{
+    fn clone(&self) -> Self {
+        Machine {
+            kernel: self.kernel.clone(),
+            world: self.world.clone(),
+            now: self.now,
+            timer: self.timer,
+            root: self.root,
+            ram: self.ram,
+            device: self.device,
+            contexts: self.contexts.clone(),
+        }
+    }
+}
+
+/// Sizes of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Frames of RAM.
+    pub frames: u32,
+    /// Frames for the root's page tables.
+    pub tables: u8,
+    /// Length of the root's capability table.
+    pub table_length: u16,
+}
+
+/// Frames that the kernel's image has.
+const IMAGE: u32 = 4;
+/// Where device registers are.
+pub const DEVICE_FRAME: Frame = Frame(0x1000);
+/// Pages of device registers.
+pub const DEVICE_PAGES: u32 = 16;
+/// Where every domain of a test has a page of its own, readable and writable.
+pub const DATA: u64 = 0x40_0000;
+/// Where every domain of a test has the message buffer of its first thread.
+pub const BUFFER: u64 = 0x40_2000;
+
+impl<T: SmallTables> Machine<T> {
+    /// Boots: the root domain runs, with a data page at [`DATA`] (page 0 of [`Machine::ram`]) and a message buffer at
+    /// [`BUFFER`] (page 1).
+    pub fn boot(plan: Plan) -> Self {
+        let mut kernel = Kernel::<T>::from_storage(T::storage(plan.frames as usize));
+        for frame in 0..plan.frames {
+            let state = if frame < IMAGE { FrameState::Kernel } else { FrameState::User };
+            kernel.declare_ram(Frame(frame), state);
+        }
+        let tables = Frame(IMAGE);
+        let (root, effect) = kernel
+            .create_root(RootPlan { tables, table_count: plan.tables, table_length: plan.table_length })
+            .expect("the plan fits");
+        let first = IMAGE + u32::from(plan.tables);
+        let ram = kernel.root_extent(root, Frame(first), plan.frames - first);
+        let device = kernel.root_extent(root, DEVICE_FRAME, DEVICE_PAGES);
+        let contexts = vec![Context::default(); <T::Threads as Slots<Slot<Thread>>>::LENGTH];
+        let mut world = FakeWorld::default();
+        world.lines.extend(0..16);
+        let mut machine = Machine { kernel, world, now: 1, timer: 0, root, ram, device, contexts };
+        machine.carry_out(effect);
+        for (page, address) in [(0, DATA), (1, BUFFER)] {
+            let effect = machine
+                .kernel
+                .root_map(&machine.world, root, ram, address, page, 1, MapAccess::ReadWrite)
+                .expect("the root's pages can be mapped");
+            machine.carry_out(effect);
+        }
+        machine.kernel.root_buffer(root, ram, 1, BUFFER).expect("the root's buffer can be pinned");
+        let effect = machine.kernel.start_root(root, 0x1000, 0x2000, abi::root::INFO_ADDRESS);
+        machine.settle(effect);
+        machine
+    }
+
+    // ---- looking ----
+
+    /// The thread that runs.
+    pub fn current(&self) -> Option<ThreadId> {
+        self.kernel.current()
+    }
+
+    /// A thread's registers.
+    pub fn context(&self, thread: ThreadId) -> &Context {
+        &self.contexts[thread.index()]
+    }
+
+    /// The same, to change, as the thread itself could.
+    pub fn context_mut(&mut self, thread: ThreadId) -> &mut Context {
+        &mut self.contexts[thread.index()]
+    }
+
+    fn current_context(&mut self) -> &mut Context {
+        let thread = self.current().expect("a thread runs");
+        &mut self.contexts[thread.index()]
+    }
+
+    // ---- entries ----
+
+    /// The running thread makes a system call: one entry into the kernel.
+    pub fn enter(&mut self, number: u64, arguments: [u64; 6]) -> Result<(), Refusal> {
+        self.now += 1;
+        let request = Request { number, arguments, now: self.now };
+        let context = self.current_context();
+        context.request = Some((number, arguments));
+        context.again = false;
+        context.result = None;
+        match self.kernel.decode(&self.world, &request) {
+            Ok(command) => {
+                let effect = self.kernel.perform(command, self.now);
+                self.settle(effect);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.kernel.refuse(refusal, self.now);
+                self.settle(Effect::None);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The running thread executes its system call again, if that is what it does next.
+    pub fn repeat(&mut self) -> bool {
+        let Some(thread) = self.current() else { return false };
+        let context = self.context(thread);
+        match context.request {
+            Some((number, arguments)) if context.again => {
+                // What was possible may have become impossible: then this entry refuses.
+                let _ = self.enter(number, arguments);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The running thread makes a system call, and makes it again for as long as the kernel wants.
+    pub fn call(&mut self, syscall: Syscall, arguments: &[u64]) -> Outcome {
+        let thread = self.current().expect("a thread runs");
+        let mut registers = [0; 6];
+        registers[..arguments.len()].copy_from_slice(arguments);
+        // The result of a refusal is in the registers too.
+        let _ = self.enter(syscall as u64, registers);
+        let mut entries = 0;
+        while self.current() == Some(thread) && self.context(thread).again {
+            self.repeat();
+            entries += 1;
+            assert!(entries < 100_000, "{syscall:?} comes to an end");
+        }
+        if self.current() == Some(thread)
+            && let Some(result) = self.context(thread).result
+        {
+            return Outcome::Done(result);
+        }
+        Outcome::Away
+    }
+
+    /// The running thread faults.
+    pub fn fault(&mut self, report: FaultReport) {
+        self.now += 1;
+        self.current_context().repaired = false;
+        let effect = self.kernel.fault(report, self.now);
+        self.settle(effect);
+    }
+
+    /// A device raises an interrupt.
+    pub fn interrupt(&mut self, interrupt: InterruptId) {
+        self.now += 1;
+        let effect = self.kernel.interrupt(interrupt, self.now);
+        self.settle(effect);
+    }
+
+    /// Time passes, and the timer interrupts if it is due.
+    pub fn pass(&mut self, nanoseconds: u64) {
+        self.now += nanoseconds;
+        let mut interrupts = 0;
+        while self.timer <= self.now {
+            self.kernel.tick(self.now);
+            self.settle(Effect::None);
+            interrupts += 1;
+            assert!(interrupts < 1000, "the timer comes to rest");
+        }
+    }
+
+    /// The timer interrupts once, after this much time.
+    pub fn tick(&mut self, nanoseconds: u64) {
+        self.now += nanoseconds;
+        self.kernel.tick(self.now);
+        self.settle(Effect::None);
+    }
+
+    // ---- effects ----
+
+    fn settle(&mut self, effect: Effect) {
+        self.carry_out(effect);
+        match self.kernel.schedule(self.now) {
+            Next::Run { thread, root, resume, timer } => {
+                assert!(self.world.spaces.contains_key(&root), "{thread:?} runs in a space that has page tables");
+                self.timer = timer;
+                let context = &mut self.contexts[thread.index()];
+                context.root = Some(root);
+                match resume {
+                    Resume::Continue => context.repaired = true,
+                    Resume::Again => context.again = true,
+                    Resume::Result(result) => {
+                        context.result = Some(result);
+                        context.again = false;
+                        if !context.filled {
+                            context.words = [0; REGISTER_WORDS];
+                        }
+                        context.filled = false;
+                    }
+                }
+            }
+            Next::Idle { timer } => self.timer = timer,
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::Deliver(transfers) => transfers.into_iter().flatten().for_each(|transfer| self.deliver(&transfer)),
+            Effect::Copy(copy) => {
+                let result = self.copy(&copy);
+                self.kernel.copied(&copy, result);
+            }
+            Effect::Map(piece) => self.world.map(&piece),
+            Effect::Unmap(piece) => self.world.unmap(&piece),
+            Effect::TakeFrames { first, count, root } => self.world.take_frames(first, count, root),
+            Effect::ReturnFrame(frame) => self.world.return_frame(frame),
+            Effect::StartThread { thread, instruction, stack, argument } => {
+                self.contexts[thread.index()] =
+                    Context { start: Some((instruction, stack, argument)), ..Context::default() };
+            }
+            Effect::WriteRegisters { thread, runtime, root, address } => {
+                let mut words = [0u64; size_of::<Registers>() / 8];
+                words[16..20].copy_from_slice(&[
+                    self.context(thread).start.map_or(0, |start| start.0),
+                    0,
+                    self.context(thread).fs_base,
+                    runtime,
+                ]);
+                self.write_words(root, address, &words);
+            }
+            Effect::WriteWords { root, address, count, words } => {
+                self.write_words(root, address, &words[..count as usize]);
+            }
+            Effect::WriteStatistics { root, address, statistics } => {
+                let mut words = vec![statistics.frames, statistics.kernel_frames, statistics.mapped_frames];
+                words.extend(statistics.objects);
+                words.extend([statistics.idle, 1, 1]);
+                assert_eq!(words.len() * 8, size_of::<Statistics>());
+                self.write_words(root, address, &words);
+            }
+            Effect::ReadLog { root, address, length, position } => {
+                let text: Vec<u8> = b"log".iter().copied().take(length as usize).collect();
+                self.world.write(root, address, &text).expect("decoding has checked the address");
+                self.kernel.log_read(text.len() as u64, position + text.len() as u64);
+            }
+            Effect::SetThreadLocal(base) => self.current_context().fs_base = base,
+            Effect::PortIn { port, width } => {
+                let value = self.world.ports.get(&port).copied().unwrap_or(u32::MAX);
+                let mask = (u64::MAX >> (64 - 8 * u32::from(width))) as u32;
+                self.kernel.port_read(value & mask);
+            }
+            Effect::PortOut { port, value, .. } => {
+                self.world.ports.insert(port, value);
+            }
+            Effect::ConnectInterrupt { interrupt, .. } => {
+                let earlier = self.world.connected.insert(interrupt, false);
+                assert!(earlier.is_none(), "{interrupt:?} is connected already");
+            }
+            Effect::DisconnectInterrupt { interrupt, .. } => {
+                let gone = self.world.connected.remove(&interrupt);
+                assert!(gone.is_some(), "{interrupt:?} was connected");
+            }
+            Effect::UnmaskInterrupt { interrupt, .. } => self.set_unmasked(interrupt, true),
+            Effect::MaskInterrupt { interrupt, .. } => self.set_unmasked(interrupt, false),
+        }
+    }
+
+    fn set_unmasked(&mut self, interrupt: InterruptId, unmasked: bool) {
+        *self.world.connected.get_mut(&interrupt).expect("a connected interrupt") = unmasked;
+    }
+
+    fn write_words(&mut self, root: Frame, address: u64, words: &[u64]) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.world.write(root, address, &bytes).expect("decoding has checked the address");
+    }
+
+    fn deliver(&mut self, transfer: &Transfer) {
+        let mut words = [0; REGISTER_WORDS];
+        let count = transfer.words as usize;
+        match transfer.source {
+            TransferSource::Thread(source, buffer) => {
+                let registers = self.context(source).words;
+                for (word, sent) in words.iter_mut().zip(registers).take(count) {
+                    *word = sent;
+                }
+                for index in REGISTER_WORDS..count {
+                    let (from, to) = (buffer.expect("the sender's buffer"), transfer.target_buffer);
+                    let to = to.expect("the receiver's buffer");
+                    let place = (offset::WORDS + 8 * index) as u64;
+                    let word = self.world.word(from.address() + place);
+                    self.world.set_word(to.address() + place, word);
+                }
+            }
+            TransferSource::Fault(source, report) => {
+                let start = self.context(source).start.unwrap_or_default();
+                words = [report.address, start.0, start.1, report.code, 0, source.index() as u64];
+            }
+        }
+        for (index, handle) in transfer.handles.iter().enumerate().take(transfer.caps as usize) {
+            let buffer = transfer.target_buffer.expect("capabilities arrive in a buffer");
+            self.world.set_word(buffer.address() + (offset::CAPS_IN + 8 * index) as u64, *handle);
+        }
+        let context = &mut self.contexts[transfer.target.index()];
+        context.words = words;
+        context.filled = true;
+    }
+
+    fn copy(&mut self, copy: &LeaseCopy) -> Result<(), CopyFault> {
+        let bytes = self.world.read(copy.source_root, copy.source, copy.length).ok_or(CopyFault::Source)?;
+        self.world.write(copy.target_root, copy.target, &bytes).ok_or(CopyFault::Target)
+    }
+}
+
+/// A domain that the root has made, with one thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The domain, in the root's table.
+    pub domain: Handle,
+    /// Its space.
+    pub space: Handle,
+    /// Its thread.
+    pub thread: Handle,
+    /// The thread's budget.
+    pub budget: Handle,
+    /// The thread.
+    pub id: ThreadId,
+}
+
+/// What a new domain is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerPlan {
+    /// The account that pays, in the root's table.
+    pub account: Handle,
+    /// Its level.
+    pub level: u8,
+    /// The priority of its thread.
+    pub priority: u8,
+    /// The endpoint that hears of its faults, in the root's table, and the badge.
+    pub handler: (Handle, u64),
+    /// First page of [`Machine::ram`] to use, of [`PEER_PAGES`].
+    pub page: u64,
+}
+
+/// Pages of [`Machine::ram`] that a peer uses: root table, three more tables, data page, message buffer.
+pub const PEER_PAGES: u64 = 6;
+/// The slice of every budget that tests make, in nanoseconds.
+pub const SLICE: u64 = 10_000_000;
+
+impl<T: SmallTables> Machine<T> {
+    /// A system call of the running thread that ends at once.
+    pub fn sys(&mut self, syscall: Syscall, arguments: &[u64]) -> Result<[u64; 4], Error> {
+        match self.call(syscall, arguments) {
+            Outcome::Done(result) => Error::from_register(result[0]).map(|_| result),
+            Outcome::Away => panic!("{syscall:?} {arguments:x?} comes back at once"),
+        }
+    }
+
+    /// A system call of the running thread that makes a capability.
+    pub fn make(&mut self, syscall: Syscall, arguments: &[u64]) -> Handle {
+        match self.sys(syscall, arguments) {
+            Ok(result) => Handle(result[0]),
+            Err(error) => panic!("{syscall:?} {arguments:x?} succeeds, not: {error}"),
+        }
+    }
+
+    /// The root, which runs, makes a domain with a thread that is ready to run.
+    pub fn make_peer(&mut self, plan: PeerPlan) -> Peer {
+        let (account, ram, page) = (plan.account.0, self.ram.0, plan.page);
+        let space = self.make(Syscall::SpaceCreate, &[account, ram, page]);
+        self.make(Syscall::SpaceDonate, &[space.0, ram, page + 1, 3]);
+        let handler = plan.handler;
+        let level = u64::from(plan.level);
+        let domain = self.make(Syscall::DomainCreate, &[account, space.0, level, 16, handler.0.0, handler.1]);
+        let budget = self.make(Syscall::BudgetCreate, &[account, u64::from(plan.priority), SLICE, SLICE]);
+        let thread = self.make(Syscall::ThreadCreate, &[account, domain.0, budget.0]);
+        let access = MapAccess::ReadWrite as u64;
+        self.make(Syscall::Map, &[space.0, ram, DATA, page + 4, 1, access]);
+        self.make(Syscall::Map, &[space.0, ram, BUFFER, page + 5, 1, access]);
+        self.make(Syscall::ThreadBuffer, &[thread.0, ram, page + 5, BUFFER]);
+        let id = self.start(thread);
+        Peer { domain, space, thread, budget, id }
+    }
+
+    /// The running thread starts a stopped one. Returns who that is.
+    pub fn start(&mut self, thread: Handle) -> ThreadId {
+        let before: Vec<_> = self.contexts.iter().map(|context| context.start).collect();
+        let argument = 0x5000_0000 + self.now;
+        self.make(Syscall::ThreadStart, &[thread.0, 0x1000, 0x2000, argument]);
+        let started = (0..before.len())
+            .find(|index| self.contexts[*index].start.is_some_and(|start| start.2 == argument))
+            .and_then(ThreadId::from_index);
+        started.expect("the start of a thread is an effect")
+    }
+
+    /// Lets slices end until this thread runs.
+    pub fn switch_to(&mut self, thread: ThreadId) {
+        for _ in 0..64 {
+            if self.current() == Some(thread) {
+                return;
+            }
+            self.tick(SLICE);
+        }
+        panic!("{thread:?} gets its turn");
+    }
+
+    /// This thread runs and finds the result of a system call that has waited.
+    pub fn result_of(&mut self, thread: ThreadId) -> Result<[u64; 4], Error> {
+        self.switch_to(thread);
+        let result = self.context(thread).result.expect("the call has ended");
+        Error::from_register(result[0]).map(|_| result)
+    }
+
+    /// The physical address behind an address of the running thread.
+    fn own_root(&self) -> Frame {
+        self.current().and_then(|thread| self.context(thread).root).expect("a thread runs")
+    }
+
+    /// The running thread writes its memory.
+    pub fn store(&mut self, address: u64, bytes: &[u8]) {
+        let root = self.own_root();
+        self.world.write(root, address, bytes).expect("the thread may write there");
+    }
+
+    /// The running thread writes words to its memory.
+    pub fn store_words(&mut self, address: u64, words: &[u64]) {
+        let root = self.own_root();
+        self.write_words(root, address, words);
+    }
+
+    /// The running thread reads its memory.
+    pub fn load(&self, address: u64, length: u64) -> Vec<u8> {
+        self.world.read(self.own_root(), address, length).expect("the thread may read there")
+    }
+
+    /// The running thread reads words of its memory.
+    pub fn load_words(&self, address: u64, count: u64) -> Vec<u64> {
+        self.load(address, 8 * count)
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+            .collect()
+    }
+
+    /// Frame numbers of the physical page behind an address of the running thread.
+    pub fn frame_behind(&self, address: u64) -> Option<Frame> {
+        self.world.spaces.get(&self.own_root())?.leaves.get(&(address / PAGE_SIZE)).map(|leaf| leaf.frame)
+    }
+}
+
+/// The fixed capabilities of the root, by short names.
+pub mod own {
+    use super::{Handle, root};
+    /// Its account.
+    pub const ACCOUNT: Handle = root::ACCOUNT;
+    /// Its domain.
+    pub const DOMAIN: Handle = root::DOMAIN;
+    /// Its space.
+    pub const SPACE: Handle = root::SPACE;
+    /// Its thread.
+    pub const THREAD: Handle = root::THREAD;
+    /// Its budget.
+    pub const BUDGET: Handle = root::BUDGET;
+}
