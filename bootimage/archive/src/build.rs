@@ -110,7 +110,7 @@ impl Builder {
         bytes[TOTAL_AT..][..8].copy_from_slice(&total.to_le_bytes());
         bytes[COUNT_AT..][..4].copy_from_slice(&(self.files.len() as u32).to_le_bytes());
         let sum = checksum(&bytes);
-        bytes[CHECKSUM_AT..][..4].copy_from_slice(&sum.to_le_bytes());
+        bytes[CHECKSUM_AT..][..8].copy_from_slice(&sum.to_le_bytes());
         Ok(bytes)
     }
 }

@@ -35,11 +35,6 @@ pub enum ArchiveError {
         /// The length that the header names.
         total: u64,
     },
-    /// A field that must be zero is not.
-    ReservedNotZero {
-        /// Where the field is.
-        offset: u64,
-    },
     /// The header names more files than an archive may have.
     TooManyFiles {
         /// The number of files that the header names.
@@ -48,9 +43,9 @@ pub enum ArchiveError {
     /// The contents are not those that the checksum was computed from.
     BadChecksum {
         /// The checksum of what is there.
-        computed: u32,
+        computed: u64,
         /// The checksum that the header names.
-        stored: u32,
+        stored: u64,
     },
     /// A file's name is empty, has a character that is not graphic ASCII, or goes on after its end.
     BadName {
@@ -109,14 +104,11 @@ impl fmt::Display for ArchiveError {
             Self::BadLength { total } => {
                 write!(f, "its length of {total} bytes is not a multiple of {} up to {}", crate::PAGE, crate::TOTAL_MAX)
             }
-            Self::ReservedNotZero { offset } => {
-                write!(f, "the field at offset {offset} must be zero and is not")
-            }
             Self::TooManyFiles { count } => {
                 write!(f, "it names {count} files, but at most {} are possible", crate::FILES_MAX)
             }
             Self::BadChecksum { computed, stored } => {
-                write!(f, "it is corrupt: its checksum is {computed:#010x}, not {stored:#010x}")
+                write!(f, "it is corrupt: its checksum is {computed:#018x}, not {stored:#018x}")
             }
             Self::BadName { file } => {
                 write!(f, "the name of file {file} is not 1 to {} graphic ASCII characters", crate::NAME_MAX)

@@ -6,11 +6,10 @@
 //! | offset | bytes | header |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic, `BULKARCH` |
-//! | 8 | 4 | CRC-32 (ISO-HDLC) of everything that follows it, up to the total length |
-//! | 12 | 4 | version |
-//! | 16 | 8 | total length in bytes, a multiple of 4096 |
-//! | 24 | 4 | number of files |
-//! | 28 | 4 | zero |
+//! | 8 | 8 | XXH64, with seed 0, of everything that follows it, up to the total length |
+//! | 16 | 4 | version |
+//! | 20 | 4 | number of files |
+//! | 24 | 8 | total length in bytes, a multiple of 4096 |
 //!
 //! The header is followed by one entry of 48 bytes a file, in the order in which the files lie in the archive:
 //!

@@ -2,8 +2,8 @@
 
 use crate::error::ArchiveError;
 use crate::format::{
-    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC, NAME_MAX, PAGE, RESERVED_AT,
-    TOTAL_AT, TOTAL_MAX, VERSION, VERSION_AT, checksum, u32_at, u64_at,
+    CHECKSUM_AT, COUNT_AT, ENTRY, ENTRY_LEN_AT, ENTRY_OFFSET_AT, FILES_MAX, HEADER, MAGIC, NAME_MAX, PAGE, TOTAL_AT,
+    TOTAL_MAX, VERSION, VERSION_AT, checksum, u32_at, u64_at,
 };
 
 /// A checked archive.
@@ -68,6 +68,11 @@ impl<'a> Archive<'a> {
             return Err(ArchiveError::BadLength { total });
         }
         Ok(total)
+    }
+
+    /// All of its bytes, from which the offsets of files count.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The file of this name.
@@ -167,7 +172,7 @@ impl<'a> Iterator for Files<'a> {
 
 /// The part of the header that is not a constant.
 struct Header {
-    checksum: u32,
+    checksum: u64,
     count: usize,
 }
 
@@ -183,11 +188,8 @@ impl Header {
             return Err(ArchiveError::Oversized { have, total });
         }
         let truncated = ArchiveError::Truncated { have, need: total };
-        let checksum = u32_at(bytes, CHECKSUM_AT).ok_or(truncated)?;
+        let checksum = u64_at(bytes, CHECKSUM_AT).ok_or(truncated)?;
         let count = u32_at(bytes, COUNT_AT).ok_or(truncated)?;
-        if u32_at(bytes, RESERVED_AT) != Some(0) {
-            return Err(ArchiveError::ReservedNotZero { offset: RESERVED_AT as u64 });
-        }
         if count as usize > FILES_MAX {
             return Err(ArchiveError::TooManyFiles { count });
         }
