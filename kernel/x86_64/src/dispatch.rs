@@ -1,0 +1,203 @@
+//! From the entry code to the core and back: what came, who runs next.
+
+use crate::context::Context;
+use crate::entry::KernelFrame;
+use crate::interrupt_table::{EXCEPTIONS, Exception, LEGACY_FIRST, LEGACY_LAST};
+use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::per_cpu::PerCpu;
+use crate::state::{self, Machine, State};
+use crate::world::View;
+use crate::{emergency, processor};
+use abi::fault::FaultKind;
+use bitflags::bitflags;
+use core::sync::atomic::{AtomicU32, Ordering};
+use kernel_core::{Effect, FaultReport, InterruptId, Next, Request};
+use spin::mutex::TicketMutexGuard;
+
+bitflags! {
+    /// Error code of a page fault (AMD64 manual volume 2, 8.4.2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct PageFaultError: u64 {
+        const WRITE = 1 << 1;
+        const RESERVED_BIT = 1 << 3;
+        const FETCH = 1 << 4;
+    }
+}
+
+/// The flag that lets interrupts come.
+const INTERRUPT_FLAG: u64 = 1 << 9;
+
+/// Non-maskable interrupts that nobody has spoken of yet: they come at any instruction, so the log must wait.
+static NON_MASKABLE: AtomicU32 = AtomicU32::new(0);
+
+/// A system call: `context` holds the calling thread's registers. Returns the context to go on with.
+pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
+    let machine = state::machine();
+    let mut state = state::lock();
+    let now = machine.clock.now();
+    // SAFETY: the entry code passes the context of the thread that ran on this processor; the lock is held.
+    let (number, arguments) = unsafe { (*context).request() };
+    let request = Request { number, arguments, now };
+    match state.kernel.decode(&View(machine), &request) {
+        Ok(command) => {
+            let effect = state.kernel.perform(command, now);
+            state.carry_out(machine, effect);
+        }
+        Err(refusal) => state.kernel.refuse(refusal, now),
+    }
+    leave(state, machine, now)
+}
+
+/// An exception or interrupt in user mode: `context` holds the thread's registers. Returns the context to go on with.
+pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) -> *const Context {
+    debug_assert!(!context.is_null());
+    let machine = state::machine();
+    let fault_address = processor::fault_address();
+    let mut state = state::lock();
+    let now = machine.clock.now();
+    if vector < u64::from(EXCEPTIONS) {
+        let report = report(vector as u8, error, fault_address);
+        let effect = state.kernel.fault(report, now);
+        state.carry_out(machine, effect);
+    } else {
+        interrupt(&mut state, machine, vector as u8, now);
+    }
+    leave(state, machine, now)
+}
+
+/// An exception or interrupt in kernel mode, or one that is the kernel's in any mode.
+pub(crate) extern "C" fn trap_in_kernel(frame: &mut KernelFrame) {
+    if frame.vector == Exception::NonMaskableInterrupt as u64 {
+        NON_MASKABLE.fetch_add(1, Ordering::Relaxed);
+    } else if frame.vector >= u64::from(EXCEPTIONS) && PerCpu::current().wake_by(frame.vector as u8) {
+        // The idle loop takes one interrupt at a time.
+        frame.rflags &= !INTERRUPT_FLAG;
+    } else {
+        emergency::exception(frame)
+    }
+}
+
+/// What the core is told of an exception.
+fn report(vector: u8, error: u64, fault_address: u64) -> FaultReport {
+    let (kind, address) = match vector {
+        v if v == Exception::PageFault as u8 => {
+            let cause = PageFaultError::from_bits_truncate(error);
+            let kind = if cause.contains(PageFaultError::RESERVED_BIT) {
+                FaultKind::Exception
+            } else if cause.contains(PageFaultError::FETCH) {
+                FaultKind::Execute
+            } else if cause.contains(PageFaultError::WRITE) {
+                FaultKind::Write
+            } else {
+                FaultKind::Read
+            };
+            (kind, fault_address)
+        }
+        v if v == Exception::DivideError as u8 => (FaultKind::Divide, 0),
+        v if v == Exception::Debug as u8 || v == Exception::Breakpoint as u8 => (FaultKind::Breakpoint, 0),
+        v if v == Exception::InvalidOpcode as u8 => (FaultKind::IllegalInstruction, 0),
+        v if v == Exception::DeviceNotAvailable as u8 => (FaultKind::FloatingPoint, 0),
+        _ => (FaultKind::Exception, 0),
+    };
+    FaultReport { kind, address, code: u64::from(vector) << 32 | (error & 0xffff_ffff) }
+}
+
+/// An interrupt that has reached this processor.
+fn interrupt(state: &mut State, machine: &Machine, vector: u8, now: u64) {
+    match vector {
+        TIMER_VECTOR => {
+            state.processor.timer_fired();
+            state.kernel.tick(now);
+        }
+        // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller.
+        SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST => return,
+        _ => {
+            if let Some(id) = InterruptId::from_vector(vector) {
+                let effect = state.kernel.interrupt(id, now);
+                if !leaves_line_open(machine, &effect) {
+                    state.carry_out(machine, effect);
+                }
+            }
+        }
+    }
+    machine.local_apic.end_of_interrupt();
+    let unspoken = NON_MASKABLE.swap(0, Ordering::Relaxed);
+    if unspoken > 0 {
+        log::warn!("{unspoken} non-maskable interrupts without a known cause");
+    }
+}
+
+/// An edge-triggered line stays open while its interrupt is served: an edge that came meanwhile would be lost.
+fn leaves_line_open(machine: &Machine, effect: &Effect) -> bool {
+    match effect {
+        Effect::MaskInterrupt { source: abi::syscall::InterruptSource::Isa(line), .. } => {
+            !machine.lines.is_level_triggered(*line)
+        }
+        _ => false,
+    }
+}
+
+/// Asks the core who runs next until somebody does.
+pub(crate) fn leave(
+    mut state: TicketMutexGuard<'static, State>,
+    machine: &'static Machine,
+    mut now: u64,
+) -> *const Context {
+    loop {
+        match state.kernel.schedule(now) {
+            Next::Run { thread, root, resume, timer } => {
+                state.prepare(thread, resume);
+                if !state.contexts.get(thread).has_canonical_instruction() {
+                    // The processor would fault in kernel mode; the thread is to blame.
+                    let address = state.contexts.get(thread).instruction;
+                    let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
+                    let effect = state.kernel.fault(report, now);
+                    state.carry_out(machine, effect);
+                    continue;
+                }
+                let State { contexts, processor, .. } = &mut *state;
+                processor.run(thread, contexts);
+                // SAFETY: the core names root tables of living spaces, which have the kernel's half.
+                unsafe { processor.use_root(root) };
+                processor.arm_timer(machine, timer, now);
+                return contexts.pointer(thread);
+            }
+            Next::Idle { timer } => {
+                state.processor.arm_timer(machine, timer, now);
+                state.processor.forget_thread();
+                drop(state);
+                let vector = PerCpu::current().wait_for_interrupt();
+                state = state::lock();
+                let since = now;
+                now = machine.clock.now();
+                state.processor.idle += now.saturating_sub(since);
+                interrupt(&mut state, machine, vector, now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_fault_tells_what_was_tried_and_where() {
+        for (error, kind) in [
+            (0b00100, FaultKind::Read),
+            (0b00101, FaultKind::Read),
+            (0b00111, FaultKind::Write),
+            (0b10101, FaultKind::Execute),
+            (0b01101, FaultKind::Exception),
+        ] {
+            let report = report(14, error, 0x1234);
+            assert_eq!((report.kind, report.address), (kind, 0x1234));
+        }
+    }
+
+    #[test]
+    fn an_exception_carries_vector_and_error_code() {
+        let report = report(13, 0x18, 0x1234);
+        assert_eq!(report, FaultReport { kind: FaultKind::Exception, address: 0, code: 13 << 32 | 0x18 });
+    }
+}
