@@ -1,4 +1,11 @@
 //! The kernel's place on the host: tests put a double here that answers system calls.
+//!
+//! [`Loopback`] is a double with which a client and a server meet in one thread, so that generated code runs as it does
+//! on the machine, registers, buffer, leases and all.
+
+mod loopback;
+
+pub use loopback::{Loopback, QueuedCall, Reply};
 
 use crate::sys::{Results, Words};
 use abi::{Error, Syscall};
