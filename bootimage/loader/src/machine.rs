@@ -79,7 +79,7 @@ impl Memory {
 
     /// Whether an extent is within reach and not the loader's.
     pub(crate) fn reaches(&self, extent: Extent) -> bool {
-        extent.start != 0 && extent.len > 0 && extent.end() <= LIMIT && !extent.overlaps(&self.image)
+        extent.start != 0 && extent.end() <= LIMIT && !extent.overlaps(&self.image)
     }
 }
 
@@ -92,7 +92,7 @@ impl PhysicalMemory for Memory {
         if !self.reaches(extent) {
             return None;
         }
-        // SAFETY: the identity map covers the extent, it is not empty, does not start at 0, and holds no Rust object:
+        // SAFETY: the identity map covers the extent, which does not start at 0 and holds no Rust object:
         // those are all in the loader's image. Whoever could change it borrows `self` mutably.
         Some(unsafe { core::slice::from_raw_parts(extent.start as *const u8, extent.len as usize) })
     }
