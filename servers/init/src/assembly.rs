@@ -1,0 +1,210 @@
+//! Makes what outlives every instance of a domain, exactly as the manifest says.
+
+use crate::failure::{AtStep, Failure};
+use crate::machine;
+use crate::ram::{Ram, extent_cap};
+use archive::Archive;
+use manifest::{Bus, Device, Domain, DomainIndex, System};
+use spawn::{
+    Blueprint, BuildError, DMA_PAGES, DomainResources, Handover, Instance, Inventory, MANIFEST_ENTRY, MemoryRef,
+    PortsRef,
+};
+use userlib::abi::fault::FAULT_INTERFACE;
+use userlib::abi::rights::{MemoryRights, PortsRights};
+use userlib::abi::root::{self, ExtentKind, RootInfo};
+use userlib::abi::syscall::{AccountLimits, Charge, InterruptSource, MapAccess};
+use userlib::abi::{Handle, PAGE_SIZE};
+use userlib::cap::{Account, Cap, Endpoint, InterruptControl, Memory, Ports, Space};
+use userlib::memory::AddressSpace;
+
+/// The window of init's own space in which it maps what it prepares. The kernel's own mappings for it lie below.
+const WINDOW: core::ops::Range<u64> = 0x2000_0000_0000..0x2100_0000_0000;
+/// Pages for page tables of that window.
+const OWN_TABLES: u64 = 64;
+/// Pages in which the supervisor finds its inventory.
+const INVENTORY_PAGES: u64 = 8;
+/// Page tables on top of what every domain gets: the supervisor maps every other domain's status page, and memory to
+/// prepare it.
+const SUPERVISOR_EXTRA_TABLES: u64 = 64;
+/// Level of the endpoint at which init hears of the supervisor's death. Faults are not calls: any would do.
+const FAULT_LEVEL: u8 = 0;
+
+/// Everything that init keeps.
+pub(crate) struct Assembly {
+    system: System,
+    inventory: Inventory,
+    archive: Archive<'static>,
+    own_space: AddressSpace,
+    inventory_memory: MemoryRef,
+    /// Where init hears of the supervisor's faults.
+    pub(crate) faults: Cap<Endpoint>,
+}
+
+/// Makes everything but the domains themselves.
+///
+/// # Errors
+/// [`Failure`].
+pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
+    let archive = Archive::parse_checked_before(userlib::root::archive(info)).map_err(Failure::Archive)?;
+    let file = archive.file(MANIFEST_ENTRY).ok_or(Failure::NoManifest)?;
+    let system = System::decode(file.contents).map_err(Failure::Manifest)?;
+
+    let mut ram = Ram::new(info);
+    let own_space = AddressSpace::new(Cap::<Space>::from_handle(root::SPACE), WINDOW);
+    let tables = ram.take(OWN_TABLES, "init's page tables")?;
+    own_space.use_tables(tables.cap(), 0..tables.pages);
+
+    let account = Cap::<Account>::from_handle(root::ACCOUNT);
+    let part = "init";
+    let faults = account.create_endpoint(FAULT_INTERFACE, FAULT_LEVEL, 0).at("make a fault endpoint", part)?.leak();
+    let supervisor = &system[DomainIndex::SUPERVISOR];
+    let supervisor_faults = account
+        .create_endpoint(FAULT_INTERFACE, FAULT_LEVEL, supervisor.priority)
+        .at("make a fault endpoint", &supervisor.name)?
+        .leak();
+    let (archive_memory, archive_pages) = archive_extent(info)?;
+    let mut inventory = Inventory::new(
+        MemoryRef::new(archive_memory, archive_pages),
+        info.archive_length,
+        Cap::from_handle(root::SYSTEM),
+        supervisor_faults,
+    );
+    for endpoint in &system.endpoints {
+        let made = account.create_endpoint(endpoint.interface_id, endpoint.level, endpoint.ceiling);
+        inventory.push_endpoint(made.at("make an endpoint", &endpoint.interface)?.leak());
+    }
+    for ring in &system.rings {
+        let memory = ram.take(ring.bytes / PAGE_SIZE, &system[ring.endpoint].interface)?;
+        clear(&own_space, memory, "ring")?;
+        inventory.rings.push(memory);
+    }
+    for (index, domain) in system.domains() {
+        let resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
+        inventory.domains.push(resources);
+    }
+    machine::describe(info, userlib::root::boot_info(info), &mut inventory)?;
+    let inventory_memory = ram.take(INVENTORY_PAGES, "the supervisor's inventory")?;
+    inventory.spare_pages = ram.spare_pages();
+    Ok(Assembly { system, inventory, archive, own_space, inventory_memory, faults })
+}
+
+impl Assembly {
+    /// Builds a supervisor and starts it. `instance` counts the earlier ones.
+    ///
+    /// # Errors
+    /// [`Failure::Supervisor`].
+    pub(crate) fn build_supervisor(&self, instance: u32) -> Result<Instance, Failure> {
+        let give = |target| self.hand_over(target);
+        let blueprint = Blueprint {
+            system: &self.system,
+            inventory: &self.inventory,
+            archive: &self.archive,
+            own_space: &self.own_space,
+            faults: (self.faults, spawn::FAULT_BADGE_BASE),
+            handover: Some(Handover { memory: self.inventory_memory, give: &give }),
+        };
+        spawn::build(&blueprint, DomainIndex::SUPERVISOR, instance).map_err(Failure::Supervisor)
+    }
+
+    /// Gives a new supervisor copies of everything.
+    fn hand_over(&self, target: Cap<userlib::cap::Domain>) -> Result<(), BuildError> {
+        let step = "hand the inventory over";
+        // The kernel takes the rights that the original has, whatever its kind.
+        let all = MemoryRights::from_bits_retain(u16::MAX);
+        let give = |handle: u64| {
+            let given = Cap::<Memory>::from_handle(Handle(handle)).grant(target, all, 0);
+            given.map(|handle| handle.0).map_err(|error| BuildError::Refused { step, error })
+        };
+        let inventory = self.inventory.try_translate(give)?;
+        let bytes = inventory.encode().map_err(|_| BuildError::TooManyThings)?;
+        let memory = self.inventory_memory;
+        let mapping = self.own_space.map(memory.cap(), 0, memory.pages, MapAccess::ReadWrite)?;
+        mapping.shared().write(0, &bytes).map_err(|_| BuildError::TooManyThings)
+    }
+}
+
+fn archive_extent(info: &RootInfo) -> Result<(Cap<Memory>, u64), Failure> {
+    let used = info.extents.iter().take(info.extents_used as usize).enumerate();
+    let mut archives = used.filter(|(_, extent)| extent.kind == ExtentKind::Archive as u32);
+    archives.next().map(|(index, extent)| (extent_cap(index), extent.pages)).ok_or(Failure::NoManifest)
+}
+
+fn clear(own_space: &AddressSpace, memory: MemoryRef, purpose: &str) -> Result<(), Failure> {
+    let mapping = own_space
+        .map(memory.cap(), 0, memory.pages, MapAccess::ReadWrite)
+        .map_err(|error| Failure::OwnMapping { purpose: purpose.into(), error })?;
+    mapping.shared().fill_zero();
+    Ok(())
+}
+
+/// Makes what one domain's instances are built from.
+fn resources_of(
+    system: &System,
+    index: DomainIndex,
+    domain: &Domain,
+    own_space: &AddressSpace,
+    ram: &mut Ram,
+) -> Result<DomainResources, Failure> {
+    let account = Cap::<Account>::from_handle(root::ACCOUNT);
+    let name = domain.name.as_str();
+    let is_supervisor = index == DomainIndex::SUPERVISOR;
+    let private_pages = domain.memory / PAGE_SIZE;
+    let vault_pages = domain.vault / PAGE_SIZE;
+    let rings = system.rings_of(index).count() as u64;
+    let ring_pages: u64 = system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
+    let extra = if is_supervisor { SUPERVISOR_EXTRA_TABLES } else { 0 };
+    let control_pages = spawn::control_pages(private_pages, vault_pages, ring_pages, rings, extra);
+
+    let limits = limits_of(domain, private_pages + vault_pages + ring_pages, is_supervisor);
+    let own_account = account.create_account(&limits).at("make an account", name)?.leak();
+    let notification = account.create_notification().at("make a notification", name)?.leak();
+    let private = ram.take(private_pages, name)?;
+    let control = ram.take(control_pages, name)?;
+    let vault = ram.take(vault_pages, name)?;
+    if vault.pages > 0 {
+        clear(own_space, vault, name)?;
+    }
+    let mut resources = DomainResources::new(own_account, notification, private, control, vault);
+    match &domain.device {
+        Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
+            resources.dma = ram.take(DMA_PAGES, name)?;
+            for _ in 0..*interrupts {
+                resources.push_interrupt(interrupt(InterruptSource::Message, name)?);
+            }
+        }
+        Some(Device { bus: Bus::Legacy { ports, irqs }, .. }) => {
+            for irq in irqs {
+                resources.push_interrupt(interrupt(InterruptSource::Isa(*irq), name)?);
+            }
+            for range in ports {
+                let count = u32::from(range.count);
+                let all = Cap::<Ports>::from_handle(root::PORTS);
+                let part = all.split(range.base, count, PortsRights::all()).at("split I/O ports", name)?;
+                resources.ports.push(PortsRef::new(part.leak(), range.base, count));
+            }
+        }
+        None => {}
+    }
+    Ok(resources)
+}
+
+fn interrupt(source: InterruptSource, name: &str) -> Result<Cap<userlib::cap::Interrupt>, Failure> {
+    let control = Cap::<InterruptControl>::from_handle(root::INTERRUPTS);
+    Ok(control.create(source).at("make an interrupt", name)?.leak())
+}
+
+/// What a domain's objects, made by its builder or by itself, may come to.
+fn limits_of(domain: &Domain, pages: u64, is_supervisor: bool) -> AccountLimits {
+    let mut limits = [0; Charge::COUNT];
+    let mut set = |charge: Charge, limit: u32| limits[charge as usize] = limit;
+    set(Charge::CapSlots, domain.capabilities);
+    set(Charge::Spaces, 1);
+    set(Charge::Domains, 1);
+    set(Charge::Threads, domain.threads.into());
+    set(Charge::Budgets, u32::from(domain.threads) + 1);
+    set(Charge::Endpoints, 4);
+    set(Charge::Notifications, 4);
+    let windows = (pages * PAGE_SIZE / (2 << 20)) as u32;
+    set(Charge::Mappings, 64 + 2 * windows + if is_supervisor { 512 } else { 0 });
+    limits
+}

@@ -1,0 +1,97 @@
+//! What the machine has beside memory: configuration space, device windows, the way to switch off.
+
+use crate::failure::{AtStep, Failure};
+use crate::ram::extent_cap;
+use alloc::vec::Vec;
+use spawn::{Inventory, MemoryRef, PortsRef, PowerOff};
+use userlib::abi::PAGE_SIZE;
+use userlib::abi::boot::{BootInfo, EcamWindow};
+use userlib::abi::rights::{MemoryRights, PortsRights};
+use userlib::abi::root::{self, ExtentKind, RootInfo};
+use userlib::cap::{Cap, Ports};
+
+/// Below this no PCI device has its registers: the first mebibyte belongs to the PC's ancestors.
+const LOWEST_DEVICE_FRAME: u64 = (1 << 20) / PAGE_SIZE;
+/// The most windows that are handed out; the largest ones.
+const MAX_WINDOWS: usize = 8;
+/// SLP_EN (ACPI 6.4, table 4.16): a write with this bit enters the sleep state.
+const SLEEP_ENABLE: u16 = 1 << 13;
+/// SLP_TYP's place in PM1_CNT.
+const SLEEP_TYPE_SHIFT: u16 = 10;
+
+/// A run of device frames of one of the root's extents.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    extent: usize,
+    /// First page within the extent.
+    first: u64,
+    pages: u64,
+}
+
+/// Adds the machine's devices to the inventory.
+///
+/// # Errors
+/// If the kernel refuses to split a capability.
+pub(crate) fn describe(info: &RootInfo, boot: &BootInfo, inventory: &mut Inventory) -> Result<(), Failure> {
+    let ecam = boot.platform.ecam.as_slice().iter().find(|window| window.segment == 0 && window.first_bus == 0);
+    let mut windows = device_windows(info);
+    if let Some(ecam) = ecam {
+        inventory.ecam = take_ecam(info, ecam, &mut windows)?;
+    }
+    windows.sort_by_key(|window| core::cmp::Reverse(window.pages));
+    for window in windows.iter().take(MAX_WINDOWS) {
+        let memory = extent_cap(window.extent)
+            .split(window.first, window.pages, MemoryRights::all())
+            .at("split device memory", "pci")?;
+        inventory.windows.push(MemoryRef::new(memory.leak(), window.pages));
+    }
+    inventory.power_off = power_off(boot)?;
+    Ok(())
+}
+
+fn device_windows(info: &RootInfo) -> Vec<Window> {
+    let extents = info.extents.iter().take(info.extents_used as usize).enumerate();
+    extents
+        .filter(|(_, extent)| extent.kind == ExtentKind::Device as u32)
+        .filter_map(|(index, extent)| {
+            let first = LOWEST_DEVICE_FRAME.saturating_sub(extent.frame);
+            let pages = extent.pages.checked_sub(first).filter(|pages| *pages > 0)?;
+            Some(Window { extent: index, first, pages })
+        })
+        .collect()
+}
+
+/// Takes the configuration space out of the window in which it lies, so that nobody gets it as device memory.
+fn take_ecam(info: &RootInfo, ecam: &EcamWindow, windows: &mut Vec<Window>) -> Result<MemoryRef, Failure> {
+    let (frame, pages) = (ecam.phys / PAGE_SIZE, ecam.len() / PAGE_SIZE);
+    let start = |window: &Window| info.extents[window.extent].frame + window.first;
+    let Some(index) =
+        windows.iter().position(|window| start(window) <= frame && frame + pages <= start(window) + window.pages)
+    else {
+        return Ok(MemoryRef::default());
+    };
+    let window = windows.swap_remove(index);
+    let before = frame - start(&window);
+    let after = window.pages - before - pages;
+    if before > 0 {
+        windows.push(Window { pages: before, ..window });
+    }
+    if after > 0 {
+        windows.push(Window { first: window.first + before + pages, pages: after, ..window });
+    }
+    let memory = extent_cap(window.extent)
+        .split(window.first + before, pages, MemoryRights::all())
+        .at("split configuration space", "pci")?;
+    Ok(MemoryRef::new(memory.leak(), pages))
+}
+
+fn power_off(boot: &BootInfo) -> Result<Option<PowerOff>, Failure> {
+    let off = boot.platform.power_off;
+    if off.pm1a_port == 0 {
+        return Ok(None);
+    }
+    let ports = Cap::<Ports>::from_handle(root::PORTS);
+    let control = ports.split(off.pm1a_port, 2, PortsRights::all()).at("split the power-off port", "supervisor")?;
+    let value = (u16::from(off.sleep_type_a) << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE;
+    Ok(Some(PowerOff { control: PortsRef::new(control.leak(), off.pm1a_port, 2), value }))
+}

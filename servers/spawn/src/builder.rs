@@ -1,0 +1,410 @@
+//! From resources to a running domain.
+
+use crate::error::{AtStep, BuildError};
+use crate::image::{Image, Segment};
+use crate::instance::Instance;
+use crate::inventory::{DomainResources, Inventory, MemoryRef};
+use crate::layout::{BUFFER_PAGE, CONTROL_FIXED_PAGES, STACK_PAGES, START_PAGE, STATUS_PAGE, table_pages};
+use crate::{
+    DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
+    MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
+};
+use abi::rights::{
+    AccountRights, EndpointRights, InterruptRights, MemoryRights, NotificationRights, PortsRights, SpaceRights,
+    SystemRights, ThreadRights,
+};
+use abi::syscall::MapAccess;
+use abi::{Error, PAGE_SIZE};
+use alloc::format;
+use alloc::vec;
+use archive::Archive;
+use core::time::Duration;
+use manifest::{Bus, DomainIndex, Grant, System};
+use userlib::cap::{Cap, Domain, Endpoint, Memory, Owned, Space};
+use userlib::memory::AddressSpace;
+use userlib::start::{Entry, EntryKind, Range, StartPage, layout};
+
+/// Bytes of the window within which one `map` must lie.
+const MAP_WINDOW: u64 = 512 * PAGE_SIZE;
+/// Pages donated with one call at most.
+const DONATION: u64 = 8;
+
+/// Everything that a builder needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Blueprint<'a> {
+    /// The composition.
+    pub system: &'a System,
+    /// What there is, as handles of the builder.
+    pub inventory: &'a Inventory,
+    /// The boot archive's bytes.
+    pub archive: &'a Archive<'a>,
+    /// The builder's own space, in which it maps what it prepares.
+    pub own_space: &'a AddressSpace,
+    /// Who hears of the domain's faults, and under which badge.
+    pub faults: (Cap<Endpoint>, u64),
+    /// What the supervisor is given beyond the manifest; nobody else.
+    pub handover: Option<Handover<'a>>,
+}
+
+/// How the supervisor gets what it builds the others from.
+#[derive(Clone, Copy)]
+pub struct Handover<'a> {
+    /// The memory in which it finds its inventory.
+    pub memory: MemoryRef,
+    /// Gives the new domain every capability of the inventory and writes the inventory, with the domain's own handles,
+    /// into that memory.
+    pub give: &'a dyn Fn(Cap<Domain>) -> Result<(), BuildError>,
+}
+
+impl core::fmt::Debug for Handover<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handover").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+/// Where the parts of the private memory lie, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PrivateLayout {
+    stack: u64,
+    heap: u64,
+    heap_pages: u64,
+}
+
+impl PrivateLayout {
+    fn of(image: &Image, resources: &DomainResources) -> Result<Self, BuildError> {
+        let stack = image.private_pages();
+        let heap = stack + STACK_PAGES;
+        let given = resources.private.pages;
+        // A program without any heap could not even set up its executor.
+        let needed = heap + 8;
+        if given < needed {
+            return Err(BuildError::TooSmall { needed, given });
+        }
+        Ok(PrivateLayout { stack, heap, heap_pages: given - heap })
+    }
+}
+
+/// Builds a domain and starts it. `instance` counts its earlier starts.
+///
+/// # Errors
+/// [`BuildError`]; nothing is left of what had been made.
+pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Result<Instance, BuildError> {
+    let domain = &blueprint.system[index];
+    let resources = blueprint.inventory.domains.get(index.position()).ok_or(BuildError::TooManyThings)?;
+    let image = Image::find(blueprint.archive, &domain.binary)?;
+    let private = PrivateLayout::of(&image, resources)?;
+    let account = resources.account();
+
+    let control = resources.control;
+    let rings: vec::Vec<_> = blueprint.system.rings_of(index).collect();
+    let ring_pages: u64 = rings.iter().map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
+    let tables = table_pages(resources.private.pages, resources.vault.pages, ring_pages, rings.len() as u64);
+    let space = control.cap().create_space(account, CONTROL_FIXED_PAGES).at("make its space")?;
+    let built = Building { blueprint, index, resources, image: &image, private, space: &space };
+    built.donate_tables(CONTROL_FIXED_PAGES + 1, tables - 1)?;
+
+    let capabilities = u16::try_from(domain.capabilities).unwrap_or(u16::MAX);
+    let level = domain.level;
+    let made = account.create_domain(space.cap(), level, capabilities, Some(blueprint.faults));
+    let target = made.at("make it")?;
+    // From here on, what has been made must be destroyed if a later step fails: dropping the capabilities does it,
+    // because an object dies with its last one.
+    let slice = Duration::from_micros(domain.time_slice_us.into());
+    let budget = account.create_budget(domain.priority, slice, slice).at("make its budget")?;
+    let thread = account.create_thread(target.cap(), budget.cap()).at("make its thread")?;
+
+    built.map_image()?;
+    built.map_private()?;
+    let mut page = StartPage::new(&domain.name);
+    page.instance = instance;
+    page.own.thread = thread.grant(target.cap(), ThreadRights::CONTROL | ThreadRights::INSPECT, 0).at("give")?.0;
+    built.describe(&mut page, target.cap(), tables)?;
+    built.map_control(&page)?;
+
+    thread.set_buffer(control.cap(), BUFFER_PAGE, layout::BUFFER).at("give it a message buffer")?;
+    thread.bind(Some(resources.notification())).at("bind its notification")?;
+    // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
+    unsafe { thread.start(image.entry, layout::STACK_TOP, layout::START_PAGE) }.at("start it")?;
+    Ok(Instance::new(target, space, budget, thread))
+}
+
+/// A domain that is being built.
+struct Building<'a> {
+    blueprint: &'a Blueprint<'a>,
+    index: DomainIndex,
+    resources: &'a DomainResources,
+    image: &'a Image,
+    private: PrivateLayout,
+    space: &'a Owned<Space>,
+}
+
+impl Building<'_> {
+    fn donate_tables(&self, first: u64, pages: u64) -> Result<(), BuildError> {
+        let mut done = 0;
+        while done < pages {
+            let count = DONATION.min(pages - done);
+            self.space.donate(self.resources.control.cap(), first + done, count).at("donate page tables")?;
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Maps pages of a memory at an address of the new space, in as many pieces as windows are touched.
+    fn map(
+        &self,
+        memory: Cap<Memory>,
+        address: u64,
+        first: u64,
+        pages: u64,
+        access: MapAccess,
+        step: &'static str,
+    ) -> Result<(), BuildError> {
+        let mut done = 0;
+        while done < pages {
+            let at = address + done * PAGE_SIZE;
+            let in_window = (MAP_WINDOW - at % MAP_WINDOW) / PAGE_SIZE;
+            let count = in_window.min(pages - done);
+            self.space.map(memory, at, first + done, count, access).map_err(Error::from).at(step)?;
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Maps the program: code and constants are shared with the archive, what can be written is a fresh copy.
+    fn map_image(&self) -> Result<(), BuildError> {
+        let archive = self.blueprint.inventory.archive.cap();
+        let private = self.resources.private.cap();
+        self.prepare_private()?;
+        let mut next = 0;
+        for segment in &self.image.segments {
+            if segment.access.writes() {
+                let step = "map its data";
+                self.map(private, segment.address, next, segment.pages(), MapAccess::ReadWrite, step)?;
+                next += segment.pages();
+            } else {
+                let first = segment.offset / PAGE_SIZE;
+                self.map(archive, segment.address, first, segment.pages(), segment.access, "map its code")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Zeroes the private memory and copies the initial data in.
+    fn prepare_private(&self) -> Result<(), BuildError> {
+        let pages = self.resources.private.pages;
+        let mapping = self.blueprint.own_space.map(self.resources.private.cap(), 0, pages, MapAccess::ReadWrite)?;
+        let memory = mapping.shared();
+        memory.fill_zero();
+        let mut offset = 0;
+        for segment in self.image.segments.iter().filter(|segment| segment.access.writes()) {
+            let contents = self.contents(segment)?;
+            memory.write(offset, contents).map_err(|_| BuildError::BadProgram("its data does not fit"))?;
+            offset += (segment.pages() * PAGE_SIZE) as usize;
+        }
+        Ok(())
+    }
+
+    fn contents(&self, segment: &Segment) -> Result<&[u8], BuildError> {
+        let (start, length) = (segment.offset as usize, segment.file_bytes as usize);
+        let bytes = self.blueprint.archive.bytes();
+        bytes.get(start..start + length).ok_or(BuildError::BadProgram("a segment reaches beyond the archive"))
+    }
+
+    fn map_private(&self) -> Result<(), BuildError> {
+        let memory = self.resources.private.cap();
+        let bottom = layout::STACK_TOP - STACK_PAGES * PAGE_SIZE;
+        let access = MapAccess::ReadWrite;
+        self.map(memory, bottom, self.private.stack, STACK_PAGES, access, "map its stack")?;
+        self.map(memory, layout::HEAP, self.private.heap, self.private.heap_pages, access, "map its heap")?;
+        let vault = self.resources.vault;
+        if vault.pages > 0 {
+            self.map(vault.cap(), layout::VAULT, 0, vault.pages, access, "map its vault")?;
+        }
+        Ok(())
+    }
+
+    fn map_control(&self, page: &StartPage) -> Result<(), BuildError> {
+        let control = self.resources.control.cap();
+        let mapping = self.blueprint.own_space.map(control, 0, CONTROL_FIXED_PAGES, MapAccess::ReadWrite)?;
+        let memory = mapping.shared();
+        memory.fill_zero();
+        memory.write(0, page.as_bytes()).map_err(|_| BuildError::TooManyThings)?;
+        drop(mapping);
+        let read = MapAccess::Read;
+        let write = MapAccess::ReadWrite;
+        self.map(control, layout::START_PAGE, START_PAGE, 1, read, "map its start page")?;
+        self.map(control, layout::STATUS_PAGE, STATUS_PAGE, 1, write, "map its status page")?;
+        self.map(control, layout::BUFFER, BUFFER_PAGE, 1, write, "map its message buffer")
+    }
+
+    /// Gives the domain what the manifest says and writes it into the start page.
+    fn describe(&self, page: &mut StartPage, target: Cap<Domain>, tables: u64) -> Result<(), BuildError> {
+        let domain = &self.blueprint.system[self.index];
+        let resources = self.resources;
+        page.own.account = resources.account().grant(target, AccountRights::CREATE, 0).at("give its account")?.0;
+        page.own.space = self.space.grant(target, SpaceRights::MAP, 0).at("give its space")?.0;
+        let control = resources.control;
+        let first = CONTROL_FIXED_PAGES + tables;
+        let spare = control.pages.saturating_sub(first);
+        let own = control.cap().split(first, spare, MemoryRights::DONATE).at("set its page tables aside")?;
+        page.own.tables = own.grant(target, MemoryRights::DONATE, 0).at("give its page tables")?.0;
+        page.own.tables_pages = spare;
+        let rights = NotificationRights::WAIT | NotificationRights::NOTIFY;
+        page.notification = resources.notification().grant(target, rights, 0).at("give its notification")?.0;
+        page.buffer = layout::BUFFER;
+        page.status = layout::STATUS_PAGE;
+        page.heap = Range::new(layout::HEAP, self.private.heap_pages * PAGE_SIZE);
+        page.window = Range::new(layout::WINDOW, layout::WINDOW_LENGTH);
+        if resources.vault.pages > 0 {
+            page.vault = Range::new(layout::VAULT, resources.vault.pages * PAGE_SIZE);
+        }
+        if let (Some(first), Some(last)) = (self.image.segments.first(), self.image.segments.last()) {
+            page.image = Range::new(first.address, last.address + last.memory_bytes - first.address);
+        }
+        page.set_arguments(&domain.args.join(" ")).map_err(|_| BuildError::TooManyThings)?;
+        self.give_endpoints(page, target)?;
+        self.give_rings(page, target)?;
+        self.give_device(page, target)?;
+        self.give_grants(page, target)
+    }
+
+    fn push(page: &mut StartPage, entry: Entry) -> Result<(), BuildError> {
+        page.push(entry).map_err(|_| BuildError::TooManyThings)
+    }
+
+    fn give_endpoints(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
+        let Blueprint { system, inventory, .. } = self.blueprint;
+        let domain = &system[self.index];
+        for &provided in &domain.provides {
+            let endpoint = inventory.endpoint(provided).ok_or(BuildError::TooManyThings)?;
+            let mut entry = Entry::new(EntryKind::Provides, &system[provided].interface);
+            entry.interface = system[provided].interface_id;
+            entry.handle = endpoint.grant(target, EndpointRights::RECEIVE, 0).at("give an endpoint to serve")?.0;
+            Self::push(page, entry)?;
+        }
+        for usage in &domain.uses {
+            let endpoint = inventory.endpoint(usage.endpoint).ok_or(BuildError::TooManyThings)?;
+            let mut entry = Entry::new(EntryKind::Uses, &usage.name);
+            entry.interface = system[usage.endpoint].interface_id;
+            let rights = EndpointRights::CALL | EndpointRights::GRANT;
+            entry.handle = endpoint.grant(target, rights, usage.badge).at("give an endpoint to call")?.0;
+            Self::push(page, entry)?;
+        }
+        Ok(())
+    }
+
+    fn give_rings(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
+        let Blueprint { system, inventory, .. } = self.blueprint;
+        let mut address = layout::ENTRIES;
+        for (index, ring) in system.rings_of(self.index) {
+            let memory = inventory.rings.get(index.position()).ok_or(BuildError::TooManyThings)?;
+            let serves = ring.driver == self.index;
+            let (kind, own, peer, peer_domain) = if serves {
+                (EntryKind::RingServer, ring.doorbell, ring.completion, ring.client)
+            } else {
+                (EntryKind::RingClient, ring.completion, ring.doorbell, ring.driver)
+            };
+            let mut rights = MemoryRights::READ | MemoryRights::WRITE;
+            if serves {
+                rights |= MemoryRights::DMA;
+            }
+            let mut entry = Entry::new(kind, &system[ring.endpoint].interface);
+            entry.interface = system[ring.endpoint].interface_id;
+            entry.handle = memory.cap().grant(target, rights, 0).at("give a ring")?.0;
+            let peer_resources = inventory.domains.get(peer_domain.position()).ok_or(BuildError::TooManyThings)?;
+            entry.peer = peer_resources
+                .notification()
+                .grant(target, NotificationRights::NOTIFY, peer.mask())
+                .at("give a ring's signal")?
+                .0;
+            entry.peer_bits = peer.mask();
+            entry.bits = own.mask();
+            entry.memory = Range::new(address, memory.pages * PAGE_SIZE);
+            self.map(memory.cap(), address, 0, memory.pages, MapAccess::ReadWrite, "map a ring")?;
+            address += (memory.pages * PAGE_SIZE + PAGE_SIZE).next_multiple_of(MAP_WINDOW);
+            Self::push(page, entry)?;
+        }
+        Ok(())
+    }
+
+    fn give_device(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
+        let resources = self.resources;
+        for (number, interrupt) in resources.interrupts().enumerate() {
+            let mut entry = Entry::new(EntryKind::Interrupt, &format!("{INTERRUPT_PREFIX}{number}"));
+            let rights = InterruptRights::HANDLE | InterruptRights::MESSAGE;
+            entry.handle = interrupt.grant(target, rights, 0).at("give an interrupt")?.0;
+            entry.bits = 1 << (FIRST_INTERRUPT_BIT + number as u32);
+            Self::push(page, entry)?;
+        }
+        for (number, ports) in resources.ports.iter().enumerate() {
+            let mut entry = Entry::new(EntryKind::Ports, &format!("{PORTS_PREFIX}{number}"));
+            let rights = PortsRights::IN | PortsRights::OUT;
+            entry.handle = ports.cap().grant(target, rights, 0).at("give I/O ports")?.0;
+            entry.memory = Range::new(ports.first.into(), ports.count.into());
+            Self::push(page, entry)?;
+        }
+        let is_pci = matches!(
+            self.blueprint.system[self.index].device.as_ref().map(|device| &device.bus),
+            Some(Bus::Pci { .. })
+        );
+        if is_pci && resources.dma.pages > 0 {
+            let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::DMA;
+            self.give_memory(page, target, DMA_ENTRY, resources.dma, rights)?;
+        }
+        Ok(())
+    }
+
+    fn give_grants(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
+        let Blueprint { system, inventory, .. } = self.blueprint;
+        let domain = &system[self.index];
+        let registers = MemoryRights::READ | MemoryRights::WRITE;
+        if domain.holds(Grant::Ecam) {
+            if inventory.ecam.pages > 0 {
+                self.give_memory(page, target, ECAM_ENTRY, inventory.ecam, registers)?;
+            }
+            for (number, window) in inventory.windows.iter().enumerate() {
+                // Whoever hands out parts of a window must know where they lie.
+                let rights = registers | MemoryRights::SPLIT | MemoryRights::DMA;
+                self.give_memory(page, target, &format!("{DEVICE_WINDOW_PREFIX}{number}"), *window, rights)?;
+            }
+            self.give_manifest(page, target)?;
+        }
+        if domain.holds(Grant::KernelLog) && self.index != DomainIndex::SUPERVISOR {
+            let mut entry = Entry::new(EntryKind::Capability, SYSTEM_ENTRY);
+            entry.handle = inventory.system().grant(target, SystemRights::all(), 0).at("give the kernel's log")?.0;
+            Self::push(page, entry)?;
+        }
+        if let Some(handover) = self.blueprint.handover {
+            self.give_memory(page, target, INVENTORY_ENTRY, handover.memory, MemoryRights::READ)?;
+            (handover.give)(target)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the pages of the archive that hold the compiled manifest.
+    fn give_manifest(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
+        let missing = || BuildError::NoProgram(MANIFEST_ENTRY.into());
+        let file = self.blueprint.archive.file(MANIFEST_ENTRY).ok_or_else(missing)?;
+        let (first, pages) = (file.offset as u64 / PAGE_SIZE, (file.contents.len() as u64).div_ceil(PAGE_SIZE));
+        let memory = self.blueprint.inventory.archive.cap();
+        let part = memory.split(first, pages, MemoryRights::READ).at("set the manifest aside")?;
+        let mut entry = Entry::new(EntryKind::Memory, MANIFEST_ENTRY);
+        entry.handle = part.grant(target, MemoryRights::READ, 0).at("give the manifest")?.0;
+        // The exact length: the encoded form does not tolerate what lies behind it.
+        entry.memory = Range::new(0, file.contents.len() as u64);
+        Self::push(page, entry)
+    }
+
+    fn give_memory(
+        &self,
+        page: &mut StartPage,
+        target: Cap<Domain>,
+        name: &str,
+        memory: MemoryRef,
+        rights: MemoryRights,
+    ) -> Result<(), BuildError> {
+        let mut entry = Entry::new(EntryKind::Memory, name);
+        entry.handle = memory.cap().grant(target, rights, 0).at("give memory")?.0;
+        Self::push(page, entry)
+    }
+}

@@ -1,0 +1,110 @@
+//! A program in the boot archive, ready to be mapped.
+
+use crate::error::BuildError;
+use abi::syscall::MapAccess;
+use abi::{PAGE_SIZE, USER_END};
+use alloc::vec::Vec;
+use archive::Archive;
+use elf::ElfBytes;
+use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD};
+use elf::endian::LittleEndian;
+
+/// One segment of a program. Its address is a multiple of the page size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it is mapped.
+    pub address: u64,
+    /// Byte of the archive from which its contents come, a multiple of the page size.
+    pub offset: u64,
+    /// Bytes that come from the archive.
+    pub file_bytes: u64,
+    /// Bytes in memory; what is beyond `file_bytes` is zero.
+    pub memory_bytes: u64,
+    /// How it is mapped. What can be written is copied, everything else is shared with the archive.
+    pub access: MapAccess,
+}
+
+impl Segment {
+    /// Pages that it takes.
+    pub const fn pages(&self) -> u64 {
+        self.memory_bytes.div_ceil(PAGE_SIZE)
+    }
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Where its first thread starts.
+    pub entry: u64,
+    /// Its segments, by rising address.
+    pub segments: Vec<Segment>,
+}
+
+impl Image {
+    /// Finds a program in the archive and checks that it can be loaded.
+    ///
+    /// # Errors
+    /// [`BuildError::NoProgram`] and [`BuildError::BadProgram`].
+    pub fn find(archive: &Archive<'_>, name: &str) -> Result<Self, BuildError> {
+        let file = archive.file(name).ok_or_else(|| BuildError::NoProgram(name.into()))?;
+        Self::parse(file.contents, file.offset as u64)
+    }
+
+    /// Reads an ELF file that lies at byte `offset` of the archive.
+    ///
+    /// # Errors
+    /// [`BuildError::BadProgram`].
+    pub fn parse(contents: &[u8], offset: u64) -> Result<Self, BuildError> {
+        let bad = BuildError::BadProgram;
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(contents).map_err(|_| bad("it is no ELF file"))?;
+        if elf.ehdr.e_machine != EM_X86_64 || elf.ehdr.e_type != ET_EXEC {
+            return Err(bad("it is no static x86-64 program"));
+        }
+        let headers = elf.segments().ok_or(bad("it has no segments"))?;
+        let mut segments = Vec::new();
+        let mut last_end = PAGE_SIZE;
+        for header in headers.iter().filter(|header| header.p_type == PT_LOAD && header.p_memsz > 0) {
+            let misplaced = header.p_vaddr % PAGE_SIZE != header.p_offset % PAGE_SIZE;
+            let skew = header.p_vaddr % PAGE_SIZE;
+            let address = header.p_vaddr - skew;
+            let end = header.p_vaddr.checked_add(header.p_memsz).ok_or(bad("a segment wraps around"))?;
+            if misplaced || address < last_end.next_multiple_of(PAGE_SIZE) || end > USER_END {
+                return Err(bad("a segment lies where it cannot be mapped"));
+            }
+            let file_end = header.p_offset.checked_add(header.p_filesz).ok_or(bad("a segment wraps around"))?;
+            if file_end > contents.len() as u64 || header.p_filesz > header.p_memsz {
+                return Err(bad("a segment reaches beyond the file"));
+            }
+            let access = match (header.p_flags & PF_W != 0, header.p_flags & PF_X != 0) {
+                (true, true) => return Err(bad("a segment is writable and executable at once")),
+                (true, false) => MapAccess::ReadWrite,
+                (false, true) => MapAccess::ReadExecute,
+                (false, false) => MapAccess::Read,
+            };
+            if access != MapAccess::ReadWrite && header.p_filesz != header.p_memsz {
+                return Err(bad("a segment that cannot be written is longer than its contents"));
+            }
+            segments.push(Segment {
+                address,
+                offset: offset + header.p_offset - skew,
+                file_bytes: header.p_filesz + skew,
+                memory_bytes: header.p_memsz + skew,
+                access,
+            });
+            last_end = end;
+        }
+        let starts = |segment: &Segment| {
+            segment.access == MapAccess::ReadExecute
+                && (segment.address..segment.address + segment.memory_bytes).contains(&elf.ehdr.e_entry)
+        };
+        if !segments.iter().any(starts) {
+            return Err(bad("it does not start in its own code"));
+        }
+        Ok(Image { entry: elf.ehdr.e_entry, segments })
+    }
+
+    /// Pages of private memory for what can be written.
+    pub fn private_pages(&self) -> u64 {
+        self.segments.iter().filter(|segment| segment.access.writes()).map(Segment::pages).sum()
+    }
+}

@@ -1,0 +1,45 @@
+//! A living domain.
+
+use abi::Error;
+use userlib::cap::{Budget, Cap, Domain, Owned, Space, Thread};
+
+/// One instance of a domain: what is made anew at each start.
+#[derive(Debug)]
+pub struct Instance {
+    domain: Owned<Domain>,
+    space: Owned<Space>,
+    budget: Owned<Budget>,
+    thread: Owned<Thread>,
+}
+
+impl Instance {
+    pub(crate) fn new(
+        domain: Owned<Domain>,
+        space: Owned<Space>,
+        budget: Owned<Budget>,
+        thread: Owned<Thread>,
+    ) -> Self {
+        Instance { domain, space, budget, thread }
+    }
+
+    /// The domain.
+    pub fn domain(&self) -> Cap<Domain> {
+        self.domain.cap()
+    }
+
+    /// Its first thread.
+    pub fn thread(&self) -> Cap<Thread> {
+        self.thread.cap()
+    }
+
+    /// Takes it apart: its threads end, calls it had taken return `PeerDied`, its capabilities and mappings go, and
+    /// the pages of its page tables are free again. Calls that wait at its endpoints go on waiting for the next one.
+    ///
+    /// # Errors
+    /// The kernel's, at the first step that fails; whoever destroys it again goes on from there.
+    pub fn destroy(self) -> Result<(), Error> {
+        self.domain.destroy()?;
+        self.budget.destroy()?;
+        self.space.destroy()
+    }
+}

@@ -1,0 +1,257 @@
+//! What init has made once for the whole life of the system, as handles in the reader's own capability table.
+
+use abi::Handle;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use userlib::cap::{Account, Cap, Endpoint, Interrupt, Memory, Notification, Ports, System};
+
+/// A memory capability and its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryRef {
+    handle: u64,
+    /// Pages.
+    pub pages: u64,
+}
+
+impl MemoryRef {
+    /// Names `pages` pages.
+    pub const fn new(memory: Cap<Memory>, pages: u64) -> Self {
+        MemoryRef { handle: memory.handle().0, pages }
+    }
+
+    /// The capability.
+    pub const fn cap(&self) -> Cap<Memory> {
+        Cap::from_handle(Handle(self.handle))
+    }
+}
+
+/// A capability for a range of I/O ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortsRef {
+    handle: u64,
+    /// First port.
+    pub first: u16,
+    /// How many.
+    pub count: u32,
+}
+
+impl PortsRef {
+    /// Names a range.
+    pub const fn new(ports: Cap<Ports>, first: u16, count: u32) -> Self {
+        PortsRef { handle: ports.handle().0, first, count }
+    }
+
+    /// The capability.
+    pub const fn cap(&self) -> Cap<Ports> {
+        Cap::from_handle(Handle(self.handle))
+    }
+}
+
+/// What one domain's instances are built from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainResources {
+    account: u64,
+    notification: u64,
+    /// Its private memory: data, stack, heap.
+    pub private: MemoryRef,
+    /// Start page, status page, message buffer, then pages for page tables (see [`crate::control_pages`]).
+    pub control: MemoryRef,
+    /// Memory that outlives its instances; no pages if it has none.
+    pub vault: MemoryRef,
+    /// Contiguous memory for what its device reads and writes, beside rings; no pages without a PCI device.
+    pub dma: MemoryRef,
+    interrupts: Vec<u64>,
+    /// Its I/O ports.
+    pub ports: Vec<PortsRef>,
+}
+
+impl DomainResources {
+    /// What belongs to one domain.
+    pub fn new(
+        account: Cap<Account>,
+        notification: Cap<Notification>,
+        private: MemoryRef,
+        control: MemoryRef,
+        vault: MemoryRef,
+    ) -> Self {
+        DomainResources {
+            account: account.handle().0,
+            notification: notification.handle().0,
+            private,
+            control,
+            vault,
+            dma: MemoryRef::default(),
+            interrupts: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// Adds an interrupt.
+    pub fn push_interrupt(&mut self, interrupt: Cap<Interrupt>) {
+        self.interrupts.push(interrupt.handle().0);
+    }
+
+    /// The account to which its objects are charged.
+    pub const fn account(&self) -> Cap<Account> {
+        Cap::from_handle(Handle(self.account))
+    }
+
+    /// Its notification.
+    pub const fn notification(&self) -> Cap<Notification> {
+        Cap::from_handle(Handle(self.notification))
+    }
+
+    /// Its interrupts.
+    pub fn interrupts(&self) -> impl Iterator<Item = Cap<Interrupt>> + '_ {
+        self.interrupts.iter().map(|handle| Cap::from_handle(Handle(*handle)))
+    }
+
+    /// Applies `give`, which passes one capability on and returns its handle at the receiver, to all of them.
+    ///
+    /// # Errors
+    /// The first one of `give`.
+    pub fn try_translate<E>(&self, give: &mut impl FnMut(u64) -> Result<u64, E>) -> Result<Self, E> {
+        let mut memory = |from: MemoryRef| -> Result<MemoryRef, E> {
+            let handle = if from.pages == 0 { 0 } else { give(from.handle)? };
+            Ok(MemoryRef { handle, pages: from.pages })
+        };
+        let (private, control) = (memory(self.private)?, memory(self.control)?);
+        let (vault, dma) = (memory(self.vault)?, memory(self.dma)?);
+        Ok(DomainResources {
+            account: give(self.account)?,
+            notification: give(self.notification)?,
+            private,
+            control,
+            vault,
+            dma,
+            interrupts: self.interrupts.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
+            ports: self
+                .ports
+                .iter()
+                .map(|ports| Ok(PortsRef { handle: give(ports.handle)?, ..*ports }))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// How the machine is switched off: a value written to a port (ACPI 6.4, 4.8.3.2.1: SLP_TYP and SLP_EN of PM1_CNT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerOff {
+    /// The port, as a range of two.
+    pub control: PortsRef,
+    /// What to write, 16 bits.
+    pub value: u16,
+}
+
+/// Everything that outlives instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// By domain, in the order of the manifest; the supervisor first.
+    pub domains: Vec<DomainResources>,
+    /// By endpoint, in the order of the manifest.
+    endpoints: Vec<u64>,
+    /// By ring, in the order of the manifest.
+    pub rings: Vec<MemoryRef>,
+    /// The boot archive, from its first byte.
+    pub archive: MemoryRef,
+    /// Bytes of the boot archive.
+    pub archive_bytes: u64,
+    /// PCI configuration space of segment 0 from bus 0 on, 256 pages a bus; no pages on a machine without it.
+    pub ecam: MemoryRef,
+    /// Windows in which devices may have their registers.
+    pub windows: Vec<MemoryRef>,
+    system: u64,
+    faults: u64,
+    /// How to switch off, if the firmware says so.
+    pub power_off: Option<PowerOff>,
+    /// Frames of RAM that init has not given to anybody.
+    pub spare_pages: u64,
+}
+
+impl Inventory {
+    /// An inventory without endpoints and rings.
+    pub fn new(archive: MemoryRef, archive_bytes: u64, system: Cap<System>, faults: Cap<Endpoint>) -> Self {
+        Inventory {
+            domains: Vec::new(),
+            endpoints: Vec::new(),
+            rings: Vec::new(),
+            archive,
+            archive_bytes,
+            ecam: MemoryRef::default(),
+            windows: Vec::new(),
+            system: system.handle().0,
+            faults: faults.handle().0,
+            power_off: None,
+            spare_pages: 0,
+        }
+    }
+
+    /// Adds the endpoint that is next in the manifest's order.
+    pub fn push_endpoint(&mut self, endpoint: Cap<Endpoint>) {
+        self.endpoints.push(endpoint.handle().0);
+    }
+
+    /// The endpoint at a position of the manifest.
+    pub fn endpoint(&self, index: manifest::EndpointIndex) -> Option<Cap<Endpoint>> {
+        self.endpoints.get(index.position()).map(|handle| Cap::from_handle(Handle(*handle)))
+    }
+
+    /// The kernel's log and statistics.
+    pub const fn system(&self) -> Cap<System> {
+        Cap::from_handle(Handle(self.system))
+    }
+
+    /// The endpoint at which the supervisor hears of faults.
+    pub const fn faults(&self) -> Cap<Endpoint> {
+        Cap::from_handle(Handle(self.faults))
+    }
+
+    /// Applies `give`, which passes one capability on and returns its handle at the receiver, to all of them.
+    ///
+    /// # Errors
+    /// The first one of `give`.
+    pub fn try_translate<E>(&self, mut give: impl FnMut(u64) -> Result<u64, E>) -> Result<Self, E> {
+        let mut optional = |from: MemoryRef| -> Result<MemoryRef, E> {
+            let handle = if from.pages == 0 { 0 } else { give(from.handle)? };
+            Ok(MemoryRef { handle, pages: from.pages })
+        };
+        let (archive, ecam) = (optional(self.archive)?, optional(self.ecam)?);
+        let rings = self.rings.iter().map(|ring| optional(*ring)).collect::<Result<_, _>>()?;
+        let windows = self.windows.iter().map(|window| optional(*window)).collect::<Result<_, _>>()?;
+        let power_off = match self.power_off {
+            Some(off) => {
+                Some(PowerOff { control: PortsRef { handle: give(off.control.handle)?, ..off.control }, ..off })
+            }
+            None => None,
+        };
+        Ok(Inventory {
+            domains: self.domains.iter().map(|domain| domain.try_translate(&mut give)).collect::<Result<_, _>>()?,
+            endpoints: self.endpoints.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
+            rings,
+            archive,
+            archive_bytes: self.archive_bytes,
+            ecam,
+            windows,
+            system: give(self.system)?,
+            faults: give(self.faults)?,
+            power_off,
+            spare_pages: self.spare_pages,
+        })
+    }
+
+    /// The inventory as bytes, for the page in which the supervisor finds it.
+    ///
+    /// # Errors
+    /// None for any inventory that fits into memory.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(self)
+    }
+
+    /// Reads an inventory; bytes behind it are left alone.
+    ///
+    /// # Errors
+    /// If the bytes are no inventory.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::take_from_bytes(bytes).map(|(inventory, _)| inventory)
+    }
+}

@@ -1,0 +1,46 @@
+//! Builds domains: used by `init` for the supervisor, and by the supervisor for everybody else.
+//!
+//! What outlives an instance of a domain (its memory, account, notification, endpoints, rings, interrupts) is made once,
+//! by `init`, and described in an [`Inventory`]. [`build`] makes an [`Instance`] from it: a fresh space, a fresh domain
+//! and its first thread, with exactly the capabilities that the manifest names. [`Instance::destroy`] takes it apart
+//! again; everything that it held is then free for the next one.
+#![no_std]
+
+extern crate alloc;
+
+mod builder;
+mod error;
+mod image;
+mod instance;
+mod inventory;
+mod layout;
+
+pub use builder::{Blueprint, Handover, build};
+pub use error::BuildError;
+pub use image::{Image, Segment};
+pub use instance::Instance;
+pub use inventory::{DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
+pub use layout::{CONTROL_FIXED_PAGES, control_pages};
+
+/// Name of the memory entry under which the supervisor finds the [`Inventory`].
+pub const INVENTORY_ENTRY: &str = "inventory";
+/// Name of the memory entry that holds the compiled manifest, for domains that hand out devices by it.
+pub const MANIFEST_ENTRY: &str = "manifest";
+/// Name of the memory entry with contiguous memory for what a device reads and writes.
+pub const DMA_ENTRY: &str = "dma";
+/// Pages of that memory.
+pub const DMA_PAGES: u64 = 64;
+/// Name of the memory entry that holds the PCI configuration space.
+pub const ECAM_ENTRY: &str = "ecam";
+/// Prefix of the names of memory entries that hold windows in which devices have their registers; a number follows.
+pub const DEVICE_WINDOW_PREFIX: &str = "window";
+/// Prefix of the names of interrupt entries; a number follows.
+pub const INTERRUPT_PREFIX: &str = "interrupt";
+/// Prefix of the names of entries for I/O ports; a number follows.
+pub const PORTS_PREFIX: &str = "ports";
+/// Name of the entry for the kernel's log and statistics.
+pub const SYSTEM_ENTRY: &str = "system";
+/// First bit of a domain's notification that is used for its interrupts; the manifest assigns bits below it.
+pub const FIRST_INTERRUPT_BIT: u32 = manifest::ASSIGNABLE_BITS as u32;
+/// Badge of the faults of the domain at index `i` is `i` plus this, so that no badge is 0.
+pub const FAULT_BADGE_BASE: u64 = 1;
