@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use xtask::machine::{Accel, Chipset, Cpus, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
 use xtask::suites::Suite;
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     /// Write one file that boots, and print the plain QEMU command that starts it
     Image,
     Test(Test),
+    Bench(Bench),
     /// Say what is installed, what is missing, and what this machine's acceleration can do
     Doctor,
     /// Count lines of code by part, and unsafe blocks with and without a reason
@@ -141,6 +142,20 @@ pub(crate) struct Test {
 
     /// Only tests with this in their name
     pub(crate) filter: Option<String>,
+}
+
+/// Measure something, beside the same figure for something well known
+#[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// What to measure
+    #[arg(value_enum)]
+    pub(crate) what: Measurement,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Measurement {
+    /// From QEMU's start to the shell's prompt, and a Linux kernel's to its first user process: median of ten each
+    Boot,
 }
 
 #[cfg(test)]

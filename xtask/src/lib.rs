@@ -5,6 +5,7 @@
 //! `cargo xtask run` uses. The program in `main.rs` only reads arguments and turns errors into exit codes.
 
 pub mod audit;
+pub mod bench;
 pub mod build;
 pub mod console;
 pub mod disk;

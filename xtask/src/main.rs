@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xtask::audit::Audit;
+use xtask::bench::{self, BenchError};
 use xtask::build::{self, Check, Composition};
 use xtask::disk;
 use xtask::doctor::Examination;
@@ -14,7 +15,7 @@ use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, SuiteError};
 
-use arguments::{Arguments, Command, Run, Test};
+use arguments::{Arguments, Bench, Command, Measurement, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Audit => audit(),
         Command::Setup => set_up(),
         Command::Check => check(),
+        Command::Bench(options) => bench(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -48,7 +50,8 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let direct = error.downcast_ref::<SetupError>().is_some_and(by_hand);
     let in_run = matches!(error.downcast_ref(), Some(RunError::Setup(error)) if by_hand(error));
     let in_suite = matches!(error.downcast_ref(), Some(SuiteError::Setup(error)) if by_hand(error));
-    if direct || in_run || in_suite { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
+    let in_bench = matches!(error.downcast_ref(), Some(BenchError::Setup(error)) if by_hand(error));
+    if direct || in_run || in_suite || in_bench { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
 }
 
 fn run(options: Run) -> Result<bool, Failure> {
@@ -75,6 +78,13 @@ fn test(options: &Test) -> Result<bool, Failure> {
     let tally = suites::run(&chosen, options.filter.as_deref())?;
     println!("{tally}");
     Ok(tally.failed == 0)
+}
+
+fn bench(options: &Bench) -> Result<bool, Failure> {
+    match options.what {
+        Measurement::Boot => print!("{}", bench::boot()?),
+    }
+    Ok(true)
 }
 
 fn doctor() -> bool {

@@ -1,6 +1,7 @@
 //! Where things are: the source tree, cargo's target folder and the project's own cache.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,6 +63,25 @@ pub fn cargo() -> Command {
         }
     }
     cargo
+}
+
+/// Every program that a crate of this workspace builds, by name.
+///
+/// # Errors
+///
+/// If cargo cannot be started or does not understand the workspace.
+pub fn programs() -> io::Result<Vec<String>> {
+    let output = cargo().args(["metadata", "--no-deps", "--format-version=1", "--offline"]).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let targets = metadata["packages"].as_array().into_iter().flatten().filter_map(|p| p["targets"].as_array());
+    Ok(targets
+        .flatten()
+        .filter(|target| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin")))
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// A program found on `PATH` or, since Debian keeps disk tools out of a user's `PATH`, in the `sbin` folders.

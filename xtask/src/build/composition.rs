@@ -2,8 +2,8 @@
 
 use manifest::System;
 
-use super::{BuildError, interface};
-use crate::manifest::Environment;
+use super::BuildError;
+use crate::manifest::{Environment, InterfaceInfo};
 use crate::workspace;
 
 /// The loader: the ELF file that everything else goes into.
@@ -56,9 +56,13 @@ impl Composition {
         let path = workspace::root().join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
+        let interfaces: Vec<_> =
+            interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
+        let programs = workspace::programs().map_err(BuildError::Start)?;
+        let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
         let environment = Environment {
-            interfaces: &interface::ALL,
-            binaries: None,
+            interfaces: &interfaces,
+            binaries: Some(&programs),
             machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
         };
         let compiled = crate::manifest::compile("system.toml", &source, &environment)

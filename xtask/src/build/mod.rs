@@ -7,7 +7,6 @@
 mod cargo;
 mod composition;
 mod executable;
-mod interface;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::handmade::executable;
 use super::{Accel, EXIT_PORT};
 use crate::setup::QEMU;
 use crate::workspace::{self, find_program};
@@ -152,16 +153,12 @@ fn memory_file() -> PathBuf {
     workspace::cache().join(format!("kvm-{}", boot.trim()))
 }
 
-/// An ELF file of a few instructions with a PVH note: reads the CPU's identity and a register of its interrupt
-/// controller, both of which need the hypervisor's help, then writes [`PROBE_BYTE`] to the exit port.
+/// A guest of a few instructions: reads the CPU's identity and a register of its interrupt controller, both of which
+/// need the hypervisor's help, then writes [`PROBE_BYTE`] to the exit port.
 fn small_guest() -> Vec<u8> {
     const LOAD_ADDRESS: u32 = 0x10_0000;
-    const ELF_HEADER: usize = 64;
-    const PROGRAM_HEADER: usize = 56;
-    const NOTE: usize = 24;
-    let code_offset = ELF_HEADER + 2 * PROGRAM_HEADER + NOTE;
     #[rustfmt::skip]
-    let code: &[u8] = &[
+    let code = [
         0x31, 0xc0,                               // xor  eax, eax
         0x0f, 0xa2,                               // cpuid
         0xa1, 0x30, 0x00, 0xe0, 0xfe,             // mov  eax, [0xfee00030]   version of the local APIC
@@ -170,48 +167,7 @@ fn small_guest() -> Vec<u8> {
         0xf4,                                     // hlt
         0xeb, 0xfd,                               // jmp  to the hlt
     ];
-    let entry = LOAD_ADDRESS + code_offset as u32;
-    let total = (code_offset + code.len()) as u64;
-    let mut file = Vec::with_capacity(total as usize);
-    let word16 = |file: &mut Vec<u8>, value: u16| file.extend(value.to_le_bytes());
-    let word32 = |file: &mut Vec<u8>, value: u32| file.extend(value.to_le_bytes());
-    let word64 = |file: &mut Vec<u8>, value: u64| file.extend(value.to_le_bytes());
-
-    // ELF header: 64 bits, little-endian, executable, x86-64.
-    file.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    word16(&mut file, 2);
-    word16(&mut file, 62);
-    word32(&mut file, 1);
-    word64(&mut file, u64::from(entry));
-    word64(&mut file, ELF_HEADER as u64);
-    word64(&mut file, 0);
-    word32(&mut file, 0);
-    for size in [ELF_HEADER as u16, PROGRAM_HEADER as u16, 2, 0, 0, 0] {
-        word16(&mut file, size);
-    }
-    // One segment to load, with everything in it, and one that points at the note.
-    let note_offset = (ELF_HEADER + 2 * PROGRAM_HEADER) as u64;
-    let load = u64::from(LOAD_ADDRESS);
-    for (kind, flags, offset, size, alignment) in
-        [(1u32, 5u32, 0u64, total, 0x1000u64), (4, 4, note_offset, NOTE as u64, 4)]
-    {
-        word32(&mut file, kind);
-        word32(&mut file, flags);
-        word64(&mut file, offset);
-        word64(&mut file, load + offset);
-        word64(&mut file, load + offset);
-        word64(&mut file, size);
-        word64(&mut file, size);
-        word64(&mut file, alignment);
-    }
-    // XEN_ELFNOTE_PHYS32_ENTRY, by which QEMU finds the 32-bit entry point.
-    word32(&mut file, 4);
-    word32(&mut file, 8);
-    word32(&mut file, 18);
-    file.extend(*b"Xen\0");
-    word64(&mut file, u64::from(entry));
-    file.extend(code);
-    file
+    executable(LOAD_ADDRESS, &code)
 }
 
 #[cfg(test)]

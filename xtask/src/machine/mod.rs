@@ -1,6 +1,7 @@
 //! The machine that QEMU is asked for, and its command line.
 
 mod accel;
+pub(crate) mod handmade;
 mod options;
 
 use std::ffi::OsString;

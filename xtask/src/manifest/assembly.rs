@@ -91,7 +91,6 @@ fn add_domain(
         threads: resources.threads,
         restart: resources.restart,
         heartbeat_ms: resources.heartbeat_ms,
-        heartbeat: None,
         provides,
         uses: Vec::new(),
         device: declaration.device.as_ref().map(|device| device.device.clone()),
@@ -100,7 +99,7 @@ fn add_domain(
     });
 }
 
-/// Adds the uses, rings and heartbeat of one domain.
+/// Adds the uses and rings of one domain.
 fn connect(
     system: &mut System,
     position: usize,
@@ -110,10 +109,6 @@ fn connect(
     findings: &Findings,
 ) -> Option<()> {
     let client = index(position);
-    if system.domains[position].heartbeat_ms > 0 {
-        let signal = assign(system, DomainIndex::SUPERVISOR);
-        system.domains[position].heartbeat = Some(signal.or_else(|| report_full(declaration, findings))?);
-    }
     for (number, declared) in declaration.uses.iter().enumerate() {
         let driver = index(graph.provider(position, number)?);
         let endpoint = *system[driver]

@@ -31,6 +31,8 @@ pub(super) fn check(declarations: &Declarations, machine_memory: u64, findings: 
         };
         let memory = domain.resources.memory;
         add(format!("`{name}`"), memory + bookkeeping(memory), domain.memory_span.clone());
+        let dma = domain.device.as_ref().map_or(0, |declared| declared.device.dma_bytes());
+        add(format!("what `{name}` shares with its device"), dma, domain.memory_span.clone());
         add(format!("the vault of `{name}`"), domain.vault, domain.memory_span.clone());
         for ring in domain.uses.iter().filter_map(|usage| usage.ring.as_ref()) {
             add(format!("a ring of `{name}`"), *ring.get_ref(), ring.span());

@@ -1,6 +1,6 @@
 //! What every domain is given some of: processor time, memory, capabilities, threads, and second chances.
 
-use manifest::Restart;
+use manifest::{MAX_CAPABILITIES, MIN_CAPABILITIES, Restart};
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -50,20 +50,21 @@ const DEFAULT_RESTART: Restart =
 
 /// What the section says about resources; where it says nothing, or nothing valid, the defaults.
 pub(super) fn read_resources(section: &Section<'_>, defaults: &Resources) -> Resources {
-    let capabilities = section.number("capabilities", 16..=4096).and_then(|slots| {
-        if slots.get_ref().is_power_of_two() {
-            return Some(*slots.get_ref() as u32);
-        }
-        section.findings().report(
-            Diagnostic::new(
-                Rule::InvalidNumber,
-                slots.span(),
-                format!("`capabilities` of {} is not a power of two", slots.get_ref()),
-            )
-            .hint(format!("the next one is {}", slots.get_ref().next_power_of_two())),
-        );
-        None
-    });
+    let capabilities =
+        section.number("capabilities", MIN_CAPABILITIES.into()..=MAX_CAPABILITIES.into()).and_then(|slots| {
+            if slots.get_ref().is_power_of_two() {
+                return Some(*slots.get_ref() as u32);
+            }
+            section.findings().report(
+                Diagnostic::new(
+                    Rule::InvalidNumber,
+                    slots.span(),
+                    format!("`capabilities` of {} is not a power of two", slots.get_ref()),
+                )
+                .hint(format!("the next one is {}", slots.get_ref().next_power_of_two())),
+            );
+            None
+        });
     let number = |key: &str, range| section.number(key, range).map(Spanned::into_inner);
     Resources {
         priority: number("priority", 0..=255).map_or(defaults.priority, |level| level as u8),

@@ -10,15 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::apt::{self, Apt, Scratch};
 use super::{ByHand, SetupError, announce, attempt};
 use crate::progress::Step;
 use crate::workspace::{self, find_program};
 
 /// Suites of Debian that may hold the source of this compiler, the likeliest first.
 const SUITES: [&str; 3] = ["trixie-backports", "forky", "sid"];
-
-/// The key that Debian's own installations verify their package lists with.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The variable by which cargo takes the library's source from elsewhere than the toolchain.
 const SOURCE_VARIABLE: &str = "__CARGO_TESTS_ONLY_SRC_ROOT";
@@ -181,17 +179,9 @@ fn from_rustup() -> Result<(), String> {
 
 /// Downloads Debian's `rust-src` of exactly this release and unpacks its `library/` into the cache.
 fn from_debian(toolchain: &Toolchain) -> Result<(), String> {
-    for program in ["apt-get", "apt-cache", "dpkg-deb", "tar"] {
-        if find_program(program).is_none() {
-            return Err(format!("there is no {program} to get Debian's package with"));
-        }
-    }
-    if !Path::new(KEYRING).is_file() {
-        return Err(format!("{KEYRING} is missing, without which Debian's packages cannot be verified"));
-    }
+    Apt::check()?;
     let step = Step::start("Fetching the library's source from Debian's package rust-src");
-    let outcome = fetch_package(&step, toolchain);
-    match outcome {
+    match fetch_package(&step, toolchain) {
         Ok(version) => {
             step.done(&version);
             Ok(())
@@ -206,11 +196,17 @@ fn from_debian(toolchain: &Toolchain) -> Result<(), String> {
 fn fetch_package(step: &Step, toolchain: &Toolchain) -> Result<String, String> {
     let library = cached_library(toolchain);
     let home = library.parent().expect("the library lies in a folder of its own");
-    let scratch = Scratch::create(home).map_err(|e| format!("{}: {e}", home.display()))?;
-    let mirror = mirror(step, scratch.path())?;
+    let scratch = Scratch::beside(home)?;
+    let mirror = match Apt::of_machine().mirror() {
+        Some(mirror) => mirror,
+        // Before the first `apt-get update` the machine's lists do not say whose they are.
+        None => Apt::of_machine_refreshed(step, scratch.path())?
+            .mirror()
+            .ok_or("this machine's apt is not configured with a Debian mirror")?,
+    };
     let mut refusals = Vec::new();
     for suite in SUITES {
-        let apt = match PrivateList::read(step, scratch.path(), &mirror, suite) {
+        let apt = match Apt::of_suite(step, scratch.path(), &mirror, suite) {
             Ok(apt) => apt,
             // A mirror that cannot be reached for one suite cannot be for the next.
             Err(reason) if refusals.is_empty() => return Err(reason),
@@ -223,164 +219,18 @@ fn fetch_package(step: &Step, toolchain: &Toolchain) -> Result<String, String> {
             refusals.push(format!("{suite} has no rust-src {}", toolchain.release));
             continue;
         };
-        step.news(&format!("downloading rust-src {version}"));
-        attempt(
-            step,
-            apt.apt("apt-get").args(["-q", "download", &format!("rust-src={version}")]).current_dir(scratch.path()),
-        )?;
+        let package = apt.download(step, &format!("rust-src={version}"), scratch.path())?;
         step.news("unpacking");
-        unpack(scratch.path(), home).map_err(|e| format!("cannot unpack rust-src {version}: {e}"))?;
+        unpack_library(&package, &scratch.path().join("tree"), home)
+            .map_err(|error| format!("cannot unpack rust-src {version}: {error}"))?;
         return Ok(version);
     }
     Err(refusals.join("\n  "))
 }
 
-/// A folder that is gone when the work in it is over, however it ended.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create(beside: &Path) -> io::Result<Self> {
-        let folder = beside.with_extension(format!("part-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What could not be removed is only disk space in a cache.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The base address of the Debian mirror that this machine's apt is configured with.
-fn mirror(step: &Step, scratch: &Path) -> Result<String, String> {
-    let targets = |options: &[String]| -> Option<String> {
-        let output = Command::new("apt-get")
-            .args(options)
-            .args([
-                "indextargets",
-                "--format",
-                "$(REPO_URI)|$(COMPONENT)|$(ORIGIN)|$(LABEL)|$(SIGNED_BY)",
-                "Created-By: Packages",
-            ])
-            .output()
-            .ok()?;
-        choose_mirror(&String::from_utf8_lossy(&output.stdout))
-    };
-    if let Some(mirror) = targets(&[]) {
-        return Ok(mirror);
-    }
-    // Before the first `apt-get update` the lists say nothing about who signed them; read them into a folder of our
-    // own, which needs no root.
-    let lists = scratch.join("machine-lists");
-    fs::create_dir_all(lists.join("partial")).map_err(|e| format!("{}: {e}", lists.display()))?;
-    let options = private_options(&lists, scratch);
-    attempt(step, Command::new("apt-get").args(&options).arg("update"))?;
-    targets(&options).ok_or_else(|| "this machine's apt is not configured with a Debian mirror".to_owned())
-}
-
-/// Picks Debian's main archive, not its security archive nor somebody else's, from what apt knows.
-fn choose_mirror(targets: &str) -> Option<String> {
-    targets.lines().find_map(|line| {
-        let mut fields = line.split('|');
-        let uri = fields.next()?;
-        let (component, origin, label) = (fields.next()?, fields.next()?, fields.next()?);
-        (component == "main" && origin == "Debian" && label == "Debian").then(|| uri.to_owned())
-    })
-}
-
-/// Options by which apt keeps its lists and downloads in folders of the project.
-fn private_options(lists: &Path, cache: &Path) -> Vec<String> {
-    [
-        format!("Dir::State::Lists={}", lists.display()),
-        format!("Dir::Cache={}", cache.display()),
-        // Downloads happen as the user who asked: `_apt` may not enter a home folder.
-        "APT::Sandbox::User=root".to_owned(),
-        "Acquire::Languages=none".to_owned(),
-        "Acquire::Retries=1".to_owned(),
-        "Acquire::http::Timeout=30".to_owned(),
-        "Acquire::https::Timeout=30".to_owned(),
-    ]
-    .into_iter()
-    .flat_map(|option| ["-o".to_owned(), option])
-    .collect()
-}
-
-/// apt, looking only at one suite of one mirror.
-struct PrivateList {
-    options: Vec<String>,
-}
-
-impl PrivateList {
-    fn read(step: &Step, scratch: &Path, mirror: &str, suite: &str) -> Result<Self, String> {
-        let lists = scratch.join(suite);
-        fs::create_dir_all(lists.join("partial")).map_err(|e| format!("{}: {e}", lists.display()))?;
-        let source = scratch.join(format!("{suite}.list"));
-        let line = format!("deb [signed-by={KEYRING} target=Packages] {mirror} {suite} main\n");
-        fs::write(&source, line).map_err(|e| format!("{}: {e}", source.display()))?;
-        let mut options = private_options(&lists, scratch);
-        for option in
-            [format!("Dir::Etc::sourcelist={}", source.display()), "Dir::Etc::sourceparts=/dev/null".to_owned()]
-        {
-            options.extend(["-o".to_owned(), option]);
-        }
-        let list = Self { options };
-        step.news(&format!("reading Debian's package list of {suite}"));
-        attempt(step, list.apt("apt-get").args(["update", "--error-on=any"]))?;
-        Ok(list)
-    }
-
-    fn apt(&self, program: &str) -> Command {
-        let mut apt = Command::new(program);
-        apt.args(&self.options);
-        apt
-    }
-
-    /// The version of `package` that packages `release`, if the suite has it.
-    fn version_of(&self, package: &str, release: &str) -> Option<String> {
-        let output = self.apt("apt-cache").args(["madison", package]).output().ok()?;
-        choose_version(&String::from_utf8_lossy(&output.stdout), release)
-    }
-}
-
-/// Picks from `apt-cache madison` a version that packages exactly `release`.
-fn choose_version(madison: &str, release: &str) -> Option<String> {
-    madison
-        .lines()
-        .filter_map(|line| line.split('|').nth(1))
-        .map(str::trim)
-        .find(|version| version.strip_prefix(release).is_some_and(|rest| rest.starts_with(['+', '-', '~'])))
-        .map(str::to_owned)
-}
-
-/// Unpacks `library/` of the package in `scratch` so that `home` appears complete or not at all.
-fn unpack(scratch: &Path, home: &Path) -> io::Result<()> {
-    let package = fs::read_dir(scratch)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| io::Error::other("apt-get left no package"))?;
-    let tree = scratch.join("tree");
-    fs::create_dir_all(&tree)?;
-    let mut files = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&package).stdout(Stdio::piped()).spawn()?;
-    let stream = files.stdout.take().expect("its output is a pipe");
-    let unpacked = Command::new("tar")
-        .args(["--extract", "--wildcards", "--strip-components=4"])
-        .arg("--directory")
-        .arg(&tree)
-        .arg("./usr/src/*/library/*")
-        .stdin(stream)
-        .stderr(Stdio::null())
-        .status()?;
-    let read = files.wait()?;
-    if !unpacked.success() || !read.success() {
-        return Err(io::Error::other(format!("dpkg-deb: {read}, tar: {unpacked}")));
-    }
+/// Unpacks `library/` of `package` so that `home` appears complete or not at all.
+fn unpack_library(package: &Path, tree: &Path, home: &Path) -> io::Result<()> {
+    apt::unpack(package, "./usr/src/*/library/*", 4, tree)?;
     if !tree.join("library/core/src/lib.rs").is_file() {
         return Err(io::Error::other("the package holds no library/core"));
     }
@@ -389,32 +239,4 @@ fn unpack(scratch: &Path, home: &Path) -> io::Result<()> {
         _ => {}
     }
     fs::rename(tree, home)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_main_archive_is_chosen_not_the_security_one_nor_a_third_party() {
-        let targets = "http://a/node|main|Node|Node|x\n\
-                       http://b/security|main|Debian|Debian-Security|x\n\
-                       http://c/debian|contrib|Debian|Debian|x\n\
-                       http://d/debian|main|Debian|Debian|x\n";
-        assert_eq!(choose_mirror(targets).as_deref(), Some("http://d/debian"));
-    }
-
-    #[test]
-    fn without_a_debian_mirror_none_is_chosen() {
-        assert_eq!(choose_mirror("http://a/ubuntu|main|Ubuntu|Ubuntu|x\n"), None);
-        assert_eq!(choose_mirror(""), None);
-        assert_eq!(choose_mirror("http://c/debian\n"), None);
-    }
-
-    #[test]
-    fn only_the_very_release_is_taken() {
-        let madison = " rust-src | 1.95.01+dfsg1-1 | x\n rust-src | 1.95.0+dfsg1-2~bpo13+1 | x\n";
-        assert_eq!(choose_version(madison, "1.95.0").as_deref(), Some("1.95.0+dfsg1-2~bpo13+1"));
-        assert_eq!(choose_version(madison, "1.94.0"), None);
-    }
 }

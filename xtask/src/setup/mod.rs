@@ -4,6 +4,7 @@
 //! so that it costs nothing the second time. When it cannot install something it says which commands a person would
 //! have to type ([`SetupError::ByHand`]); the program then exits with status 2.
 
+pub(crate) mod apt;
 mod library_source;
 mod packages;
 

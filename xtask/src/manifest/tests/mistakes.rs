@@ -238,7 +238,7 @@ mod amount {
             ("priority = -1", 12, "-1", "0 to 255"),
             ("priority = 99999999999999999999", 12, "99999999999999999999", "0 to 255"),
             ("threads = 0", 11, "0", "1 to 64"),
-            ("capabilities = 8", 16, "8", "16 to 4096"),
+            ("capabilities = 8", 16, "8", "16 to 1024"),
         ] {
             let key = line.split(' ').next().unwrap_or_default();
             assert_eq!(

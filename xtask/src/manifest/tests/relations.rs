@@ -318,6 +318,19 @@ mod memory {
     }
 
     #[test]
+    fn that_is_shared_with_a_pci_device_counts() {
+        let source = "[system]\nreserve = \"64M\"\n[supervisor]\n[domain.a]\nkind = \"driver\"\nmemory = \"62M\"\n\
+                      device = { pci = { vendor = 1, devices = [1] } }\n";
+        let machine = |memory| compile("system.toml", source, &Environment { machine_memory: memory, ..environment() });
+        let report = machine(16 << 20).expect_err("it does not fit");
+        assert_eq!(
+            report.diagnostics()[0].notes[..3],
+            ["`a` takes 62.3M", "`supervisor` takes 1.2M", "what `a` shares with its device takes 256K"]
+        );
+        assert!(machine(128 << 20).is_ok());
+    }
+
+    #[test]
     fn that_is_missing_is_shown_at_the_largest_domains_name_if_it_has_the_default() {
         assert_eq!(
             mistakes(
