@@ -3,8 +3,8 @@
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_DOMAINS, MAX_NAME_BYTES,
-    Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
+    ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_CAPABILITIES, MAX_DOMAINS,
+    MAX_NAME_BYTES, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.
@@ -130,6 +130,7 @@ impl System {
             && is_page_multiple(domain.memory)
             && is_page_multiple(domain.vault)
             && domain.capabilities.is_power_of_two()
+            && (MIN_CAPABILITIES..=MAX_CAPABILITIES).contains(&domain.capabilities)
             && domain.threads > 0
             && domain.time_slice_us > 0
             && domain.args.iter().map(|arg| arg.len() + 1).sum::<usize>() <= MAX_ARGUMENT_BYTES
@@ -150,11 +151,7 @@ impl System {
         if index == DomainIndex::SUPERVISOR && provides.len() != 1 {
             return Err(Inconsistency::NoSupervisor);
         }
-        let heartbeat_is_sound = match domain.heartbeat {
-            None => domain.heartbeat_ms == 0,
-            Some(signal) => domain.heartbeat_ms > 0 && self.signal_is_for(signal, DomainIndex::SUPERVISOR),
-        };
-        if heartbeat_is_sound { Ok(()) } else { Err(Inconsistency::Reference(index)) }
+        Ok(())
     }
 
     fn check_uses(&self, index: DomainIndex, domain: &Domain) -> Result<(), Inconsistency> {
@@ -226,9 +223,8 @@ impl System {
     fn check_notifications(&self) -> Result<(), Inconsistency> {
         for (position, notification) in self.notifications.iter().enumerate() {
             let mut assigned = 0_u64;
-            let heartbeats = self.domains.iter().filter_map(|domain| domain.heartbeat);
-            let rings = self.rings.iter().flat_map(|ring| [ring.doorbell, ring.completion]);
-            for signal in heartbeats.chain(rings).filter(|signal| signal.notification.position() == position) {
+            let signals = self.rings.iter().flat_map(|ring| [ring.doorbell, ring.completion]);
+            for signal in signals.filter(|signal| signal.notification.position() == position) {
                 if assigned & signal.mask() != 0 {
                     return Err(Inconsistency::Notification);
                 }

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointIndex, RingIndex, Signal};
+use crate::{DMA_BYTES, EndpointIndex, RingIndex};
 
 /// A protection domain as it is to be created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,16 +25,16 @@ pub struct Domain {
     pub memory: u64,
     /// Memory that outlives the domain's instances, in bytes; a multiple of the page size, 0 for none.
     pub vault: u64,
-    /// Slots of the capability table; a power of two.
+    /// Slots of the capability table; a power of two from [`MIN_CAPABILITIES`](crate::MIN_CAPABILITIES) to
+    /// [`MAX_CAPABILITIES`](crate::MAX_CAPABILITIES).
     pub capabilities: u32,
     /// Most threads it may have at once, its first included.
     pub threads: u16,
     /// What happens after its death.
     pub restart: Restart,
-    /// Longest silence before the domain counts as hung, in milliseconds; 0 for no heartbeat.
+    /// Longest silence before the domain counts as hung, in milliseconds; 0 for no heartbeat. The supervisor asks and
+    /// the domain answers through its status page, so that a heartbeat takes no capability.
     pub heartbeat_ms: u32,
-    /// Where it posts its heartbeat: a bit of the supervisor's notification; present if `heartbeat_ms` is not 0.
-    pub heartbeat: Option<Signal>,
     /// Endpoints that it serves.
     pub provides: Vec<EndpointIndex>,
     /// Endpoints that it may call.
@@ -56,6 +56,12 @@ impl Domain {
     /// The use that the domain knows under `name`.
     pub fn use_named(&self, name: &str) -> Option<&Use> {
         self.uses.iter().find(|usage| usage.name == name)
+    }
+
+    /// Bytes of memory that it is given to share with its device, see [`Device::dma_bytes`].
+    /// They come on top of [`Domain::memory`], since a device must not reach a driver's stacks and heap.
+    pub fn dma_bytes(&self) -> u64 {
+        self.device.as_ref().map_or(0, Device::dma_bytes)
     }
 
     /// Whether the domain is left out, and the system goes on, if its device is not in the machine.
@@ -144,6 +150,16 @@ pub struct Device {
     pub bus: Bus,
     /// `false`: if the device is absent, the domain is not started, the system says so and goes on.
     pub required: bool,
+}
+
+impl Device {
+    /// Bytes of memory that its driver is given to share with it: [`DMA_BYTES`] if it is on the PCI bus, else 0.
+    pub fn dma_bytes(&self) -> u64 {
+        match self.bus {
+            Bus::Pci { .. } => DMA_BYTES,
+            Bus::Legacy { .. } => 0,
+        }
+    }
 }
 
 /// How a device is found.

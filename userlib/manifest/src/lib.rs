@@ -34,6 +34,12 @@ pub use system::{
 
 /// Bytes of a page: every amount of memory in a manifest is a multiple of it.
 pub const PAGE_BYTES: u64 = 4096;
+/// Bytes of memory that a driver of a PCI device is given to share with it.
+pub const DMA_BYTES: u64 = 64 * PAGE_BYTES;
+/// Fewest slots that a capability table has.
+pub const MIN_CAPABILITIES: u32 = 16;
+/// Most slots that a capability table has.
+pub const MAX_CAPABILITIES: u32 = 1024;
 /// Most bytes that a name of a domain, a binary, an interface or a use may have.
 pub const MAX_NAME_BYTES: usize = 24;
 /// Most domains of a system, the supervisor among them.

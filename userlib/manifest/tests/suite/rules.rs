@@ -56,7 +56,9 @@ fn amounts_are_in_range() {
     assert_eq!(broken(|system| system.domains[1].memory += 1), amount);
     assert_eq!(broken(|system| system.domains[1].memory = 0), amount);
     assert_eq!(broken(|system| system.domains[1].vault = 5), amount);
-    assert_eq!(broken(|system| system.domains[1].capabilities = 100), amount);
+    for slots in [0, 8, 100, 2048] {
+        assert_eq!(broken(|system| system.domains[1].capabilities = slots), amount, "{slots} slots");
+    }
     assert_eq!(broken(|system| system.domains[1].threads = 0), amount);
     assert_eq!(broken(|system| system.domains[1].time_slice_us = 0), amount);
     assert_eq!(broken(|system| system.domains[1].args.push("x".repeat(1024))), amount);
@@ -70,7 +72,6 @@ fn references_lead_to_what_they_are_meant_for() {
     assert_eq!(broken(|system| system.domains[2].uses[0].ring = Some(RingIndex(9))), Inconsistency::Reference(FILES));
     assert_eq!(broken(|system| system.domains[3].uses[0].ring = Some(RingIndex(0))), Inconsistency::Reference(SHELL));
     assert_eq!(broken(|system| system.domains[4].provides.push(EndpointIndex(1))), Inconsistency::Reference(ONLOOKER));
-    assert_eq!(broken(|system| system.domains[1].heartbeat = None), Inconsistency::Reference(DISK));
 }
 
 #[test]
@@ -151,20 +152,23 @@ fn rings_fit_their_two_ends() {
     let refusal = Inconsistency::Ring(RingIndex(0));
     assert_eq!(broken(|system| system.rings[0].bytes = 100), refusal);
     assert_eq!(broken(|system| system.rings[0].driver = SHELL), refusal);
-    assert_eq!(broken(|system| system.rings[0].doorbell = crate::sample::signal(2, 1)), refusal);
+    assert_eq!(broken(|system| system.rings[0].doorbell = crate::sample::signal(1, 1)), refusal);
     assert_eq!(broken(|system| system.domains[2].uses[0].ring = None), refusal);
 }
 
 #[test]
 fn an_event_bit_has_one_sender() {
     assert_eq!(broken(|system| system.notifications[1].assigned = 3), Inconsistency::Notification);
-    assert_eq!(
-        broken(|system| {
-            system.domains[4].heartbeat_ms = 1000;
-            system.domains[4].heartbeat = Some(crate::sample::signal(0, 0));
-        }),
-        Inconsistency::Notification
-    );
+    let refusal = broken(|system| {
+        let mut second = system.rings[0].clone();
+        system.domains[3].uses[0].ring = Some(RingIndex(1));
+        (second.client, second.driver, second.endpoint) = (SHELL, FILES, EndpointIndex(2));
+        second.doorbell = system.rings[0].completion;
+        second.completion = crate::sample::signal(2, 0);
+        system.notifications.push(manifest::Notification { owner: SHELL, assigned: 1 });
+        system.rings.push(second);
+    });
+    assert_eq!(refusal, Inconsistency::Notification, "two rings signal the same bit");
     let refusal = broken(|system| {
         let again = system.notifications[0].clone();
         system.notifications.push(manifest::Notification { assigned: 0, ..again });
@@ -181,12 +185,15 @@ fn authority_flows_only_along_what_is_written() {
         (SUPERVISOR_DOMAIN, FILES),
         (SUPERVISOR_DOMAIN, SHELL),
         (SUPERVISOR_DOMAIN, ONLOOKER),
-        // Heartbeat, ring in both directions, calls.
+        // Its page for each domain's status, and the domain's faults.
         (DISK, SUPERVISOR_DOMAIN),
+        (FILES, SUPERVISOR_DOMAIN),
+        (SHELL, SUPERVISOR_DOMAIN),
+        (ONLOOKER, SUPERVISOR_DOMAIN),
+        // Ring in both directions, call.
         (FILES, DISK),
         (DISK, FILES),
         (SHELL, FILES),
-        (SHELL, SUPERVISOR_DOMAIN),
     ];
     for (from, _) in system.domains() {
         for (to, _) in system.domains() {
@@ -206,13 +213,24 @@ fn parts_are_found_by_name_and_owner() {
     let system = crate::sample::system();
     assert_eq!(system.domain_named("files"), Some(FILES));
     assert_eq!(system.domain_named("file"), None);
-    assert_eq!(system.notification_of(FILES), Some(NotificationIndex(2)));
+    assert_eq!(system.notification_of(FILES), Some(NotificationIndex(1)));
     assert_eq!(system.notification_of(SHELL), None);
     assert_eq!(system.rings_of(FILES).map(|(index, _)| index).collect::<Vec<_>>(), [RingIndex(0)]);
     assert_eq!(system.rings_of(SHELL).count(), 0);
     assert_eq!(system.memory_bytes(), (5 << 20) + 4096 + (5 << 20));
     assert!(system[DISK].is_optional());
     assert!(!system[SHELL].is_optional());
+}
+
+#[test]
+fn a_driver_on_the_pci_bus_has_memory_to_share_with_its_device() {
+    let mut system = crate::sample::system();
+    let without = system.memory_bytes();
+    assert_eq!(system[DISK].dma_bytes(), 0, "it is driven through ports");
+    let bus = Bus::Pci { vendor: 0x1af4, devices: vec![0x1042], index: 0, interrupts: 1 };
+    system.domains[1].device = Some(Device { bus, required: true });
+    assert_eq!(system[DISK].dma_bytes(), 64 * 4096);
+    assert_eq!(system.memory_bytes(), without + 64 * 4096);
 }
 
 #[test]

@@ -25,7 +25,6 @@ fn domain(name: &str, kind: Kind, level: u8) -> Domain {
         threads: 4,
         restart: Restart::OnDeath { limit: 10, window_ms: 60_000, backoff_ms: 20, max_backoff_ms: 2000 },
         heartbeat_ms: 0,
-        heartbeat: None,
         provides: vec![],
         uses: vec![],
         device: None,
@@ -59,7 +58,6 @@ pub(crate) fn system() -> System {
             required: false,
         }),
         heartbeat_ms: 2000,
-        heartbeat: Some(signal(0, 0)),
         ..domain("disk", Kind::Driver, 1)
     };
     let files = Domain {
@@ -82,7 +80,6 @@ pub(crate) fn system() -> System {
             endpoint("filesystem", 0x53, FILES, 2),
         ],
         notifications: vec![
-            Notification { owner: SUPERVISOR_DOMAIN, assigned: 1 },
             Notification { owner: DISK, assigned: 1 },
             Notification { owner: FILES, assigned: 1 },
         ],
@@ -91,8 +88,8 @@ pub(crate) fn system() -> System {
             client: FILES,
             driver: DISK,
             bytes: 5 << 20,
-            doorbell: signal(1, 0),
-            completion: signal(2, 0),
+            doorbell: signal(0, 0),
+            completion: signal(1, 0),
         }],
         reserve: 24 << 20,
     }
