@@ -120,6 +120,16 @@ impl Blocks {
         None
     }
 
+    /// Whether every block of a run is in use.
+    pub(crate) fn all_used(&self, first: usize, count: usize) -> bool {
+        (first..first + count).all(|block| self.is_used(block))
+    }
+
+    /// How many blocks are in use.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     pub(crate) fn set(&mut self, first: usize, count: usize, used: bool) {
         for block in first..first + count {
             let word = &mut self.0[(block / 64) % BLOCK_WORDS];

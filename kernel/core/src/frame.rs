@@ -74,6 +74,11 @@ impl<F: FrameStore> Frames<F> {
         self.entries.as_ref().get(frame.0 as usize).copied().unwrap_or_default()
     }
 
+    /// How many entries the table has.
+    pub(crate) fn length(&self) -> usize {
+        self.entries.as_ref().len()
+    }
+
     pub(crate) fn state(&self, frame: Frame) -> FrameState {
         self.entry(frame).state
     }

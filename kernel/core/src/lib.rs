@@ -46,6 +46,7 @@ pub use frame::{Frame, FrameEntry, FrameState};
 pub use identity::{
     AccountId, BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
 };
+pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;
 pub use kernel::{Kernel, MachineTables, Storage, Tables};
 pub use space::{Mapping, Space};

@@ -185,8 +185,55 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         }
     }
 
-    /// Index and generation of every live object, for invariants and statistics.
+    /// Index of every live object, for invariants and statistics.
     pub(crate) fn live_indices(&self) -> impl Iterator<Item = usize> + '_ {
         (1..=self.fresh as usize).filter(|index| self.slots.at(*index).live)
+    }
+
+    /// Index of every object that is dead but not yet taken apart.
+    pub(crate) fn condemned_indices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.chain(self.dying)
+    }
+
+    /// Index of every object of which something is left.
+    pub(crate) fn present_indices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.live_indices().chain(self.condemned_indices())
+    }
+
+    /// Whether anything is left of the object with this index.
+    pub(crate) fn is_present(&self, index: usize) -> bool {
+        self.is_live(index) || self.condemned_indices().any(|condemned| condemned == index)
+    }
+
+    /// The slots from this one on through `next`. Ends after as many as there are, should it be a circle.
+    fn chain(&self, first: u16) -> impl Iterator<Item = usize> + '_ {
+        let next = |index: &usize| Some(self.slots.at(*index).next as usize).filter(|next| *next != 0);
+        core::iter::successors(Some(first as usize).filter(|first| *first != 0), next).take(S::LENGTH)
+    }
+
+    /// How many slots the table has.
+    pub(crate) fn length(&self) -> usize {
+        S::LENGTH
+    }
+
+    /// Whether every slot that was ever used is exactly one of live, condemned, free or used up, and the two lists
+    /// hold just those.
+    pub(crate) fn lists_are_sound(&self) -> bool {
+        let fresh = self.fresh as usize;
+        let dead = |index: usize| index <= fresh && !self.slots.at(index).live;
+        let used_up = (1..=fresh).filter(|index| {
+            let slot = self.slots.at(*index);
+            !slot.live && slot.generation == LAST_GENERATION && !self.condemned_indices().any(|other| other == *index)
+        });
+        fresh < S::LENGTH
+            && self.chain(self.free).all(dead)
+            && self.condemned_indices().all(dead)
+            && self.live_indices().count()
+                + self.chain(self.free).count()
+                + self.condemned_indices().count()
+                + used_up.count()
+                == fresh
+            && self.live_indices().all(|index| self.slots.at(index).generation != 0)
+            && (fresh + 1..S::LENGTH).all(|index| self.slots.at(index).generation == 0 && !self.slots.at(index).live)
     }
 }

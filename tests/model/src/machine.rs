@@ -59,6 +59,8 @@ pub struct Machine<T: SmallTables> {
     pub ram: Handle,
     /// The capability of some device registers.
     pub device: Handle,
+    /// Whether every entry is followed by a check of every invariant.
+    pub checking: bool,
     contexts: Vec<Context>,
 }
 
@@ -75,6 +77,7 @@ where
             root: self.root,
             ram: self.ram,
             device: self.device,
+            checking: self.checking,
             contexts: self.contexts.clone(),
         }
     }
@@ -121,7 +124,7 @@ impl<T: SmallTables> Machine<T> {
         let contexts = vec![Context::default(); <T::Threads as Slots<Slot<Thread>>>::LENGTH];
         let mut world = FakeWorld::default();
         world.lines.extend(0..16);
-        let mut machine = Machine { kernel, world, now: 1, timer: 0, root, ram, device, contexts };
+        let mut machine = Machine { kernel, world, now: 1, timer: 0, root, ram, device, checking: true, contexts };
         machine.carry_out(effect);
         for (page, address) in [(0, DATA), (1, BUFFER)] {
             let effect = machine
@@ -276,6 +279,20 @@ impl<T: SmallTables> Machine<T> {
             }
             Next::Idle { timer } => self.timer = timer,
         }
+        if self.checking
+            && let Err(violation) = self.check()
+        {
+            panic!("{violation}");
+        }
+    }
+
+    /// Checks every invariant of the core, and that page tables and core agree.
+    ///
+    /// # Errors
+    /// A sentence that names the invariant that is violated.
+    pub fn check(&self) -> Result<(), String> {
+        self.kernel.check_invariants().map_err(|violation| violation.to_string())?;
+        self.world.agrees_with(&self.kernel)
     }
 
     fn carry_out(&mut self, effect: Effect) {

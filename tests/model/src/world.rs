@@ -1,8 +1,8 @@
 //! What lies outside the kernel's tables, as maps: page tables, physical memory, interrupt controllers, ports.
 
 use abi::PAGE_SIZE;
-use abi::syscall::{InterruptSource, MapAccess};
-use kernel_core::{Frame, InterruptId, MapPiece, Probe, UnmapPiece, World};
+use abi::syscall::InterruptSource;
+use kernel_core::{Frame, InterruptId, Kernel, MapPiece, Probe, Tables, UnmapPiece, World};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One leaf of a fake page table.
@@ -120,6 +120,41 @@ impl FakeWorld {
         }
     }
 
+    /// Checks that the page tables of every living space map exactly what the kernel believes, that they use no frame
+    /// but the kernel's as tables, and that no leaf shows a frame of the kernel.
+    ///
+    /// # Errors
+    /// A sentence that says what differs.
+    pub fn agrees_with<T: Tables>(&self, kernel: &Kernel<T>) -> Result<(), String> {
+        let mut expected: BTreeMap<Frame, BTreeMap<u64, Leaf>> =
+            kernel.roots().map(|root| (root, BTreeMap::new())).collect();
+        for piece in kernel.mapped() {
+            let leaves = expected.entry(piece.root).or_default();
+            for index in 0..piece.pages {
+                let leaf = Leaf {
+                    frame: piece.frame.offset(u32::from(index)),
+                    writable: piece.access.writes(),
+                    executable: piece.access.executes(),
+                    device: piece.device,
+                };
+                leaves.insert(piece.address / PAGE_SIZE + u64::from(index), leaf);
+            }
+        }
+        for (root, leaves) in &expected {
+            let Some(space) = self.spaces.get(root) else { return Err(format!("{root:?} has no page tables")) };
+            if space.leaves != *leaves {
+                return Err(format!("{root:?} maps {:x?}, not {leaves:x?}", space.leaves));
+            }
+            if let Some(table) = space.tables.values().find(|table| !kernel.is_kernel_frame(**table)) {
+                return Err(format!("{table:?}, a table of {root:?}, is not the kernel's"));
+            }
+            if let Some(leaf) = space.leaves.values().find(|leaf| kernel.is_kernel_frame(leaf.frame)) {
+                return Err(format!("{root:?} shows {:?}, which is the kernel's", leaf.frame));
+            }
+        }
+        Ok(())
+    }
+
     // ---- effects ----
 
     pub(crate) fn take_frames(&mut self, first: Frame, count: u8, root: bool) {
@@ -206,9 +241,4 @@ impl World for FakeWorld {
     fn interrupt_message(&self, vector: u8) -> (u64, u32) {
         (0xfee0_0000, u32::from(vector))
     }
-}
-
-/// How a leaf must look for a mapping with this access.
-pub fn allows(leaf: Leaf, access: MapAccess) -> bool {
-    leaf.writable == access.writes() && leaf.executable == access.executes()
 }

@@ -1,1 +1,0 @@
-//! What is true of the kernel's tables between any two entries.

@@ -1,0 +1,236 @@
+//! Objects, their accounts and their counts.
+
+use super::{Contradiction, expect};
+use crate::capability::{BLOCK, BLOCK_WORDS};
+use crate::identity::{AccountId, BudgetId, DomainId, SpaceId};
+use crate::kernel::{Kernel, Tables};
+use abi::rights::Kind;
+use abi::syscall::{AccountLimits, Charge};
+
+impl<T: Tables> Kernel<T> {
+    pub(super) fn table_lists_are_sound(&self) -> Result<(), Contradiction> {
+        expect(self.accounts.lists_are_sound(), "the table of accounts is not", 0)?;
+        expect(self.spaces.lists_are_sound(), "the table of spaces is not", 0)?;
+        expect(self.domains.lists_are_sound(), "the table of domains is not", 0)?;
+        expect(self.threads.lists_are_sound(), "the table of threads is not", 0)?;
+        expect(self.budgets.lists_are_sound(), "the table of budgets is not", 0)?;
+        expect(self.endpoints.lists_are_sound(), "the table of endpoints is not", 0)?;
+        expect(self.notifications.lists_are_sound(), "the table of notifications is not", 0)?;
+        expect(self.mappings.lists_are_sound(), "the table of mappings is not", 0)?;
+        expect(self.interrupts.lists_are_sound(), "the table of interrupts is not", 0)
+    }
+
+    pub(super) fn nothing_small_stays_condemned(&self) -> Result<(), Contradiction> {
+        let lists = [
+            self.accounts.condemned(),
+            self.threads.condemned(),
+            self.budgets.condemned(),
+            self.mappings.condemned(),
+            self.interrupts.condemned(),
+        ];
+        if let Some(index) = lists.into_iter().flatten().next() {
+            return expect(false, "another object waits", index);
+        }
+        for index in self.spaces.condemned_indices() {
+            expect(self.spaces.at(index).domains == 0, "a condemned space has domains", index)?;
+        }
+        Ok(())
+    }
+
+    /// How many of each kind there are, charged to this account or, without one, to any.
+    fn charged(&self, account: Option<AccountId>) -> AccountLimits {
+        let ours = |charged: Option<AccountId>| account.is_none() || charged == account;
+        let mut sum = [0; Charge::COUNT];
+        let mut add = |charge: Charge, amount: u32| sum[charge as usize] += amount;
+        for index in self.accounts.present_indices() {
+            let parent = self.accounts.at(index).parent;
+            if parent.is_some() && ours(parent) {
+                add(Charge::Accounts, 1);
+            }
+        }
+        for _ in self.spaces.present_indices().filter(|index| ours(self.spaces.at(*index).account)) {
+            add(Charge::Spaces, 1);
+        }
+        for index in self.domains.present_indices().filter(|index| ours(self.domains.at(*index).account)) {
+            add(Charge::Domains, 1);
+            add(Charge::CapSlots, u32::from(self.domains.at(index).table_length));
+        }
+        for _ in self.threads.present_indices().filter(|index| ours(self.threads.at(*index).account)) {
+            add(Charge::Threads, 1);
+        }
+        for _ in self.budgets.present_indices().filter(|index| ours(self.budgets.at(*index).account)) {
+            add(Charge::Budgets, 1);
+        }
+        for _ in self.endpoints.present_indices().filter(|index| ours(self.endpoints.at(*index).account)) {
+            add(Charge::Endpoints, 1);
+        }
+        for _ in self.notifications.present_indices().filter(|index| ours(self.notifications.at(*index).account)) {
+            add(Charge::Notifications, 1);
+        }
+        for index in self.mappings.present_indices() {
+            if let Some(space) = self.mappings.at(index).space
+                && ours(self.spaces.at(space.index()).account)
+            {
+                add(Charge::Mappings, 1);
+            }
+        }
+        for _ in self.interrupts.present_indices().filter(|index| ours(self.interrupts.at(*index).account)) {
+            add(Charge::Interrupts, 1);
+        }
+        sum
+    }
+
+    pub(super) fn counters_agree(&self) -> Result<(), Contradiction> {
+        for (kind, (counted, there)) in self.objects.iter().zip(self.charged(None)).enumerate() {
+            expect(*counted == u64::from(there), "another count of this kind", kind)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn accounts_add_up(&self) -> Result<(), Contradiction> {
+        for index in self.accounts.present_indices() {
+            let account = self.accounts.at(index);
+            let mut sum = self.charged(AccountId::from_index(index));
+            for child in self.accounts.present_indices().map(|child| self.accounts.at(child)) {
+                if child.parent == AccountId::from_index(index) {
+                    for (sum, limit) in sum.iter_mut().zip(child.limits) {
+                        *sum = sum.saturating_add(limit);
+                    }
+                }
+            }
+            for (kind, sum) in sum.into_iter().enumerate() {
+                expect(account.used[kind] == sum, "another sum in an account", index)?;
+                expect(sum <= account.limits[kind], "an account beyond its limit", index)?;
+            }
+            let mut above = account.parent;
+            for _ in 0..self.accounts.length() {
+                above = above.and_then(|parent| self.accounts.at(parent.index()).parent);
+            }
+            expect(above.is_none(), "an account above itself", index)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn charged_accounts_live(&self) -> Result<(), Contradiction> {
+        let lives = |account: Option<AccountId>, at: usize| match account {
+            Some(account) => expect(self.accounts.is_live(account.index()), "a dead account is charged", at),
+            None => expect(false, "an object without an account", at),
+        };
+        for index in self.accounts.live_indices() {
+            if let Some(parent) = self.accounts.at(index).parent {
+                lives(Some(parent), index)?;
+            }
+        }
+        self.spaces.present_indices().try_for_each(|index| lives(self.spaces.at(index).account, index))?;
+        self.domains.present_indices().try_for_each(|index| lives(self.domains.at(index).account, index))?;
+        self.threads.present_indices().try_for_each(|index| lives(self.threads.at(index).account, index))?;
+        self.budgets.present_indices().try_for_each(|index| lives(self.budgets.at(index).account, index))?;
+        self.endpoints.present_indices().try_for_each(|index| lives(self.endpoints.at(index).account, index))?;
+        self.notifications
+            .present_indices()
+            .try_for_each(|index| lives(self.notifications.at(index).account, index))?;
+        self.interrupts.present_indices().try_for_each(|index| lives(self.interrupts.at(index).account, index))
+    }
+
+    pub(super) fn references_agree(&self) -> Result<(), Contradiction> {
+        for index in self.accounts.live_indices() {
+            let count = self.caps_of(Kind::Account, index, self.accounts.generation(index));
+            expect(self.accounts.references(index) == count, "an account counts otherwise", index)?;
+            let needed = count > 0 || !self.accounts.at(index).is_unused();
+            expect(needed, "an account that nobody needs", index)?;
+        }
+        for index in self.spaces.live_indices() {
+            let users = self.domains.present_indices().filter(|domain| self.runs_in(*domain, index)).count() as u32;
+            let count = self.caps_of(Kind::Space, index, self.spaces.generation(index)) + users;
+            expect(self.spaces.references(index) == count, "a space counts otherwise", index)?;
+            expect(self.spaces.at(index).domains as u32 == users, "a space counts its domains otherwise", index)?;
+            expect(count > 0, "a space that nobody needs", index)?;
+        }
+        for index in self.domains.live_indices() {
+            let count = self.caps_of(Kind::Domain, index, self.domains.generation(index));
+            expect(self.domains.references(index) == count, "a domain counts otherwise", index)?;
+            expect(count > 0, "a domain that nobody needs", index)?;
+        }
+        for index in self.threads.live_indices() {
+            let count = self.caps_of(Kind::Thread, index, self.threads.generation(index));
+            expect(self.threads.references(index) == count, "a thread counts otherwise", index)?;
+        }
+        for index in self.budgets.live_indices() {
+            let id = BudgetId::from_index(index);
+            let users = self.threads.live_indices().filter(|thread| self.threads.at(*thread).reserve == id).count();
+            let count = self.caps_of(Kind::Budget, index, self.budgets.generation(index)) + users as u32;
+            expect(self.budgets.references(index) == count, "a budget counts otherwise", index)?;
+            expect(count > 0, "a budget that nobody needs", index)?;
+        }
+        for index in self.endpoints.live_indices() {
+            let count = self.caps_of(Kind::Endpoint, index, self.endpoints.generation(index));
+            expect(self.endpoints.references(index) == count, "an endpoint counts otherwise", index)?;
+            expect(count > 0, "an endpoint that nobody needs", index)?;
+        }
+        for index in self.notifications.live_indices() {
+            let count = self.caps_of(Kind::Notification, index, self.notifications.generation(index));
+            expect(self.notifications.references(index) == count, "a notification counts otherwise", index)?;
+            expect(count > 0, "a notification that nobody needs", index)?;
+        }
+        for index in self.interrupts.live_indices() {
+            let count = self.caps_of(Kind::Interrupt, index, self.interrupts.generation(index));
+            expect(self.interrupts.references(index) == count, "an interrupt counts otherwise", index)?;
+            expect(count > 0, "an interrupt that nobody needs", index)?;
+        }
+        Ok(())
+    }
+
+    fn runs_in(&self, domain: usize, space: usize) -> bool {
+        self.domains.at(domain).space == SpaceId::from_index(space)
+    }
+
+    /// How many capabilities name an object.
+    fn caps_of(&self, kind: Kind, object: usize, generation: u32) -> u32 {
+        let names = |capability: crate::capability::Capability| {
+            capability.kind == kind && capability.object as usize == object && capability.generation == generation
+        };
+        self.full_slots().filter(|id| self.cap(*id).capability.is_some_and(names)).count() as u32
+    }
+
+    pub(super) fn domains_own_their_threads(&self) -> Result<(), Contradiction> {
+        let mut listed = 0;
+        for index in self.domains.present_indices() {
+            let domain = self.domains.at(index);
+            match domain.space {
+                Some(space) => expect(self.spaces.is_live(space.index()), "a domain in a dead space", index)?,
+                None => return expect(false, "a domain without a space", index),
+            }
+            let (mut next, mut previous) = (domain.first_thread, None);
+            while let Some(thread) = next {
+                let entry = self.thread(thread);
+                expect(self.threads.is_live(thread.index()), "a domain lists a dead thread", index)?;
+                expect(entry.domain == DomainId::from_index(index), "a thread in another's list", thread.index())?;
+                expect(entry.previous_in_domain == previous, "a thread with a wrong link", thread.index())?;
+                previous = next;
+                next = entry.next_in_domain;
+                listed += 1;
+                expect(listed <= self.threads.length(), "a list of threads without an end", index)?;
+            }
+        }
+        expect(listed == self.threads.live_indices().count(), "a thread in no domain's list", 0)
+    }
+
+    pub(super) fn blocks_agree_with_domains(&self) -> Result<(), Contradiction> {
+        let mut used = 0;
+        for index in self.domains.present_indices() {
+            let domain = self.domains.at(index);
+            let (first, count) = (domain.table_base as usize / BLOCK, domain.table_length as usize / BLOCK);
+            expect(first * BLOCK == domain.table_base as usize, "a table that is not in whole blocks", index)?;
+            expect(self.blocks.all_used(first, count), "a table in a free block", index)?;
+            let end = domain.table_base + u32::from(domain.table_length);
+            for other in self.domains.present_indices().filter(|other| *other != index) {
+                let other = self.domains.at(other);
+                let apart =
+                    end <= other.table_base || other.table_base + u32::from(other.table_length) <= domain.table_base;
+                expect(apart, "two tables in one block", index)?;
+            }
+            used += count;
+        }
+        expect(self.blocks.count() == used && used <= BLOCK_WORDS * 64, "a block in use that no table has", 0)
+    }
+}
