@@ -9,6 +9,7 @@
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
+//! | [`ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
 //!
@@ -41,6 +42,7 @@ pub mod memory;
 pub mod mishap;
 #[cfg(target_os = "none")]
 pub mod program;
+pub mod ring;
 pub mod root;
 pub mod start;
 pub mod status;
