@@ -8,6 +8,7 @@
 //! | [`status`] | the page by which a supervisor watches it: phase, heartbeat, panic message, log |
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
+//! | [`sync`] | what tasks of one executor share |
 //! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
 //! | [`ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
@@ -46,6 +47,7 @@ pub mod ring;
 pub mod root;
 pub mod start;
 pub mod status;
+pub mod sync;
 pub mod sys;
 pub mod thread;
 pub mod time;
