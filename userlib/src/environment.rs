@@ -5,7 +5,7 @@ use crate::cap::{
 };
 use crate::executor;
 use crate::memory::{AddressSpace, SharedMemory};
-use crate::start::{Entry, EntryKind, StartPage};
+use crate::start::{Entry, EntryKind, Range, StartPage};
 use abi::{Error, Handle};
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -252,6 +252,20 @@ impl Environment {
         self.entry(EntryKind::Memory, name).map(|entry| Cap::from_handle(entry.handle()))
     }
 
+    /// The contents of the memory named `name`, which its builder has mapped because nobody ever changes it.
+    ///
+    /// # Errors
+    /// [`NotGiven`], also if it is not mapped.
+    pub fn constant(&self, name: &'static str) -> Result<&'static [u8], NotGiven> {
+        let Range { address, length } = self.entry(EntryKind::Memory, name)?.memory;
+        if address == 0 {
+            return Err(NotGiven { kind: "mapped memory", name });
+        }
+        // SAFETY: the start page is the builder's word that memory with an address in an entry of this kind is mapped
+        // readable for the rest of the domain's life and that nobody changes it.
+        Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
+    }
+
     /// The peer named `name`.
     ///
     /// # Errors
@@ -275,7 +289,7 @@ impl Environment {
 }
 
 /// A range that the builder has mapped for the rest of the domain's life, if there is one.
-fn shared(range: crate::start::Range) -> Option<SharedMemory<'static>> {
+fn shared(range: Range) -> Option<SharedMemory<'static>> {
     if range.address == 0 || range.address % 8 != 0 {
         return None;
     }

@@ -4,8 +4,8 @@
 //! on, the thread blocks in one `Receive` on the service's endpoint, to which its bound notification and the earliest
 //! timer belong too. Calls that were received are tasks of their own, so that any number of them may be under way.
 //!
-//! A thread can receive from one endpoint only, so one thread serves one endpoint; a domain that serves several
-//! interfaces runs an executor on a thread for each. [`serve`] refuses a second endpoint.
+//! A thread can block on one endpoint only, the one of [`serve`]. Further ones ([`serve_also`]) set a bit of its
+//! notification when a call waits there.
 //!
 //! Calls *to* other servers block the thread ([`crate::ipc::Connection`]): they go strictly down, to servers that do not
 //! wait for this one.
@@ -13,7 +13,7 @@
 //! The reserved bits of [`crate::status`] are answered here: a heartbeat from the main loop, so that a task which spins
 //! misses it; the request to come to rest through [`shutdown_requested`], or at once if nobody waits for that.
 
-use crate::cap::{Cap, Endpoint};
+use crate::cap::{Cap, Endpoint, Notification};
 use crate::ipc::Incoming;
 use crate::ipc::server::{Service, WordStore, Work, has_buffer};
 use crate::mishap;
@@ -95,7 +95,7 @@ pub struct AlreadyServing;
 
 impl fmt::Display for AlreadyServing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one thread serves one endpoint: serve the second one from another thread")
+        f.write_str("the thread serves an endpoint already: use `serve_also` for further ones")
     }
 }
 
@@ -253,6 +253,31 @@ impl Reactor {
         }
     }
 
+    /// Takes the calls that wait at an endpoint on which the thread does not block.
+    fn take_waiting(&self, endpoint: Cap<Endpoint>, service: &impl Service) {
+        loop {
+            self.flush();
+            let mut words = [0; REGISTER_WORDS];
+            match sys::receive(endpoint.handle(), service.accepts_caps(), Deadline::NOW.to_register(), &mut words) {
+                Ok(Received::Bits(bits)) => self.post(bits),
+                Ok(Received::Message { badge, info, token }) => {
+                    let mut store: WordStore = [0; MAX_WORDS];
+                    let call = Incoming::gather(badge, info, token, &words, &mut store);
+                    if let Some(work) = service.dispatch(call) {
+                        let task = self.add(work);
+                        self.waker_of(task).wake_by_ref();
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The waker of a task that has a place.
+    fn waker_of(&self, task: usize) -> Arc<TaskWaker> {
+        self.places.borrow()[task].waker.clone()
+    }
+
     fn run<F: Future>(&self, main: F) -> F::Output {
         assert!(!self.running.replace(true), "the thread's executor runs already");
         let mut main = pin!(main);
@@ -333,6 +358,29 @@ pub fn serve(endpoint: Cap<Endpoint>, service: impl Service + 'static) -> Result
     }
     *served = Some((endpoint, Rc::new(service)));
     reactor.announced.set(false);
+    Ok(())
+}
+
+/// Makes the thread serve a further endpoint: `bit` of its notification, which nobody else may use, tells it of calls
+/// that wait there. Call it from a thread that runs its executor, with the domain's own notification.
+///
+/// # Errors
+/// The kernel's, if the endpoint cannot be bound to the notification.
+pub fn serve_also(
+    endpoint: Cap<Endpoint>,
+    notification: Cap<Notification>,
+    bit: u32,
+    service: impl Service + 'static,
+) -> Result<(), Error> {
+    let mask = 1 << bit;
+    endpoint.bind(notification, mask)?;
+    let reactor = reactor();
+    spawn(async move {
+        loop {
+            reactor.take_waiting(endpoint, &service);
+            bits(mask).await;
+        }
+    });
     Ok(())
 }
 

@@ -114,7 +114,7 @@ pub enum EntryKind {
     Interrupt = 5,
     /// I/O ports in `handle`: the first port in `memory.address`, their number in `memory.length`.
     Ports = 6,
-    /// Memory in `handle`; mapped at `memory` if that has an address.
+    /// Memory in `handle`. If `memory` has an address, it is mapped there, readable, and nobody ever changes it.
     Memory = 7,
     /// Another domain's notification in `peer`, of which `peer_bits` may be set.
     Peer = 8,

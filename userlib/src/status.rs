@@ -340,6 +340,11 @@ pub fn own() -> Option<Writer<'static>> {
     Some(Writer { page })
 }
 
+/// What the domain itself has logged and what is still there.
+pub fn own_records() -> Vec<Record> {
+    own().and_then(|writer| Reader::new(writer.page)).map(|reader| reader.records(0).0).unwrap_or_default()
+}
+
 /// Makes `page` the domain's own status page, and the `log` crate write to it.
 pub fn install(page: SharedMemory<'static>) -> Option<Writer<'static>> {
     let writer = Writer::start(page)?;

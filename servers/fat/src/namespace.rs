@@ -248,11 +248,12 @@ impl<D: BlockDevice> Mounted<D> {
         let location = self.insert(target, name, &entry.data).await?;
         self.cache.write_back_all().await?;
         self.files.moved(entry.location, location, path);
-        self.remove_records(directory, &entry.slots).await?;
         if entry.is_directory() && target != directory {
+            // Its `..` has to be right when the old name is gone.
             self.set_parent(entry.data.first_cluster, target).await?;
+            self.cache.write_back_all().await?;
         }
-        Ok(())
+        self.remove_records(directory, &entry.slots).await
     }
 
     async fn rename_by_detour(&mut self, directory: u32, entry: &Entry, name: &str, path: &str) -> Result<(), Error> {

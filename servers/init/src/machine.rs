@@ -5,7 +5,7 @@ use crate::ram::extent_cap;
 use alloc::vec::Vec;
 use spawn::{Inventory, MemoryRef, PortsRef, PowerOff};
 use userlib::abi::PAGE_SIZE;
-use userlib::abi::boot::{BootInfo, EcamWindow};
+use userlib::abi::boot::{BootInfo, EcamWindow, ResetSpace};
 use userlib::abi::rights::{MemoryRights, PortsRights};
 use userlib::abi::root::{self, ExtentKind, RootInfo};
 use userlib::cap::{Cap, Ports};
@@ -46,6 +46,7 @@ pub(crate) fn describe(info: &RootInfo, boot: &BootInfo, inventory: &mut Invento
         inventory.windows.push(MemoryRef::new(memory.leak(), window.pages));
     }
     inventory.power_off = power_off(boot)?;
+    inventory.reset = reset(boot)?;
     Ok(())
 }
 
@@ -94,4 +95,16 @@ fn power_off(boot: &BootInfo) -> Result<Option<PowerOff>, Failure> {
     let control = ports.split(off.pm1a_port, 2, PortsRights::all()).at("split the power-off port", "supervisor")?;
     let value = (u16::from(off.sleep_type_a) << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE;
     Ok(Some(PowerOff { control: PortsRef::new(control.leak(), off.pm1a_port, 2), value }))
+}
+
+/// The reset register (ACPI 6.4, 4.8.3.6), if it is an I/O port.
+fn reset(boot: &BootInfo) -> Result<Option<PowerOff>, Failure> {
+    let register = boot.platform.reset;
+    let Ok(port) = u16::try_from(register.address) else { return Ok(None) };
+    if register.space != ResetSpace::Port || port == 0 {
+        return Ok(None);
+    }
+    let ports = Cap::<Ports>::from_handle(root::PORTS);
+    let control = ports.split(port, 1, PortsRights::all()).at("split the reset port", "supervisor")?;
+    Ok(Some(PowerOff { control: PortsRef::new(control.leak(), port, 1), value: register.value.into() }))
 }

@@ -6,7 +6,7 @@ use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
 use crate::layout::{BUFFER_PAGE, CONTROL_FIXED_PAGES, STACK_PAGES, START_PAGE, STATUS_PAGE, table_pages};
 use crate::{
-    DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
+    ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
     MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
 };
 use abi::rights::{
@@ -18,6 +18,7 @@ use abi::{Error, PAGE_SIZE};
 use alloc::format;
 use alloc::vec;
 use archive::Archive;
+use core::cell::Cell;
 use core::time::Duration;
 use manifest::{Bus, DomainIndex, Grant, System};
 use userlib::cap::{Cap, Domain, Endpoint, Memory, Owned, Space};
@@ -100,7 +101,15 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     let ring_pages: u64 = rings.iter().map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
     let tables = table_pages(resources.private.pages, resources.vault.pages, ring_pages, rings.len() as u64);
     let space = control.cap().create_space(account, CONTROL_FIXED_PAGES).at("make its space")?;
-    let built = Building { blueprint, index, resources, image: &image, private, space: &space };
+    let built = Building {
+        blueprint,
+        index,
+        resources,
+        image: &image,
+        private,
+        space: &space,
+        next_entry: Cell::new(layout::ENTRIES),
+    };
     built.donate_tables(CONTROL_FIXED_PAGES + 1, tables - 1)?;
 
     let capabilities = u16::try_from(domain.capabilities).unwrap_or(u16::MAX);
@@ -136,6 +145,8 @@ struct Building<'a> {
     image: &'a Image,
     private: PrivateLayout,
     space: &'a Owned<Space>,
+    /// Where the next entry's memory is mapped.
+    next_entry: Cell<u64>,
 }
 
 impl Building<'_> {
@@ -208,6 +219,21 @@ impl Building<'_> {
         let (start, length) = (segment.offset as usize, segment.file_bytes as usize);
         let bytes = self.blueprint.archive.bytes();
         bytes.get(start..start + length).ok_or(BuildError::BadProgram("a segment reaches beyond the archive"))
+    }
+
+    /// Maps memory that an entry names wherever there is room for it.
+    fn map_entry(
+        &self,
+        memory: Cap<Memory>,
+        first: u64,
+        pages: u64,
+        access: MapAccess,
+        step: &'static str,
+    ) -> Result<u64, BuildError> {
+        let address = self.next_entry.get();
+        self.map(memory, address, first, pages, access, step)?;
+        self.next_entry.set((address + (pages + 1) * PAGE_SIZE).next_multiple_of(MAP_WINDOW));
+        Ok(address)
     }
 
     fn map_private(&self) -> Result<(), BuildError> {
@@ -295,7 +321,6 @@ impl Building<'_> {
 
     fn give_rings(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
         let Blueprint { system, inventory, .. } = self.blueprint;
-        let mut address = layout::ENTRIES;
         for (index, ring) in system.rings_of(self.index) {
             let memory = inventory.rings.get(index.position()).ok_or(BuildError::TooManyThings)?;
             let serves = ring.driver == self.index;
@@ -319,9 +344,8 @@ impl Building<'_> {
                 .0;
             entry.peer_bits = peer.mask();
             entry.bits = own.mask();
+            let address = self.map_entry(memory.cap(), 0, memory.pages, MapAccess::ReadWrite, "map a ring")?;
             entry.memory = Range::new(address, memory.pages * PAGE_SIZE);
-            self.map(memory.cap(), address, 0, memory.pages, MapAccess::ReadWrite, "map a ring")?;
-            address += (memory.pages * PAGE_SIZE + PAGE_SIZE).next_multiple_of(MAP_WINDOW);
             Self::push(page, entry)?;
         }
         Ok(())
@@ -367,7 +391,7 @@ impl Building<'_> {
                 let rights = registers | MemoryRights::SPLIT | MemoryRights::DMA;
                 self.give_memory(page, target, &format!("{DEVICE_WINDOW_PREFIX}{number}"), *window, rights)?;
             }
-            self.give_manifest(page, target)?;
+            self.give_file(page, target, MANIFEST_ENTRY)?;
         }
         if domain.holds(Grant::KernelLog) && self.index != DomainIndex::SUPERVISOR {
             let mut entry = Entry::new(EntryKind::Capability, SYSTEM_ENTRY);
@@ -376,22 +400,35 @@ impl Building<'_> {
         }
         if let Some(handover) = self.blueprint.handover {
             self.give_memory(page, target, INVENTORY_ENTRY, handover.memory, MemoryRights::READ)?;
+            self.give_constant(page, target, ARCHIVE_ENTRY, 0, inventory.archive_bytes)?;
             (handover.give)(target)?;
         }
         Ok(())
     }
 
-    /// Gives the pages of the archive that hold the compiled manifest.
-    fn give_manifest(&self, page: &mut StartPage, target: Cap<Domain>) -> Result<(), BuildError> {
-        let missing = || BuildError::NoProgram(MANIFEST_ENTRY.into());
-        let file = self.blueprint.archive.file(MANIFEST_ENTRY).ok_or_else(missing)?;
-        let (first, pages) = (file.offset as u64 / PAGE_SIZE, (file.contents.len() as u64).div_ceil(PAGE_SIZE));
-        let memory = self.blueprint.inventory.archive.cap();
-        let part = memory.split(first, pages, MemoryRights::READ).at("set the manifest aside")?;
-        let mut entry = Entry::new(EntryKind::Memory, MANIFEST_ENTRY);
-        entry.handle = part.grant(target, MemoryRights::READ, 0).at("give the manifest")?.0;
-        // The exact length: the encoded form does not tolerate what lies behind it.
-        entry.memory = Range::new(0, file.contents.len() as u64);
+    /// Gives a file of the archive, mapped read-only: nobody ever changes it.
+    fn give_file(&self, page: &mut StartPage, target: Cap<Domain>, name: &str) -> Result<(), BuildError> {
+        let file = self.blueprint.archive.file(name).ok_or_else(|| BuildError::NoProgram(name.into()))?;
+        let (first, length) = (file.offset as u64 / PAGE_SIZE, file.contents.len() as u64);
+        self.give_constant(page, target, name, first, length)
+    }
+
+    /// Gives bytes of the archive from a page on, mapped read-only.
+    fn give_constant(
+        &self,
+        page: &mut StartPage,
+        target: Cap<Domain>,
+        name: &str,
+        first: u64,
+        length: u64,
+    ) -> Result<(), BuildError> {
+        let pages = length.div_ceil(PAGE_SIZE);
+        let archive = self.blueprint.inventory.archive.cap();
+        let part = archive.split(first, pages, MemoryRights::READ).at("set a file aside")?;
+        let address = self.map_entry(archive, first, pages, MapAccess::Read, "map a file")?;
+        let mut entry = Entry::new(EntryKind::Memory, name);
+        entry.handle = part.grant(target, MemoryRights::READ, 0).at("give a file")?.0;
+        entry.memory = Range::new(address, length);
         Self::push(page, entry)
     }
 

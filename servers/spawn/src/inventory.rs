@@ -164,6 +164,8 @@ pub struct Inventory {
     faults: u64,
     /// How to switch off, if the firmware says so.
     pub power_off: Option<PowerOff>,
+    /// How to start the machine again, if the firmware says so: eight bits.
+    pub reset: Option<PowerOff>,
     /// Frames of RAM that init has not given to anybody.
     pub spare_pages: u64,
 }
@@ -182,6 +184,7 @@ impl Inventory {
             system: system.handle().0,
             faults: faults.handle().0,
             power_off: None,
+            reset: None,
             spare_pages: 0,
         }
     }
@@ -218,12 +221,11 @@ impl Inventory {
         let (archive, ecam) = (optional(self.archive)?, optional(self.ecam)?);
         let rings = self.rings.iter().map(|ring| optional(*ring)).collect::<Result<_, _>>()?;
         let windows = self.windows.iter().map(|window| optional(*window)).collect::<Result<_, _>>()?;
-        let power_off = match self.power_off {
-            Some(off) => {
-                Some(PowerOff { control: PortsRef { handle: give(off.control.handle)?, ..off.control }, ..off })
-            }
-            None => None,
+        let mut switch = |from: Option<PowerOff>| -> Result<Option<PowerOff>, E> {
+            let Some(off) = from else { return Ok(None) };
+            Ok(Some(PowerOff { control: PortsRef { handle: give(off.control.handle)?, ..off.control }, ..off }))
         };
+        let (power_off, reset) = (switch(self.power_off)?, switch(self.reset)?);
         Ok(Inventory {
             domains: self.domains.iter().map(|domain| domain.try_translate(&mut give)).collect::<Result<_, _>>()?,
             endpoints: self.endpoints.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
@@ -235,6 +237,7 @@ impl Inventory {
             system: give(self.system)?,
             faults: give(self.faults)?,
             power_off,
+            reset,
             spare_pages: self.spare_pages,
         })
     }

@@ -8,7 +8,7 @@ pub const CONTROL_FIXED_PAGES: u64 = 3;
 pub(crate) const START_PAGE: u64 = 0;
 /// Index of the status page. It is the only one that outlives the instance: the supervisor reads a dead domain's last
 /// words there.
-pub(crate) const STATUS_PAGE: u64 = 1;
+pub const STATUS_PAGE: u64 = 1;
 /// Index of the first thread's message buffer.
 pub(crate) const BUFFER_PAGE: u64 = 2;
 /// Pages of the first thread's stack.
@@ -18,7 +18,7 @@ pub(crate) const STACK_PAGES: u64 = 16;
 const TABLE_REACH: u64 = 512 * PAGE_SIZE;
 /// Page tables that every space needs: the root, and for each of the places that the layout of
 /// [`userlib::start::layout`] keeps apart up to three levels.
-const FIXED_TABLES: u64 = 16;
+const FIXED_TABLES: u64 = 24;
 /// Page tables that a domain may donate for what it maps itself (device registers, memory it is given).
 const OWN_TABLES: u64 = 8;
 

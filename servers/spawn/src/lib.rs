@@ -20,10 +20,12 @@ pub use error::BuildError;
 pub use image::{Image, Segment};
 pub use instance::Instance;
 pub use inventory::{DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
-pub use layout::{CONTROL_FIXED_PAGES, control_pages};
+pub use layout::{CONTROL_FIXED_PAGES, STATUS_PAGE, control_pages};
 
 /// Name of the memory entry under which the supervisor finds the [`Inventory`].
 pub const INVENTORY_ENTRY: &str = "inventory";
+/// Name of the memory entry that holds the boot archive, mapped.
+pub const ARCHIVE_ENTRY: &str = "archive";
 /// Name of the memory entry that holds the compiled manifest, for domains that hand out devices by it.
 pub const MANIFEST_ENTRY: &str = "manifest";
 /// Name of the memory entry with contiguous memory for what a device reads and writes.

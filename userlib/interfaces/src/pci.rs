@@ -28,6 +28,12 @@ pub enum PciError {
     BadInterrupt,
     /// The kernel refused something that the server needs, such as a free slot or mapping.
     Exhausted,
+    /// The function must be claimed first.
+    NotClaimed,
+    /// The firmware has given the registers no address at which they can be used.
+    NotPlaced,
+    /// The registers share a page with others that the driver must not have.
+    SharedPage,
 }
 
 sentences!(PciError {
@@ -40,6 +46,9 @@ sentences!(PciError {
     NotQuiet => "the device did not come to rest in time",
     BadInterrupt => "the interrupt cannot be raised by a message",
     Exhausted => "the PCI server has used up what it was given",
+    NotClaimed => "the device must be claimed first",
+    NotPlaced => "the firmware has given the device's registers no usable address",
+    SharedPage => "the device's registers share a page with others that its driver must not have",
 });
 
 /// Where a function is.
@@ -93,6 +102,8 @@ pub struct FunctionInfo {
 pub struct BarInfo {
     /// Offset of the first byte in the first page.
     pub offset: u64,
+    /// Which byte behind the base address register that is: 0 unless pages before it are left out.
+    pub start: u64,
     /// Bytes.
     pub length: u64,
     /// Whether reading has no side effects.
@@ -110,7 +121,8 @@ pub trait Pci {
     #[idempotent]
     fn claim() -> Result<FunctionInfo, PciError>;
 
-    /// The memory behind base address register `index` of the caller's function, without the page of the MSI-X table.
+    /// The memory behind base address register `index` of the caller's function: all of it, or the longest part that
+    /// has no page in common with the MSI-X table.
     #[idempotent]
     fn bar(index: u8) -> Result<(BarInfo, Owned<Memory>), PciError>;
 

@@ -55,6 +55,8 @@ pub enum DomainState {
     BackingOff,
     /// It was stopped and is not started again.
     Stopped,
+    /// The machine does not have its device, so it was not started.
+    Absent,
     /// It died so often that it is not started again.
     GivenUp,
 }
@@ -68,6 +70,7 @@ impl DomainState {
             DomainState::Restarting => "restarting",
             DomainState::BackingOff => "waiting",
             DomainState::Stopped => "stopped",
+            DomainState::Absent => "absent",
             DomainState::GivenUp => "given-up",
         }
     }

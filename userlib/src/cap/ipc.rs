@@ -1,8 +1,18 @@
 //! Endpoints and notifications. (Calls and replies are in [`crate::ipc`].)
 
-use super::{Cap, Notification};
+use super::{Cap, Endpoint, Notification};
 use crate::time::Deadline;
 use abi::{Error, Syscall};
+
+impl Cap<Endpoint> {
+    /// From now on a call that finds nobody receiving also sets `bits` of a notification.
+    ///
+    /// # Errors
+    /// `MissingRight` without `RECEIVE` here or `NOTIFY` there.
+    pub fn bind(self, notification: Cap<Notification>, bits: u64) -> Result<(), Error> {
+        self.invoke(Syscall::EndpointBind, [notification.handle().0, bits, 0, 0, 0]).map(drop)
+    }
+}
 
 impl Cap<Notification> {
     /// Sets bits. A badged capability sets only bits of its badge.

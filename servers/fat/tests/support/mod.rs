@@ -3,6 +3,8 @@
 // Every test binary has its own copy of this module and uses a part of it, and none exports anything.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod model;
+
 use fat::{
     BlockDevice, Clock, Completion, DeviceError, DeviceGeometry, Found, MountOptions, PAGE_SECTORS, PAGE_SIZE,
     SECTOR_SIZE, Timestamp, Transfer, TransferLimits, Volume,
@@ -323,7 +325,7 @@ pub fn fsck(image: &[u8]) -> Vec<String> {
     file.set_len(image.len() as u64).expect("the image file can be sized");
     // Holes stay holes: most of a test image is zeros.
     for (index, chunk) in image.chunks(PAGE_SIZE).enumerate() {
-        if chunk.iter().any(|byte| *byte != 0) {
+        if chunk != &[0; PAGE_SIZE][..chunk.len()] {
             file.write_all_at(chunk, (index * PAGE_SIZE) as u64).expect("the image can be written");
         }
     }
