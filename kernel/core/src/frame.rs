@@ -59,24 +59,31 @@ static_assertions::const_assert_eq!(core::mem::size_of::<FrameEntry>(), 16);
 /// The frame table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frames<F> {
-    entries: F,
+    /// None until the machine's frame table is attached, so that an empty kernel is all zero.
+    entries: Option<F>,
     pub(crate) total: u64,
     pub(crate) kernel: u64,
     pub(crate) mapped: u64,
 }
 
 impl<F: FrameStore> Frames<F> {
-    pub(crate) const fn new(entries: F) -> Self {
+    pub(crate) const fn new(entries: Option<F>) -> Self {
         Frames { entries, total: 0, kernel: 0, mapped: 0 }
     }
 
     pub(crate) fn entry(&self, frame: Frame) -> FrameEntry {
-        self.entries.as_ref().get(frame.0 as usize).copied().unwrap_or_default()
+        self.entries.as_ref().and_then(|entries| entries.as_ref().get(frame.0 as usize)).copied().unwrap_or_default()
+    }
+
+    /// Feeds everything to a hasher.
+    pub(crate) fn hash_into(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash;
+        (self.entries.as_ref().map(|entries| entries.as_ref()), self.total, self.kernel, self.mapped).hash(hasher);
     }
 
     /// How many entries the table has.
     pub(crate) fn length(&self) -> usize {
-        self.entries.as_ref().len()
+        self.entries.as_ref().map_or(0, |entries| entries.as_ref().len())
     }
 
     pub(crate) fn state(&self, frame: Frame) -> FrameState {
@@ -84,7 +91,9 @@ impl<F: FrameStore> Frames<F> {
     }
 
     fn change(&mut self, frame: Frame, change: impl FnOnce(&mut FrameEntry)) {
-        if let Some(entry) = self.entries.as_mut().get_mut(frame.0 as usize) {
+        if let Some(entries) = &mut self.entries
+            && let Some(entry) = entries.as_mut().get_mut(frame.0 as usize)
+        {
             change(entry);
         }
     }

@@ -112,22 +112,21 @@ pub struct Storage<T: Tables> {
 /// The kernel around its storage: one text for the generic constructor and for the constant one, because a constant
 /// function cannot take apart a generic value.
 macro_rules! around {
-    ($storage:expr) => {{
-        let storage = $storage;
+    ($storage:ident, $frames:expr) => {{
         Kernel {
-            accounts: Table::new(storage.accounts),
-            caps: storage.caps,
+            accounts: Table::new($storage.accounts),
+            caps: $storage.caps,
             blocks: Blocks::new(),
-            spaces: Table::new(storage.spaces),
-            domains: Table::new(storage.domains),
-            threads: Table::new(storage.threads),
-            timers: Timers::new(storage.timers),
-            budgets: Table::new(storage.budgets),
-            endpoints: Table::new(storage.endpoints),
-            notifications: Table::new(storage.notifications),
-            mappings: Table::new(storage.mappings),
-            interrupts: Table::new(storage.interrupts),
-            frames: Frames::new(storage.frames),
+            spaces: Table::new($storage.spaces),
+            domains: Table::new($storage.domains),
+            threads: Table::new($storage.threads),
+            timers: Timers::new($storage.timers),
+            budgets: Table::new($storage.budgets),
+            endpoints: Table::new($storage.endpoints),
+            notifications: Table::new($storage.notifications),
+            mappings: Table::new($storage.mappings),
+            interrupts: Table::new($storage.interrupts),
+            frames: Frames::new($frames),
             objects: [0; Charge::COUNT],
             ready: [None; PRIORITIES],
             ready_bits: [0; PRIORITIES / 64],
@@ -141,7 +140,7 @@ impl Kernel<MachineTables> {
     /// The machine's kernel with empty tables, all of it zero. It has no frame table until
     /// [`Kernel::attach_frames`], and nothing exists in it until [`Kernel::declare_ram`] and [`Kernel::create_root`].
     pub const fn machine() -> Self {
-        around!(Storage::<MachineTables> {
+        let storage = Storage::<MachineTables> {
             accounts: [const { Slot::empty(Account::EMPTY) }; _],
             caps: [const { CapSlot::EMPTY }; _],
             spaces: [const { Slot::empty(Space::EMPTY) }; _],
@@ -154,19 +153,20 @@ impl Kernel<MachineTables> {
             mappings: [const { Slot::empty(Mapping::EMPTY) }; _],
             interrupts: [const { Slot::empty(Interrupt::EMPTY) }; _],
             frames: &mut [],
-        })
+        };
+        around!(storage, None)
     }
 
     /// Gives the kernel its frame table: one zeroed entry for each frame up to the last one of RAM.
     pub fn attach_frames(&mut self, frames: &'static mut [FrameEntry]) {
-        self.frames = Frames::new(frames);
+        self.frames = Frames::new(Some(frames));
     }
 }
 
 impl<T: Tables> Kernel<T> {
     /// A kernel around empty tables of any length.
     pub fn from_storage(storage: Storage<T>) -> Self {
-        around!(storage)
+        around!(storage, Some(storage.frames))
     }
 
     pub(crate) fn thread(&self, id: ThreadId) -> &Thread {

@@ -26,6 +26,7 @@ mod invariant;
 mod ipc;
 mod kernel;
 mod memory;
+mod observe;
 mod perform;
 mod schedule;
 mod space;

@@ -21,33 +21,6 @@ pub struct MapOrder {
 }
 
 impl<T: Tables> Kernel<T> {
-    /// Every mapping of a living space, as the page tables should have it; without tables.
-    pub fn mapped(&self) -> impl Iterator<Item = MapPiece> + '_ {
-        self.mappings.live_indices().filter_map(|index| {
-            let mapping = self.mappings.at(index);
-            let space = mapping.space.filter(|space| self.spaces.is_live(space.index()))?;
-            Some(MapPiece {
-                root: self.spaces.at(space.index()).root,
-                address: mapping.address,
-                frame: mapping.frame,
-                pages: mapping.pages,
-                access: mapping.access,
-                device: self.frames.state(mapping.frame) == FrameState::Absent,
-                tables: [None; 3],
-            })
-        })
-    }
-
-    /// The root tables of every living space.
-    pub fn roots(&self) -> impl Iterator<Item = Frame> + '_ {
-        self.spaces.live_indices().map(|index| self.spaces.at(index).root)
-    }
-
-    /// Whether a frame belongs to the kernel.
-    pub fn is_kernel_frame(&self, frame: Frame) -> bool {
-        self.frames.state(frame) == FrameState::Kernel
-    }
-
     /// The mapping with this public id.
     pub(crate) fn lookup_mapping(&self, id: u64) -> Result<MappingId, Error> {
         let mapping = MappingId::from_index((id & 0xffff) as usize).ok_or(Error::StaleHandle)?;
@@ -109,7 +82,7 @@ impl<T: Tables> Kernel<T> {
             address: order.address,
             frame: order.frame,
             pages: order.pages,
-            access: order.access,
+            access: Some(order.access),
             next_in_space,
             ..Mapping::EMPTY
         });
@@ -141,7 +114,7 @@ impl<T: Tables> Kernel<T> {
             address,
             frame,
             pages: 1,
-            access: MapAccess::ReadWrite,
+            access: Some(MapAccess::ReadWrite),
             ..Mapping::EMPTY
         });
         if let Some(id) = MappingId::from_index(index) {

@@ -113,7 +113,13 @@ impl<T: Tables> Kernel<T> {
             Command::GiveBuffer { thread, memory, frame, address } => {
                 self.give_buffer(thread, memory, frame, address);
             }
-            Command::BindNotification { thread, notification } => self.bind_notification(thread, notification),
+            Command::BindNotification { thread, notification } => {
+                self.bind_notification(thread, notification);
+                // Bits that are set already must not wait beside a thread that waits for them.
+                if let Some(id) = notification {
+                    self.notify(id, 0);
+                }
+            }
             Command::StartThread { thread: started, instruction, stack, argument } => {
                 self.wake(started, Resume::Continue);
                 return Effect::StartThread { thread: started, instruction, stack, argument };

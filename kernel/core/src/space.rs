@@ -35,7 +35,8 @@ pub struct Mapping {
     pub(crate) address: u64,
     pub(crate) frame: Frame,
     pub(crate) pages: u16,
-    pub(crate) access: MapAccess,
+    /// How; none only in an empty slot, so that empty tables are all zero.
+    pub(crate) access: Option<MapAccess>,
     /// The memory capability, and the neighbours among its mappings.
     pub(crate) parent: Option<CapId>,
     pub(crate) next: Option<MappingId>,
@@ -53,7 +54,7 @@ impl Mapping {
         address: 0,
         frame: Frame(0),
         pages: 0,
-        access: MapAccess::Read,
+        access: None,
         parent: None,
         next: None,
         previous: None,

@@ -236,4 +236,12 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
             && self.live_indices().all(|index| self.slots.at(index).generation != 0)
             && (fresh + 1..S::LENGTH).all(|index| self.slots.at(index).generation == 0 && !self.slots.at(index).live)
     }
+
+    /// Feeds the order in which slots will be used to a hasher.
+    pub(crate) fn hash_lists(&self, hasher: &mut impl core::hash::Hasher) {
+        hasher.write_u16(self.fresh);
+        self.chain(self.free).for_each(|index| hasher.write_usize(index));
+        hasher.write_u16(0);
+        self.condemned_indices().for_each(|index| hasher.write_usize(index));
+    }
 }

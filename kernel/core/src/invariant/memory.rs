@@ -38,8 +38,8 @@ impl<T: Tables> Kernel<T> {
                     <= u64::from(extent.frame) + u64::from(extent.pages);
             expect(covered && entry.pages > 0, "a mapping beyond its capability", index)?;
             let mut needed = MemoryRights::READ;
-            needed.set(MemoryRights::WRITE, entry.access.writes());
-            needed.set(MemoryRights::EXECUTE, entry.access.executes());
+            needed.set(MemoryRights::WRITE, entry.access.is_some_and(|access| access.writes()));
+            needed.set(MemoryRights::EXECUTE, entry.access.is_some_and(|access| access.executes()));
             expect(capability.rights & needed.bits() == needed.bits(), "a mapping that allows more", index)?;
         }
         Ok(())
