@@ -290,7 +290,7 @@ impl Environment {
 
 /// A range that the builder has mapped for the rest of the domain's life, if there is one.
 fn shared(range: Range) -> Option<SharedMemory<'static>> {
-    if range.address == 0 || range.address % 8 != 0 {
+    if range.address == 0 || !range.address.is_multiple_of(8) {
         return None;
     }
     // SAFETY: the start page is the builder's word that the range is mapped, readable and writable, as long as the

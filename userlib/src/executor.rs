@@ -74,6 +74,9 @@ struct Outgoing {
     words: Words,
 }
 
+/// The endpoint on which the thread blocks, and who answers its calls.
+type Served = (Cap<Endpoint>, Rc<dyn Service>);
+
 /// The state of one thread's executor.
 pub(crate) struct Reactor {
     ready: Arc<ReadyQueue>,
@@ -83,7 +86,7 @@ pub(crate) struct Reactor {
     bit_waiters: RefCell<Vec<(u64, Waker)>>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     timers_made: Cell<u64>,
-    service: RefCell<Option<(Cap<Endpoint>, Rc<dyn Service>)>>,
+    service: RefCell<Option<Served>>,
     outgoing: RefCell<Option<Outgoing>>,
     running: Cell<bool>,
     announced: Cell<bool>,

@@ -86,7 +86,7 @@ impl<'a> SharedMemory<'a> {
 
     /// A part, whose bounds are multiples of eight bytes; `None` if it is not all inside.
     pub fn part(self, range: Range<usize>) -> Option<SharedMemory<'a>> {
-        if range.start % 8 != 0 || range.end % 8 != 0 {
+        if !range.start.is_multiple_of(8) || !range.end.is_multiple_of(8) {
             return None;
         }
         let words = self.words.get(range.start / 8..range.end / 8)?;
@@ -99,7 +99,7 @@ impl<'a> SharedMemory<'a> {
     /// [`OutOfBounds`].
     #[inline]
     pub fn word(self, offset: usize) -> Result<&'a AtomicU64, OutOfBounds> {
-        if offset % 8 != 0 {
+        if !offset.is_multiple_of(8) {
             return Err(OutOfBounds);
         }
         self.words.get(offset / 8).ok_or(OutOfBounds)
@@ -543,7 +543,7 @@ impl DeviceRegisters {
 
     fn register<T: sealed::Width>(&self, offset: usize) -> Result<*mut T, OutOfBounds> {
         let size = size_of::<T>();
-        if offset % size != 0 || offset > self.len() - size {
+        if !offset.is_multiple_of(size) || offset > self.len() - size {
             return Err(OutOfBounds);
         }
         Ok((self.mapping.address() as usize + offset) as *mut T)

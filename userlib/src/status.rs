@@ -276,7 +276,12 @@ impl<'a> Reader<'a> {
         let written = self.get(WRITTEN);
         let from = self.get(OLDEST).max(position);
         // Whoever wrote this page may lie: such positions mean an empty log, read from its start again.
-        if written > u64::MAX / 2 || from % 8 != 0 || written % 8 != 0 || from > written || written - from > length {
+        if written > u64::MAX / 2
+            || !from.is_multiple_of(8)
+            || !written.is_multiple_of(8)
+            || from > written
+            || written - from > length
+        {
             return (Vec::new(), written.min(u64::MAX / 2) & !7);
         }
         let words: Vec<u64> = (from..written)
