@@ -4,7 +4,11 @@
 //! carries its effects out on [`world::FakeWorld`]. Tests drive it by hand; [`search`] drives it exhaustively.
 #![forbid(unsafe_code)]
 
+pub mod alphabet;
+pub mod event;
 pub mod machine;
+pub mod scenarios;
+pub mod search;
 pub mod sizes;
 pub mod world;
 

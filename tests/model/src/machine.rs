@@ -9,6 +9,7 @@ use kernel_core::{
     CopyFault, Effect, FaultReport, Frame, FrameState, InterruptId, Kernel, LeaseCopy, Next, Refusal, Request, Resume,
     Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
 };
+use std::hash::{Hash, Hasher};
 
 /// A thread's registers, as far as the core's effects touch them.
 #[derive(Clone, Debug, Default)]
@@ -159,6 +160,21 @@ impl<T: SmallTables> Machine<T> {
     fn current_context(&mut self) -> &mut Context {
         let thread = self.current().expect("a thread runs");
         &mut self.contexts[thread.index()]
+    }
+
+    /// Feeds what the machine adds to the core's state to a hasher: who executes which call again, and what the
+    /// interrupt controller does.
+    pub fn canonical(&self, hasher: &mut impl Hasher) {
+        for thread in self.kernel.living_threads() {
+            let context = self.context(thread);
+            if let Some((number, arguments)) = context.request
+                && (context.again || self.kernel.will_repeat(thread))
+            {
+                let handle = self.kernel.canonical_handle(thread, Handle(arguments[0]));
+                (thread, number, handle, context.again).hash(hasher);
+            }
+        }
+        self.world.connected.hash(hasher);
     }
 
     // ---- entries ----
@@ -552,4 +568,6 @@ pub mod own {
     pub const THREAD: Handle = root::THREAD;
     /// Its budget.
     pub const BUDGET: Handle = root::BUDGET;
+    /// The kernel's log and statistics.
+    pub const SYSTEM: Handle = root::SYSTEM;
 }

@@ -1,0 +1,220 @@
+//! What tests and the model may look at: names that user space could know or guess, what the page tables should be,
+//! and the canonical form of a state.
+
+use crate::capability::Capability;
+use crate::effect::{MapPiece, Resume};
+use crate::frame::{Frame, FrameState};
+use crate::identity::{DomainId, ThreadId};
+use crate::kernel::{Kernel, Tables};
+use crate::table::{Reference, Slots, Table};
+use crate::thread::State;
+use abi::Handle;
+use abi::message::CallerToken;
+use abi::rights::{Kind, RawRights};
+use abi::time::NEVER;
+use core::hash::{Hash, Hasher};
+
+impl<T: Tables> Kernel<T> {
+    /// Every mapping of a living space, as the page tables should have it; without tables.
+    pub fn mapped(&self) -> impl Iterator<Item = MapPiece> + '_ {
+        self.mappings.live_indices().filter_map(|index| {
+            let mapping = self.mappings.at(index);
+            let space = mapping.space.filter(|space| self.spaces.is_live(space.index()))?;
+            Some(MapPiece {
+                root: self.spaces.at(space.index()).root,
+                address: mapping.address,
+                frame: mapping.frame,
+                pages: mapping.pages,
+                access: mapping.access?,
+                device: self.frames.state(mapping.frame) == FrameState::Absent,
+                tables: [None; 3],
+            })
+        })
+    }
+
+    /// The root tables of every living space.
+    pub fn roots(&self) -> impl Iterator<Item = Frame> + '_ {
+        self.spaces.live_indices().map(|index| self.spaces.at(index).root)
+    }
+
+    /// The domain of a living thread.
+    pub fn domain_of(&self, thread: ThreadId) -> Option<DomainId> {
+        if self.threads.is_live(thread.index()) { self.thread(thread).domain } else { None }
+    }
+
+    /// Every living thread.
+    pub fn living_threads(&self) -> impl Iterator<Item = ThreadId> + '_ {
+        self.threads.live_indices().filter_map(ThreadId::from_index)
+    }
+
+    /// Whether a living thread is ready to run.
+    pub fn is_ready(&self, thread: ThreadId) -> bool {
+        self.threads.is_live(thread.index()) && self.thread(thread).state == State::Ready
+    }
+
+    /// Whether a thread is to execute its system call again when it runs next.
+    pub fn will_repeat(&self, thread: ThreadId) -> bool {
+        self.threads.is_live(thread.index()) && self.thread(thread).resume == Resume::Again
+    }
+
+    /// The capabilities in a thread's table: handle, kind, rights, and whether the object lives.
+    pub fn held_by(&self, thread: ThreadId) -> impl Iterator<Item = (Handle, Kind, RawRights, bool)> + '_ {
+        let domain = self.domain_of(thread).map(|domain| self.domains.at(domain.index()));
+        let slots = domain.map_or(0..0, |domain| {
+            let base = domain.table_base as usize;
+            base + 1..base + domain.fresh_slot as usize
+        });
+        slots.filter_map(crate::CapId::from_index).filter_map(|id| {
+            let found = self.cap(id).capability?;
+            Some((self.handle_of(id), found.kind, found.rights, self.is_object_live(&found)))
+        })
+    }
+
+    /// The name of a thread's latest call, pending or not.
+    pub fn latest_call(&self, thread: ThreadId) -> CallerToken {
+        self.token_of(thread)
+    }
+
+    /// The public ids of all mappings.
+    pub fn mapping_ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.mappings.live_indices().map(|index| (u64::from(self.mappings.generation(index)) << 16) | index as u64)
+    }
+
+    /// The earliest deadline for which somebody waits.
+    pub fn first_deadline(&self) -> Option<u64> {
+        self.timers.first().map(|thread| self.thread(thread).deadline)
+    }
+
+    /// Feeds everything on which the future depends to a hasher, in a form in which two states that differ only in the
+    /// names of past things are equal: generations become "lives" or "is gone", call numbers "is pending", deadlines
+    /// their order; time that was used does not count.
+    pub fn canonical(&self, now: u64, hasher: &mut impl Hasher) {
+        self.current.hash(hasher);
+        self.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
+        self.ready_bits.hash(hasher);
+        self.objects.hash(hasher);
+        self.blocks.hash(hasher);
+        self.frames.hash_into(hasher);
+        canonical_table(&self.accounts, hasher, |account, hasher| account.hash(hasher));
+        canonical_table(&self.spaces, hasher, |space, hasher| space.hash(hasher));
+        canonical_table(&self.domains, hasher, |domain, hasher| {
+            let handler = domain.fault_handler.map(|handler| self.canonical_endpoint(handler));
+            handler.hash(hasher);
+            crate::Domain { fault_handler: None, ..*domain }.hash(hasher);
+        });
+        canonical_table(&self.budgets, hasher, |budget, hasher| {
+            crate::Budget { remaining: 0, ..*budget }.hash(hasher);
+        });
+        canonical_table(&self.endpoints, hasher, |endpoint, hasher| {
+            let doorbell = endpoint.doorbell.map(|doorbell| {
+                let lives = self.notifications.get(doorbell.id.index(), doorbell.generation).is_some();
+                (doorbell.id, lives)
+            });
+            doorbell.hash(hasher);
+            crate::Endpoint { doorbell: None, ..*endpoint }.hash(hasher);
+        });
+        canonical_table(&self.notifications, hasher, |notification, hasher| notification.hash(hasher));
+        canonical_table(&self.mappings, hasher, |mapping, hasher| mapping.hash(hasher));
+        canonical_table(&self.interrupts, hasher, |interrupt, hasher| {
+            let bound = interrupt
+                .notification
+                .map(|bound| (bound.id, self.notifications.get(bound.id.index(), bound.generation).is_some()));
+            bound.hash(hasher);
+            crate::Interrupt { notification: None, ..*interrupt }.hash(hasher);
+        });
+        for index in self.threads.live_indices() {
+            if let Some(thread) = ThreadId::from_index(index) {
+                self.canonical_thread(thread, now, hasher);
+            }
+        }
+        canonical_table(&self.threads, hasher, |_, _| {});
+        for index in self.domains.present_indices() {
+            self.canonical_slots(index, hasher);
+        }
+    }
+
+    fn canonical_endpoint(&self, endpoint: Reference<crate::EndpointId>) -> (crate::EndpointId, bool) {
+        (endpoint.id, self.endpoints.get(endpoint.id.index(), endpoint.generation).is_some())
+    }
+
+    fn canonical_slots(&self, domain: usize, hasher: &mut impl Hasher) {
+        let entry = self.domains.at(domain);
+        for place in 1..entry.fresh_slot as usize {
+            let slot = self.caps.at(entry.table_base as usize + place);
+            slot.capability.map(|found| self.canonical_capability(&found)).hash(hasher);
+            (slot.generation == u32::MAX, slot.parent, slot.first_child, slot.next, slot.previous).hash(hasher);
+            (slot.first_mapping, slot.domain).hash(hasher);
+            if slot.capability.is_none() {
+                slot.next_free.hash(hasher);
+            }
+        }
+    }
+
+    fn canonical_capability(&self, found: &Capability) -> (Kind, RawRights, u16, bool, u64) {
+        // Of an object that is gone, only this is left.
+        let lives = self.is_object_live(found);
+        (found.kind, found.rights, if lives { found.object } else { 0 }, lives, found.badge)
+    }
+
+    fn canonical_thread(&self, thread: ThreadId, now: u64, hasher: &mut impl Hasher) {
+        let entry = self.thread(thread);
+        (thread, entry.account, entry.domain, entry.reserve, entry.budget).hash(hasher);
+        (entry.ceiling, entry.priority, entry.state, entry.next, entry.previous).hash(hasher);
+        (entry.next_in_domain, entry.previous_in_domain).hash(hasher);
+        (entry.buffer, entry.buffer_mapping, entry.bound).hash(hasher);
+        match entry.resume {
+            Resume::Continue => 0u8.hash(hasher),
+            Resume::Again => 1u8.hash(hasher),
+            Resume::Result(_) => 2u8.hash(hasher),
+        }
+        if entry.timer_place != 0 {
+            let earlier = |other: &ThreadId| {
+                let other = self.thread(*other);
+                other.timer_place != 0 && other.deadline < entry.deadline
+            };
+            let rank = self.living_threads().filter(earlier).count();
+            (entry.deadline != NEVER, rank, entry.deadline <= now).hash(hasher);
+        }
+        match entry.state {
+            State::Sending(_) | State::Replying(_) => {
+                (entry.info.0, entry.badge, entry.fault, self.borrower_of(thread)).hash(hasher);
+                for handle in entry.handles.iter().take(entry.info.caps()) {
+                    self.canonical_handle(thread, Handle(*handle)).hash(hasher);
+                }
+                for lease in entry.leases.iter().take(entry.info.leases()) {
+                    lease.hash(hasher);
+                }
+            }
+            State::Receiving(_) => entry.accepts.hash(hasher),
+            State::Ready | State::Stopped | State::Waiting(_) | State::Sleeping => {}
+        }
+        entry.serving.map(CallerToken::thread).hash(hasher);
+    }
+
+    /// What a thread's handle means now: the index of the slot, if it is not stale.
+    pub fn canonical_handle(&self, thread: ThreadId, handle: Handle) -> Option<u16> {
+        let domain = self.domain_of(thread)?;
+        self.lookup(domain, handle).ok().map(|_| handle.index())
+    }
+
+    /// Whether a frame belongs to the kernel.
+    pub fn is_kernel_frame(&self, frame: Frame) -> bool {
+        self.frames.state(frame) == FrameState::Kernel
+    }
+}
+
+/// A table without its generations.
+fn canonical_table<V, S: Slots<crate::Slot<V>>, H: Hasher>(
+    table: &Table<V, S>,
+    hasher: &mut H,
+    mut value: impl FnMut(&V, &mut H),
+) {
+    for index in table.present_indices() {
+        (index, table.is_live(index)).hash(hasher);
+        if table.is_live(index) {
+            table.references(index).hash(hasher);
+        }
+        value(table.at(index), hasher);
+    }
+    table.hash_lists(hasher);
+}

@@ -1,0 +1,113 @@
+//! What can happen next.
+
+use crate::machine::{BUFFER, Machine, SLICE};
+use crate::sizes::Tiny;
+use abi::fault::FaultKind;
+use abi::message::{Lease, MessageInfo, offset};
+use abi::{Error, Syscall};
+use kernel_core::{FaultReport, InterruptId, Request};
+
+/// An event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The running thread makes a system call, with this word as the first capability and this as the first lease in
+    /// its message buffer.
+    Syscall {
+        /// Which.
+        syscall: Syscall,
+        /// Its arguments.
+        arguments: [u64; 6],
+        /// The handle in the message buffer.
+        cap: u64,
+        /// The lease in the message buffer.
+        lease: Lease,
+    },
+    /// The running thread executes its system call again.
+    Repeat,
+    /// The running thread faults.
+    Fault(FaultKind),
+    /// The running thread's slice ends.
+    SliceEnd,
+    /// The first deadline passes.
+    Deadline,
+    /// A device interrupts.
+    Interrupt(InterruptId),
+}
+
+impl Event {
+    /// A system call without anything in the buffer.
+    pub fn syscall(syscall: Syscall, given: &[u64]) -> Event {
+        let mut arguments = [0; 6];
+        arguments[..given.len()].copy_from_slice(given);
+        Event::Syscall { syscall, arguments, cap: 0, lease: Lease::default() }
+    }
+
+    /// Fills the message buffer of the running thread, as it would itself.
+    fn prepare(self, machine: &mut Machine<Tiny>) {
+        if let Event::Syscall { syscall: Syscall::Call | Syscall::Reply | Syscall::ReplyReceive, cap, lease, .. } = self
+            && let Some(buffer) = machine.frame_behind(BUFFER)
+        {
+            let place = buffer.address();
+            machine.world.set_word(place + offset::CAPS_OUT as u64, cap);
+            machine.world.set_word(place + offset::LEASES as u64, lease.address);
+            machine.world.set_word(place + offset::LEASES as u64 + 8, lease.length_and_access);
+        }
+    }
+
+    /// Whether the kernel refuses this, so that nothing happens.
+    pub fn is_refused(self, machine: &Machine<Tiny>) -> bool {
+        let Event::Syscall { syscall, arguments, .. } = self else { return false };
+        let request = Request { number: syscall as u64, arguments, now: machine.now + 1 };
+        // What is in the message buffer matters only to calls that get past this.
+        match machine.kernel.decode(&machine.world, &request) {
+            Ok(_) => false,
+            Err(refusal) => {
+                !matches!(refusal.error, Error::BadHandle | Error::StaleHandle | Error::BadAddress)
+                    || !matches!(syscall, Syscall::Call | Syscall::Reply | Syscall::ReplyReceive)
+            }
+        }
+    }
+
+    /// Lets it happen.
+    pub fn apply(self, machine: &mut Machine<Tiny>) {
+        match self {
+            Event::Syscall { syscall, arguments, .. } => {
+                self.prepare(machine);
+                // A refusal leaves everything as it was.
+                let _ = machine.enter(syscall as u64, arguments);
+            }
+            Event::Repeat => {
+                machine.repeat();
+            }
+            Event::Fault(kind) => machine.fault(FaultReport { kind, address: 0, code: 0 }),
+            Event::SliceEnd => machine.tick(SLICE),
+            Event::Deadline => {
+                let first = machine.kernel.first_deadline().unwrap_or(0);
+                machine.tick(first.saturating_sub(machine.now));
+            }
+            Event::Interrupt(interrupt) => machine.interrupt(interrupt),
+        }
+    }
+
+    /// The event in words, with who runs.
+    pub fn describe(self, machine: &Machine<Tiny>) -> String {
+        let who = machine.current().map_or("idle".to_owned(), |thread| format!("{thread:?}"));
+        match self {
+            Event::Syscall { syscall, arguments, cap, lease } => {
+                let mut sent = String::new();
+                if let Syscall::Call | Syscall::Reply | Syscall::ReplyReceive = syscall {
+                    sent = format!(" {:?}", MessageInfo(arguments[1]));
+                    if cap != 0 {
+                        sent += &format!(" with capability {cap:#x}");
+                    }
+                    if lease != Lease::default() {
+                        sent += &format!(" with {lease:x?}");
+                    }
+                }
+                format!("{who}: {syscall:?} {arguments:x?}{sent}")
+            }
+            Event::Repeat => format!("{who}: again"),
+            other => format!("{who}: {other:?}"),
+        }
+    }
+}

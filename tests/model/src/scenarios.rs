@@ -1,0 +1,153 @@
+//! The machines that the search starts from.
+
+use crate::alphabet::{Alphabet, INTERFACE};
+use crate::event::Event;
+use crate::machine::{DATA, Machine, Peer, PeerPlan, Plan, own};
+use crate::search::Scenario;
+use crate::sizes::Tiny;
+use abi::fault::{FAULT_INTERFACE, FaultKind};
+use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
+use abi::syscall::Charge;
+use abi::{Handle, Syscall, root};
+
+/// Every scenario.
+pub const ALL: [Scenario; 3] = [
+    Scenario { name: "ipc", start: ipc, events: ipc_events },
+    Scenario { name: "authority", start: authority, events: authority_events },
+    Scenario { name: "everything", start: everything, events: everything_events },
+];
+
+/// The scenario with this name.
+pub fn by_name(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+fn boot() -> Machine<Tiny> {
+    let mut machine = Machine::<Tiny>::boot(Plan { frames: 32, tables: 4, table_length: 32 });
+    machine.checking = false;
+    machine
+}
+
+fn peer(machine: &mut Machine<Tiny>, level: u8, page: u64, handler: Handle) -> Peer {
+    machine.make_peer(PeerPlan {
+        account: own::ACCOUNT,
+        level,
+        priority: root::PRIORITY,
+        handler: (handler, u64::from(level)),
+        page,
+    })
+}
+
+fn grant(machine: &mut Machine<Tiny>, to: &Peer, capability: Handle, rights: RawRights, badge: u64) -> Handle {
+    machine.make(Syscall::CapGrant, &[to.domain.0, capability.0, u64::from(rights), badge])
+}
+
+/// Three domains: the root calls the second, both call the third; the root hears of faults. Anybody can notify the
+/// third, and the root can take everything apart.
+fn ipc() -> Machine<Tiny> {
+    let mut machine = boot();
+    let low = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let middle = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 2, 0]);
+    let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 0, 0]);
+    let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
+    let second = peer(&mut machine, 2, 2, faults);
+    let third = peer(&mut machine, 1, 8, faults);
+    let calls = (EndpointRights::CALL | EndpointRights::GRANT).bits();
+    grant(&mut machine, &second, low, calls, 5);
+    grant(&mut machine, &second, middle, EndpointRights::RECEIVE.bits(), 0);
+    grant(&mut machine, &second, bits, NotificationRights::NOTIFY.bits(), 0);
+    grant(&mut machine, &third, low, EndpointRights::RECEIVE.bits(), 0);
+    grant(&mut machine, &third, bits, NotificationRights::all().bits(), 0);
+    machine
+}
+
+fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::Call,
+            S::Receive,
+            S::Reply,
+            S::ReplyReceive,
+            S::ReplyFault,
+            S::Notify,
+            S::Wait,
+            S::EndpointBind,
+            S::ThreadBind,
+            S::ThreadStart,
+            S::ThreadStop,
+            S::ThreadExit,
+            S::Destroy,
+            S::Yield,
+        ],
+        uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread | Kind::Domain),
+        rich_messages: true,
+        faults: &[FaultKind::Read],
+    };
+    ALPHABET.events(machine)
+}
+
+/// Two domains that derive, move, map, donate and revoke two pages of memory and an endpoint between them.
+fn authority() -> Machine<Tiny> {
+    let mut machine = boot();
+    let endpoint = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let other = peer(&mut machine, 1, 2, Handle::NONE);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 2, u64::from(RawRights::MAX)]);
+    grant(&mut machine, &other, memory, RawRights::MAX, 0);
+    grant(&mut machine, &other, endpoint, RawRights::MAX, 0);
+    grant(&mut machine, &other, other.domain, RawRights::MAX, 0);
+    grant(&mut machine, &other, other.space, RawRights::MAX, 0);
+    machine
+}
+
+fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::CapCopy,
+            S::CapGrant,
+            S::CapMove,
+            S::CapDelete,
+            S::CapRevoke,
+            S::MemorySplit,
+            S::Map,
+            S::Unmap,
+            S::SpaceDonate,
+            S::SpaceCreate,
+            S::ThreadBuffer,
+            S::Destroy,
+        ],
+        uses: |machine, handle, _| handle.index() > root::FIRST_EXTENT && handle != machine.device,
+        rich_messages: false,
+        faults: &[],
+    };
+    ALPHABET.events(machine)
+}
+
+/// Every system call there is, from two domains that share everything but the root's own objects.
+fn everything() -> Machine<Tiny> {
+    let mut machine = boot();
+    let mut limits = [0u64; Charge::COUNT / 2];
+    // Room for 16 slots of a table and for one of each other kind.
+    limits[0] = 16 << 32;
+    limits[1..].fill(1 | (1 << 32));
+    machine.store_words(DATA, &limits);
+    let endpoint = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 0, 0]);
+    let other = peer(&mut machine, 1, 2, faults);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 2, u64::from(RawRights::MAX)]);
+    for capability in [endpoint, memory, other.domain, own::ACCOUNT, own::SYSTEM] {
+        grant(&mut machine, &other, capability, RawRights::MAX, 0);
+    }
+    machine
+}
+
+fn everything_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: Syscall::ALL,
+        uses: |machine, handle, _| handle != machine.ram,
+        rich_messages: true,
+        faults: &[FaultKind::Read, FaultKind::FloatingPoint],
+    };
+    ALPHABET.events(machine)
+}
