@@ -1,0 +1,91 @@
+//! Everything known of one function.
+
+use crate::bar::{self, Bars};
+use crate::capability::{self, CapabilityList, Damage, Msix};
+use crate::config::{ConfigSpace, FunctionAddress, Width, read16, register};
+use crate::enumeration::Header;
+use interfaces::pci::FunctionInfo;
+
+/// Base class of bridges, which carry the traffic of others and are left as the firmware has set them up.
+pub const CLASS_BRIDGE: u8 = 0x06;
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Where it is.
+    pub address: FunctionAddress,
+    /// Vendor.
+    pub vendor: u16,
+    /// Device.
+    pub device: u16,
+    /// Subsystem vendor.
+    pub subsystem_vendor: u16,
+    /// Subsystem.
+    pub subsystem: u16,
+    /// Class, sub-class, programming interface and revision, from the highest byte to the lowest.
+    pub class: u32,
+    /// Layout of its header.
+    pub header: Header,
+    /// Memory behind its base address registers.
+    pub bars: Bars,
+    /// Whether the lengths of `bars` are known.
+    pub measured: bool,
+    /// Its MSI-X table.
+    pub msix: Option<Msix>,
+    /// Offset of its PCI Express capability.
+    pub express: Option<u16>,
+    /// What is wrong with its capability list.
+    pub damage: Option<Damage>,
+}
+
+impl Function {
+    /// Reads what a function says of itself, without writing to it.
+    pub fn read(config: &impl ConfigSpace, address: FunctionAddress) -> Self {
+        let header = Header::of(config, address);
+        let endpoint = header == Header::Endpoint;
+        let list = CapabilityList::read(config, address);
+        let subsystem = |offset| if endpoint { read16(config, address, offset) } else { 0 };
+        Function {
+            address,
+            vendor: read16(config, address, register::VENDOR),
+            device: read16(config, address, register::DEVICE),
+            subsystem_vendor: subsystem(register::SUBSYSTEM_VENDOR),
+            subsystem: subsystem(register::SUBSYSTEM),
+            class: config.read(address, register::CLASS, Width::Long),
+            header,
+            bars: if endpoint { bar::read(&bar::raw(config, address)) } else { Bars::default() },
+            measured: !endpoint,
+            msix: list.find(capability::MSIX).and_then(|offset| Msix::read(config, address, offset)),
+            express: list.find(capability::EXPRESS),
+            damage: list.damage,
+        }
+    }
+
+    /// Base class.
+    pub const fn base_class(&self) -> u8 {
+        (self.class >> 24) as u8
+    }
+
+    /// Whether the server may switch its decoding and bus mastering: an endpoint that is no bridge of any kind.
+    pub fn is_device(&self) -> bool {
+        self.header == Header::Endpoint && self.base_class() != CLASS_BRIDGE
+    }
+
+    /// As clients see it.
+    pub fn info(&self, assigned: bool) -> FunctionInfo {
+        let [revision, programming_interface, subclass, class] = self.class.to_le_bytes();
+        FunctionInfo {
+            address: self.address,
+            vendor: self.vendor,
+            device: self.device,
+            subsystem_vendor: self.subsystem_vendor,
+            subsystem: self.subsystem,
+            class,
+            subclass,
+            programming_interface,
+            revision,
+            messages: self.msix.map_or(0, |msix| msix.entries),
+            assigned,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the PCI server decides, apart from the machine that it decides for.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`config`] | configuration space: registers of functions, through a trait that tests implement |
+//! | [`enumeration`] | which functions there are, through bridges |
+//! | [`capability`] | a function's capability list, its MSI-X table and its PCI Express registers |
+//! | [`bar`] | base address registers and how long what is behind them is |
+//! | [`function`] | everything known of one function |
+//! | [`placement`] | which pages of device memory may be given away for a register range |
+//! | [`assignment`] | which function belongs to which domain, by the manifest |
+//! | [`bus`] | the rules: who may claim, read, write and enable what |
+//! | [`message`] | entries of MSI-X tables |
+//! | [`record`] | what a restarted server must know, in the vault |
+//!
+//! Nothing that a function answers is believed: lists that run in circles, registers that overlap and garbage of every
+//! kind lead to a refusal with its reason, never to a panic and never to somebody else's memory.
+//!
+//! Register numbers are those of the PCI Local Bus Specification 3.0 (chapter 6) and the PCI Express Base
+//! Specification 3.0 (chapter 7).
+#![cfg_attr(target_os = "none", no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod assignment;
+pub mod bar;
+pub mod bus;
+pub mod capability;
+pub mod config;
+pub mod enumeration;
+pub mod function;
+pub mod message;
+pub mod placement;
+pub mod record;

@@ -1,0 +1,10 @@
+//! The PCI server's rules against machines made up for the purpose, honest and hostile ones.
+
+mod bars;
+mod capabilities;
+mod claims;
+mod enumeration;
+mod machine;
+mod messages;
+mod placements;
+mod restarts;
