@@ -140,7 +140,5 @@ fn declare_memory(state: &mut State, info: &BootInfo) -> u64 {
 fn greet(machine: &Machine, pages: u64, hz: u64, reference: &Reference, protections: Protections) {
     let mebibytes = (pages * abi::PAGE_SIZE) >> 20;
     let (mhz, processors) = (hz / 1_000_000, machine.processors);
-    log::info!(
-        "{mebibytes} MiB of memory, {processors} processors (1 in use), {mhz} MHz by {reference}, {protections}"
-    );
+    log::info!("{mebibytes} MiB of memory, 1 of {processors} CPUs in use, {mhz} MHz by {reference}, {protections}");
 }

@@ -1,0 +1,58 @@
+//! The cases, by what they are about.
+
+mod account;
+mod capability;
+mod device;
+mod fault;
+mod ipc;
+mod lease;
+mod memory;
+mod notification;
+mod schedule;
+mod server;
+mod system;
+mod thread;
+mod transfer;
+mod victim;
+
+use crate::bench::Bench;
+use crate::outcome::Outcome;
+
+/// One behaviour of the kernel.
+pub(crate) struct Case {
+    /// Its name: a sentence.
+    pub(crate) name: &'static str,
+    /// Looks for it.
+    pub(crate) run: fn(&mut Bench) -> Outcome,
+}
+
+/// Lists functions as cases under their own names.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// The cases of this module.
+        pub(super) const CASES: &[$crate::cases::Case] =
+            &[$($crate::cases::Case { name: stringify!($name), run: $name }),*];
+    };
+}
+use cases;
+
+/// Every case.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        system::CASES,
+        capability::CASES,
+        account::CASES,
+        memory::CASES,
+        notification::CASES,
+        ipc::CASES,
+        server::CASES,
+        transfer::CASES,
+        lease::CASES,
+        fault::CASES,
+        thread::CASES,
+        schedule::CASES,
+        device::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
