@@ -289,17 +289,15 @@ impl<'a> Reader<'a> {
             .map(|position| self.page.load(ring_offset(position), Ordering::Relaxed).unwrap_or(0))
             .collect();
         core::sync::atomic::fence(Ordering::SeqCst);
-        let good_from = self.get(OLDEST).max(from);
+        // What lies before the oldest record as it is now may have been gone over while it was copied.
+        let mut at = self.get(OLDEST).max(from);
         let mut records = Vec::new();
-        let mut at = from;
         while at < written {
             let index = ((at - from) / 8) as usize;
             let Some((record, size)) = parse(words.get(index..).unwrap_or_default()) else {
                 break;
             };
-            if at >= good_from {
-                records.push(record);
-            }
+            records.push(record);
             at += size;
         }
         (records, written)
