@@ -25,6 +25,7 @@ cases![
     dividing_by_zero_is_a_fault,
     a_breakpoint_is_a_fault,
     single_stepping_is_a_fault_of_the_stepped_thread,
+    single_stepping_leads_over_a_system_call,
     using_the_vector_unit_without_permission_is_a_fault,
     an_exit_and_a_panic_are_told_with_their_codes,
     a_fault_message_tells_where_it_happened,
@@ -134,6 +135,7 @@ bodies! {
     vector_unit: "pxor xmm0, xmm0";
     coprocessor: "fninit";
     single_step: "pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop";
+    single_step_syscall: "mov eax, 96", "pushfq", "or qword ptr [rsp], 0x100", "popfq", "syscall", "nop", "nop";
     odd_flags: "pushfq", "or qword ptr [rsp], 0x44400", "popfq", "mov eax, 96", "syscall", "cld";
     odd_segments: "mov eax, 0x1b", "mov ds, eax", "mov es, eax", "mov fs, eax", "mov gs, eax", "xor eax, eax",
         "mov gs, eax", "mov eax, 96", "push rdi", "syscall", "pop rdi";
@@ -172,6 +174,19 @@ fn single_stepping_is_a_fault_of_the_stepped_thread(bench: &mut Bench) -> Outcom
     first.repaired()?;
     let second = victim.fault()?;
     same(second.word(FaultWord::InstructionPointer), first.word(FaultWord::InstructionPointer) + 1)
+}
+
+fn single_stepping_leads_over_a_system_call(bench: &mut Bench) -> Outcome {
+    let victim = Victim::new(bench)?;
+    // The step that enters the kernel may end behind `syscall` or behind the instruction after it; never in the kernel.
+    let mut fault = victim.fault_of(bench, single_step_syscall, 0)?;
+    for _ in 0..2 {
+        same(fault.kind, FaultKind::Breakpoint)?;
+        holds(fault.word(FaultWord::InstructionPointer) < USER_END, "it stepped in user mode")?;
+        fault.repaired()?;
+        fault = victim.fault()?;
+    }
+    Ok(())
 }
 
 fn using_the_vector_unit_without_permission_is_a_fault(bench: &mut Bench) -> Outcome {

@@ -22,6 +22,7 @@ cases![
     no_access_is_writable_and_executable,
     missing_page_tables_are_counted,
     an_unmapped_page_faults,
+    a_page_that_one_unmaps_for_oneself_faults_at_once,
     a_mapping_is_unmapped_only_through_its_own_space,
     revoking_memory_unmaps_it_everywhere,
     deleting_a_part_keeps_its_mappings_for_the_parent,
@@ -154,6 +155,35 @@ fn an_unmapped_page_faults(bench: &mut Bench) -> Outcome {
     call(Syscall::Unmap, [victim.child.space, mapping])?;
     let fault = victim.fault_of(bench, load, THERE)?;
     same((fault.kind, fault.word(FaultWord::Address)), (FaultKind::Read, THERE))
+}
+
+/// Touches pages, unmaps them, and touches the last one again. The board names space, mapping and address.
+extern "C" fn touch_and_unmap(pages: u64) -> ! {
+    let last = Memory(actor::read(2) + (pages - 1) * PAGE_SIZE);
+    for page in 0..pages {
+        Memory(actor::read(2) + page * PAGE_SIZE).set_byte(0, 1);
+    }
+    actor::write(3, 1);
+    let unmapped = call(Syscall::Unmap, [actor::read(0), actor::read(1)]);
+    actor::write(4, u64::from(unmapped.is_ok()));
+    last.set_byte(0, 2);
+    super::victim::done()
+}
+
+fn a_page_that_one_unmaps_for_oneself_faults_at_once(bench: &mut Bench) -> Outcome {
+    let victim = Victim::new(bench)?;
+    // Few pages are forgotten one by one, many all at once.
+    for (pages, address) in [(1, THERE), (64, 0x38_0000)] {
+        let memory = bench.memory(pages)?;
+        actor::write(0, call(Syscall::CapGrant, [victim.child.domain, victim.child.space, ALL, 0])?);
+        actor::write(1, map(victim.child.space, memory, address, 0, pages, READ_WRITE)?);
+        actor::write(2, address);
+        let fault = victim.fault_of(bench, touch_and_unmap, pages)?;
+        same((actor::read(3), actor::read(4)), (1, 1))?;
+        let last = address + (pages - 1) * PAGE_SIZE;
+        same((fault.kind, fault.word(FaultWord::Address)), (FaultKind::Write, last))?;
+    }
+    Ok(())
 }
 
 fn a_mapping_is_unmapped_only_through_its_own_space(bench: &mut Bench) -> Outcome {

@@ -4,6 +4,7 @@ mod account;
 mod capability;
 mod device;
 mod fault;
+mod hostile;
 mod ipc;
 mod lease;
 mod memory;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         thread::CASES,
         schedule::CASES,
         device::CASES,
+        hostile::CASES,
     ]
     .into_iter()
     .flatten()
