@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 /// The root of the source tree: the folder that holds `system.toml` and the workspace's `Cargo.toml`.
 pub fn root() -> PathBuf {
     // The manifest folder is known when the crate is compiled; a tree that was moved since is found again because
@@ -65,23 +67,50 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Every program that a crate of this workspace builds, by name.
-///
-/// # Errors
-///
-/// If cargo cannot be started or does not understand the workspace.
-pub fn programs() -> io::Result<Vec<String>> {
-    let output = cargo().args(["metadata", "--no-deps", "--format-version=1", "--offline"]).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+/// The workspace as cargo describes it.
+#[derive(Clone, Debug)]
+pub struct Members {
+    metadata: Value,
+}
+
+impl Members {
+    /// Asks cargo.
+    ///
+    /// # Errors
+    ///
+    /// If cargo cannot be started or does not understand the workspace.
+    pub fn ask() -> io::Result<Self> {
+        let output = cargo().args(["metadata", "--no-deps", "--format-version=1", "--offline"]).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        Ok(Self { metadata: serde_json::from_slice(&output.stdout)? })
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let targets = metadata["packages"].as_array().into_iter().flatten().filter_map(|p| p["targets"].as_array());
-    Ok(targets
-        .flatten()
-        .filter(|target| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin")))
-        .filter_map(|target| target["name"].as_str().map(str::to_owned))
-        .collect())
+
+    fn packages(&self) -> impl Iterator<Item = &Value> {
+        self.metadata["packages"].as_array().into_iter().flatten()
+    }
+
+    /// Every program that a crate of the workspace builds, by name.
+    pub fn programs(&self) -> Vec<String> {
+        let is_program =
+            |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
+        self.packages()
+            .filter_map(|package| package["targets"].as_array())
+            .flatten()
+            .filter(is_program)
+            .filter_map(|target| target["name"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// The crates that a plain `cargo test` covers: those that run on the host.
+    pub fn of_host(&self) -> Vec<String> {
+        let defaults = self.metadata["workspace_default_members"].as_array();
+        self.packages()
+            .filter(|package| defaults.is_some_and(|ids| ids.contains(&package["id"])))
+            .filter_map(|package| package["name"].as_str().map(str::to_owned))
+            .collect()
+    }
 }
 
 /// A program found on `PATH` or, since Debian keeps disk tools out of a user's `PATH`, in the `sbin` folders.

@@ -58,7 +58,7 @@ impl Composition {
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
         let interfaces: Vec<_> =
             interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
-        let programs = workspace::programs().map_err(BuildError::Start)?;
+        let programs = workspace::Members::ask().map_err(BuildError::Start)?.programs();
         let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
         let environment = Environment {
             interfaces: &interfaces,

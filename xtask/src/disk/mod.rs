@@ -35,7 +35,7 @@ type Fat = FileSystem<Storage>;
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("the disk image {path}: {source}")]
     File {
         /// The image.
         path: PathBuf,

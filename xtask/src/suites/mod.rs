@@ -10,6 +10,10 @@ use std::time::Instant;
 use crate::build::BuildError;
 use crate::console::ConsoleError;
 use crate::setup::{self, SetupError};
+use crate::workspace;
+
+/// The crate that searches the kernel core's states.
+const MODEL: &str = "model";
 
 /// Why a suite could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +67,14 @@ impl Suite {
         let started = Instant::now();
         eprintln!("\n== {} ==", self.name());
         let tally = match self {
-            Self::Host => libtest::run(&["test", "--no-fail-fast"], &[], filter),
-            Self::Model => libtest::run(&["test", "--no-fail-fast", "--release", "--package", "model"], &[], filter),
+            Self::Host => {
+                let members = workspace::Members::ask()?.of_host();
+                // The model has a suite of its own: unoptimised it would take minutes.
+                let packages = members.iter().filter(|name| *name != MODEL).flat_map(|name| ["--package", name]);
+                let arguments: Vec<&str> = ["test", "--no-fail-fast"].into_iter().chain(packages).collect();
+                libtest::run(&arguments, &[], filter)
+            }
+            Self::Model => libtest::run(&["test", "--no-fail-fast", "--release", "--package", MODEL], &[], filter),
             Self::Conformance => conformance::run(filter),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {

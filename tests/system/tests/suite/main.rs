@@ -1,0 +1,3 @@
+//! The whole system, seen from outside: what a person at its shell sees, and what is on its disk afterwards.
+
+mod boot;
