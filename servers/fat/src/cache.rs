@@ -72,6 +72,8 @@ pub(crate) struct Cache<D: BlockDevice> {
     /// Slots of `pages` that have a buffer but no page.
     vacant: Vec<usize>,
     hand: usize,
+    /// Something was written that no barrier has made durable yet.
+    unflushed: bool,
     statistics: CacheStatistics,
 }
 
@@ -104,6 +106,7 @@ impl<D: BlockDevice> Cache<D> {
             index: BTreeMap::new(),
             vacant: Vec::new(),
             hand: 0,
+            unflushed: false,
             statistics: CacheStatistics::default(),
         }
     }

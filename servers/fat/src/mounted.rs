@@ -249,13 +249,12 @@ impl<D: BlockDevice> Mounted<D> {
         Ok(())
     }
 
-    /// Brings everything to the disk and says there that it is complete.
-    pub(crate) async fn unmount(&mut self) -> Result<(), Error> {
+    /// Brings everything to the disk and says there that it is complete. The next change takes that back.
+    pub(crate) async fn rest(&mut self) -> Result<(), Error> {
         self.sync().await?;
         if self.marked && !self.keep_mark {
             self.set_mark(false).await?;
         }
-        self.unmounted = true;
         Ok(())
     }
 }

@@ -245,6 +245,9 @@ impl<D: BlockDevice> Mounted<D> {
         name: &str,
         path: &str,
     ) -> Result<(), Error> {
+        // What the old record has to say must be on the disk before the new one is, or a crash could leave two records
+        // that contradict each other.
+        self.cache.write_back_all().await?;
         let location = self.insert(target, name, &entry.data).await?;
         self.cache.write_back_all().await?;
         self.files.moved(entry.location, location, path);
@@ -253,7 +256,15 @@ impl<D: BlockDevice> Mounted<D> {
             self.set_parent(entry.data.first_cluster, target).await?;
             self.cache.write_back_all().await?;
         }
-        self.remove_records(directory, &entry.slots).await
+        self.remove_old_name(directory, entry).await
+    }
+
+    /// Removes the old name of what has a new one on the disk: there, too, before the file can change under one of
+    /// the two names only.
+    async fn remove_old_name(&mut self, directory: u32, entry: &Entry) -> Result<(), Error> {
+        self.remove_records(directory, &entry.slots).await?;
+        self.cache.write_back_all().await?;
+        Ok(())
     }
 
     async fn rename_by_detour(&mut self, directory: u32, entry: &Entry, name: &str, path: &str) -> Result<(), Error> {
@@ -325,9 +336,10 @@ impl<D: BlockDevice> Mounted<D> {
         if one_page {
             self.replace_record(target, found, &record, Some(&entry.slots)).await?;
         } else {
+            self.cache.write_back_all().await?;
             self.replace_record(target, found, &record, None).await?;
             self.cache.write_back_all().await?;
-            self.remove_records(directory, &entry.slots).await?;
+            self.remove_old_name(directory, entry).await?;
         }
         self.files.moved(entry.location, found.location, to);
         self.release(&replaced);

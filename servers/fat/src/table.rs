@@ -20,6 +20,9 @@ const FIRST_END: u32 = 0x0fff_fff8;
 /// Marks a cluster that the disk cannot store in.
 pub(crate) const BAD: u32 = 0x0fff_fff7;
 
+/// Sectors of the FAT that are read at a time.
+const TABLE_AHEAD: u64 = 64;
+
 /// Bytes that a folder may have: 65,536 records of 32 bytes.
 pub(crate) const MAX_DIRECTORY_BYTES: u64 = 65_536 * 32;
 
@@ -100,11 +103,21 @@ impl<D: BlockDevice> Mounted<D> {
         self.geometry.kind == FatKind::Fat12 && last / PAGE_SECTORS as u64 != self.entry_page(cluster)
     }
 
+    /// Reads a piece of the FAT around a sector that is not in the cache: whoever asks for one entry asks for more.
+    async fn read_table_ahead(&mut self, sector: u64) -> Result<(), Error> {
+        if !self.cache.has(sector) {
+            let end = self.geometry.table + self.geometry.table_sectors;
+            self.cache.prefetch(&[(sector, end.saturating_sub(sector).min(TABLE_AHEAD))]).await?;
+        }
+        Ok(())
+    }
+
     /// A cluster's entry, widened to 28 bits.
     pub(crate) async fn table_entry(&mut self, cluster: u32) -> Result<u32, Error> {
         let offset = self.entry_offset(cluster);
         let (sector, at) = (self.entry_sector(cluster), (offset % SECTOR_SIZE as u64) as usize);
         let kind = self.geometry.kind;
+        self.read_table_ahead(sector).await?;
         let bytes = self.cache.sector(sector, Class::Table).await?;
         Ok(match kind {
             FatKind::Fat32 => crate::boot::le32(bytes, at) & END,
@@ -252,11 +265,6 @@ impl<D: BlockDevice> Mounted<D> {
         let mut free = 0;
         let mut cluster = 2;
         while cluster <= self.geometry.last_cluster() {
-            let sector = self.entry_sector(cluster);
-            if !self.cache.has(sector) {
-                let rest = self.geometry.table + self.geometry.table_sectors - sector;
-                self.cache.prefetch(&[(sector, rest.min(512))]).await?;
-            }
             free += self.scan_entries(&mut cluster, |value| value == 0, false).await?;
         }
         let waiting: u32 = self.pending.iter().map(|run| run.count).sum();
@@ -286,6 +294,7 @@ impl<D: BlockDevice> Mounted<D> {
             FatKind::Fat32 => 4,
         };
         let (sector, offset) = (self.entry_sector(*cluster), self.entry_offset(*cluster));
+        self.read_table_ahead(sector).await?;
         let bytes = self.cache.sectors(sector, PAGE_SECTORS, Class::Table).await?;
         let from = (offset % SECTOR_SIZE as u64) as usize;
         let mut found = 0;

@@ -56,6 +56,20 @@ impl Timestamp {
         }
     }
 
+    /// Seconds since 1970-01-01 00:00:00; the inverse of [`from_unix`](Self::from_unix) for every time that FAT can store.
+    #[must_use]
+    pub fn to_unix(self) -> u64 {
+        let (year, month) = (u64::from(self.year.max(1970)), u64::from(self.month.clamp(1, 12)));
+        // The same eras of 400 years that begin on the first of March.
+        let shifted_year = if month <= 2 { year - 1 } else { year };
+        let month_from_march = (month + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + u64::from(self.day.max(1)) - 1;
+        let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        days * 86_400 + u64::from(self.hour) * 3_600 + u64::from(self.minute) * 60 + u64::from(self.second)
+    }
+
     /// The date field of a directory record.
     pub(crate) fn date(self) -> u16 {
         let year = self.year.clamp(1980, 2107) - 1980;
@@ -95,6 +109,13 @@ mod tests {
         assert_eq!(leap, Timestamp { year: 2024, month: 2, day: 29, hour: 12, minute: 34, second: 56 });
         assert_eq!(Timestamp::from_unix(315_532_800), Timestamp::EPOCH);
         assert_eq!(Timestamp::from_unix(u64::MAX).year, u16::MAX);
+    }
+
+    #[test]
+    fn unix_seconds_come_back_from_the_civil_date() {
+        for seconds in [315_532_800, 951_782_399, 951_782_400, 1_709_210_096, 4_354_819_199] {
+            assert_eq!(Timestamp::from_unix(seconds).to_unix(), seconds);
+        }
     }
 
     #[test]

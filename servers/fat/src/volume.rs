@@ -289,7 +289,7 @@ impl<D: BlockDevice, C: Clock> Volume<D, C> {
             let mut cursor = from;
             let mut entries = Vec::new();
             while entries.len() < most {
-                match state.next_entry_in(&extents, &mut cursor, |_| true).await? {
+                match state.next_entry_in(&extents, &mut cursor, |_| true).await.map_err(|error| error.about(path))? {
                     Some(entry) => {
                         let status = status(&entry);
                         entries.push(ListedEntry { name: entry.name, status });
@@ -474,13 +474,27 @@ impl<D: BlockDevice, C: Clock> Volume<D, C> {
         self.run(async |state: &mut Mounted<D>| state.sync().await).await
     }
 
+    /// [`sync`](Self::sync), and marks the disk as unmounted until the next change. For quiet times: whoever stops
+    /// the server then leaves a clean disk, which the next mount need not look through.
+    ///
+    /// # Errors
+    /// As for [`sync`](Self::sync).
+    pub async fn rest(&self) -> Result<(), Error> {
+        self.run(async |state: &mut Mounted<D>| state.rest().await).await
+    }
+
     /// Brings every change to the disk and marks it as unmounted. Everything after this answers
     /// [`Error::Unmounted`].
     ///
     /// # Errors
     /// The disk's; the volume then stays mounted.
     pub async fn unmount(&self) -> Result<(), Error> {
-        self.run(async |state: &mut Mounted<D>| state.unmount().await).await
+        self.run(async |state: &mut Mounted<D>| {
+            state.rest().await?;
+            state.unmounted = true;
+            Ok(())
+        })
+        .await
     }
 
     /// Gives the disk back. Changes that were not synced are lost.

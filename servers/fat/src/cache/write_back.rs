@@ -99,6 +99,7 @@ impl<D: BlockDevice> Cache<D> {
             }
         }
         let count = transfers.len();
+        self.unflushed |= count > 0;
         self.statistics.writes += count as u64;
         let device = &self.device;
         let mut completions =
@@ -128,7 +129,7 @@ impl<D: BlockDevice> Cache<D> {
     pub(crate) async fn write_back_all(&mut self) -> Result<(), DeviceError> {
         for class in CLASSES {
             if self.write_back(class, |_| true).await? > 0 {
-                self.device.flush().await?;
+                self.flush_device().await?;
             }
         }
         Ok(())
@@ -143,7 +144,11 @@ impl<D: BlockDevice> Cache<D> {
 
     /// Makes everything that was written durable.
     pub(crate) async fn flush_device(&mut self) -> Result<(), DeviceError> {
-        self.device.flush().await
+        if self.unflushed {
+            self.device.flush().await?;
+            self.unflushed = false;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,260 @@
+//! The interface `filesystem` on a mounted volume.
+
+use crate::disk::Disk;
+use crate::session::Sessions;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use core::cell::RefCell;
+use fat::{Attributes, DeviceError, EntryKind, Error, FatKind, OpenMode, Timestamp, Volume};
+use interfaces::filesystem::{
+    Access, DirectoryEntry, FileId, FilesystemServer, FsError, Listing, Metadata, NodeKind, OpenFile, PATH_MAX,
+    VolumeInfo,
+};
+use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
+use userlib::log;
+
+/// Bytes that are taken out of a lease at once.
+const PIECE: usize = 64 << 10;
+/// Entries of a directory that are listed at once at most.
+const LIST_ENTRIES: usize = 64;
+
+/// The clock: the machine's time of day is not known here, so time stamps begin where FAT's do.
+pub(crate) type Clock = fn() -> Timestamp;
+/// The volume of this server.
+pub(crate) type Mounted = Volume<Disk, Clock>;
+
+/// What there is to serve.
+pub(crate) enum Disposition {
+    /// The volume.
+    Mounted(Rc<Mounted>),
+    /// No volume, for this reason.
+    Failed(FsError),
+}
+
+/// The state of the server, shared by its tasks.
+pub(crate) struct State {
+    pub(crate) disposition: RefCell<Disposition>,
+    pub(crate) sessions: Sessions,
+}
+
+impl State {
+    pub(crate) fn volume(&self) -> Result<Rc<Mounted>, FsError> {
+        match &*self.disposition.borrow() {
+            Disposition::Mounted(volume) => Ok(volume.clone()),
+            Disposition::Failed(error) => Err(*error),
+        }
+    }
+}
+
+/// Answers requests.
+pub(crate) struct Files {
+    state: Rc<State>,
+}
+
+impl Files {
+    pub(crate) fn new(state: Rc<State>) -> Self {
+        Files { state }
+    }
+
+    fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Mounted>, fat::FileId), FsError> {
+        Ok((self.state.volume()?, self.state.sessions.find(caller.badge(), id)?))
+    }
+
+    async fn open_as(&self, caller: &Caller, path: &ReadLease, mode: OpenMode) -> Result<OpenFile, FsError> {
+        let path = path_of(path)?;
+        let volume = self.state.volume()?;
+        self.state.sessions.check_room(caller.badge())?;
+        let file = volume.open(&path, mode).await.map_err(explain)?;
+        let length = volume.length(file).await.map_err(explain)?.into();
+        Ok(OpenFile { file: self.state.sessions.insert(caller.badge(), file), length })
+    }
+}
+
+impl FilesystemServer for Files {
+    async fn open(&self, caller: &Caller, path: ReadLease, access: Access) -> Result<OpenFile, FsError> {
+        let mode = match access {
+            Access::Read => OpenMode::READ,
+            Access::ReadWrite => OpenMode::WRITE,
+        };
+        self.open_as(caller, &path, mode).await
+    }
+
+    async fn create(&self, caller: &Caller, path: ReadLease) -> Result<OpenFile, FsError> {
+        let mode = OpenMode { create: true, exclusive: true, ..OpenMode::WRITE };
+        self.open_as(caller, &path, mode).await
+    }
+
+    async fn close(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
+        let volume = self.state.volume()?;
+        let file = self.state.sessions.remove(caller.badge(), file)?;
+        volume.close(file).await.map_err(explain)
+    }
+
+    async fn read(&self, caller: &Caller, file: FileId, offset: u64, bytes: WriteLease) -> Result<usize, FsError> {
+        let (volume, file) = self.file(caller, file)?;
+        let length = bytes.length()? as u64;
+        let mut done = 0;
+        let mut lease = Ok(());
+        let sink = |piece: &[u8]| {
+            if lease.is_ok() {
+                lease = bytes.write(done, piece);
+                done += piece.len();
+            }
+        };
+        volume.read_with(file, offset, length, sink).await.map_err(explain)?;
+        lease?;
+        Ok(done)
+    }
+
+    async fn write(&self, caller: &Caller, file: FileId, offset: u64, bytes: ReadLease) -> Result<usize, FsError> {
+        let (volume, file) = self.file(caller, file)?;
+        let length = bytes.length()?;
+        let mut piece = vec![0; PIECE.min(length)];
+        let mut done = 0;
+        while done < length {
+            let count = PIECE.min(length - done);
+            bytes.read(done, &mut piece[..count])?;
+            let at = offset.checked_add(done as u64).ok_or(FsError::FileTooLarge)?;
+            match volume.write(file, at, &piece[..count]).await {
+                Ok(()) => done += count,
+                // What is written is written: the caller learns how far it came.
+                Err(Error::NoSpace) if done > 0 => break,
+                Err(error) => return Err(explain(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    async fn truncate(&self, caller: &Caller, file: FileId, length: u64) -> Result<(), FsError> {
+        let (volume, file) = self.file(caller, file)?;
+        volume.set_length(file, length).await.map_err(explain)
+    }
+
+    async fn metadata(&self, _: &Caller, path: ReadLease) -> Result<Metadata, FsError> {
+        let path = path_of(&path)?;
+        let status = self.state.volume()?.status(&path).await.map_err(explain)?;
+        Ok(metadata_of(&status))
+    }
+
+    async fn list(&self, _: &Caller, path: ReadLease, cookie: u64, output: WriteLease) -> Result<Listing, FsError> {
+        let path = path_of(&path)?;
+        let volume = self.state.volume()?;
+        let from = u32::try_from(cookie).map_err(|_| FsError::InvalidCookie)?;
+        let room = output.length()?;
+        // As many entries as fit for certain are asked for; one at least, so that a listing always goes on.
+        let most = (room / 64).clamp(1, LIST_ENTRIES);
+        let mut wanted = most;
+        loop {
+            let listing = volume.list(&path, from, wanted).await.map_err(explain)?;
+            let mut bytes = vec![0; room.min(PIECE)];
+            let mut used = 0;
+            let mut fits = true;
+            for entry in &listing.entries {
+                let written = DirectoryEntry { metadata: metadata_of(&entry.status), name: &entry.name };
+                match written.write(&mut bytes[used..]) {
+                    Some(size) => used += size,
+                    None => fits = false,
+                }
+            }
+            if fits {
+                output.write(0, &bytes[..used])?;
+                return Ok(Listing { bytes: used, next: listing.next.map(u64::from) });
+            }
+            if wanted == 1 {
+                return Err(FsError::BadLease);
+            }
+            wanted = wanted.div_ceil(2);
+        }
+    }
+
+    async fn create_directory(&self, _: &Caller, path: ReadLease) -> Result<(), FsError> {
+        let path = path_of(&path)?;
+        self.state.volume()?.make_directory(&path).await.map_err(explain)
+    }
+
+    async fn remove_directory(&self, _: &Caller, path: ReadLease) -> Result<(), FsError> {
+        let path = path_of(&path)?;
+        self.state.volume()?.remove_directory(&path).await.map_err(explain)
+    }
+
+    async fn remove(&self, _: &Caller, path: ReadLease) -> Result<(), FsError> {
+        let path = path_of(&path)?;
+        self.state.volume()?.remove_file(&path).await.map_err(explain)
+    }
+
+    async fn rename(&self, _: &Caller, from: ReadLease, to: ReadLease) -> Result<(), FsError> {
+        let (from, to) = (path_of(&from)?, path_of(&to)?);
+        self.state.volume()?.rename(&from, &to, true).await.map_err(explain)
+    }
+
+    async fn sync(&self, _: &Caller) -> Result<(), FsError> {
+        self.state.volume()?.sync().await.map_err(explain)
+    }
+
+    async fn volume(&self, _: &Caller) -> Result<VolumeInfo, FsError> {
+        let volume = self.state.volume()?;
+        let space = volume.space().await.map_err(explain)?;
+        let info = volume.info();
+        let unit = u64::from(info.cluster_bytes.max(1));
+        let format = match info.kind {
+            FatKind::Fat12 => "FAT12",
+            FatKind::Fat16 => "FAT16",
+            FatKind::Fat32 => "FAT32",
+        };
+        Ok(VolumeInfo {
+            label: Text::new(""),
+            format: Text::new(format),
+            unit: info.cluster_bytes,
+            units: space.total / unit,
+            units_free: space.free / unit,
+            read_only: info.read_only,
+        })
+    }
+}
+
+fn path_of(lease: &ReadLease) -> Result<String, FsError> {
+    let path = lease.to_text(PATH_MAX)?;
+    if path.starts_with('/') { Ok(path) } else { Err(FsError::InvalidPath) }
+}
+
+fn metadata_of(status: &fat::Status) -> Metadata {
+    Metadata {
+        kind: match status.kind {
+            EntryKind::File => NodeKind::File,
+            EntryKind::Directory => NodeKind::Directory,
+        },
+        length: status.size.into(),
+        modified: status.modified.to_unix(),
+        read_only: status.attributes.contains(Attributes::READ_ONLY),
+    }
+}
+
+/// The error as clients know it. What names places on the disk goes to the log, for whoever looks after it.
+fn explain(error: Error) -> FsError {
+    match &error {
+        Error::Damaged { .. } | Error::Device(_) | Error::Abandoned => log::error!("{error}"),
+        _ => {}
+    }
+    match error {
+        Error::NotFound { .. } => FsError::NotFound,
+        Error::AlreadyExists { .. } => FsError::AlreadyExists,
+        Error::NotADirectory { .. } => FsError::NotADirectory,
+        Error::IsADirectory { .. } => FsError::IsADirectory,
+        Error::DirectoryNotEmpty { .. } => FsError::DirectoryNotEmpty,
+        Error::InvalidName { fault: fat::NameFault::TooLong, .. } => FsError::NameTooLong,
+        Error::InvalidName { .. } => FsError::InvalidName,
+        Error::IsRoot => FsError::IsRoot,
+        Error::IntoItself { .. } => FsError::IntoItself,
+        Error::NoSpace | Error::RootDirectoryFull | Error::DirectoryTooLarge { .. } => FsError::NoSpace,
+        Error::FileTooLarge { .. } => FsError::FileTooLarge,
+        Error::ReadOnly | Error::ReadOnlyFile { .. } | Error::Device(DeviceError::ReadOnly) => FsError::ReadOnly,
+        Error::NotOpenForWriting => FsError::NotWritable,
+        Error::InUse { .. } => FsError::InUse,
+        Error::UnknownFile => FsError::UnknownSession,
+        Error::TooManyOpenFiles => FsError::TooManyOpen,
+        Error::Damaged { .. } | Error::Abandoned => FsError::Damaged,
+        Error::Device(DeviceError::Gone) | Error::Unmounted => FsError::NoDisk,
+        Error::Device(_) => FsError::DeviceFailed,
+    }
+}
