@@ -1,0 +1,64 @@
+//! What is shown before the first prompt.
+
+use crate::failure::{Failure, Server};
+use crate::path::{DISK, Location};
+use crate::session::Session;
+use interfaces::supervision::DomainState;
+
+/// Shows who it is, how to get help, and what is wrong with the system.
+pub fn show(session: &mut Session<'_>) {
+    session.out.fresh_line();
+    session.out.line("");
+    session.out.line(format_args!(
+        "Bulkhead {}, an operating system with watertight compartments. `help` lists the commands.",
+        env!("CARGO_PKG_VERSION")
+    ));
+    show_domains(session);
+    show_disk(session);
+}
+
+/// Names every domain that will not come by itself.
+fn show_domains(session: &mut Session<'_>) {
+    for index in 0.. {
+        match session.services.domains.domain(index) {
+            Ok(Some(info)) => {
+                let name = info.name.as_str();
+                match info.state {
+                    DomainState::Absent => {
+                        session.out.line(format_args!("{name} is absent: the machine does not have its device."));
+                    }
+                    DomainState::GivenUp => session.out.line(format_args!(
+                        "{name} died so often that it is not started again; `log {name}` tells why, `restart {name}` \
+                         tries once more."
+                    )),
+                    DomainState::Stopped => session.out.line(format_args!(
+                        "{name} is stopped; `log {name}` may tell why, `restart {name}` starts it."
+                    )),
+                    DomainState::BackingOff => session.out.line(format_args!(
+                        "{name} has died and is about to be started again; `log {name}` tells why."
+                    )),
+                    DomainState::Starting | DomainState::Running | DomainState::Restarting => {}
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                let failure = Failure::of_call("cannot ask how the domains are", Server::SUPERVISOR, error);
+                return session.report("", &failure);
+            }
+        }
+    }
+}
+
+fn show_disk(session: &mut Session<'_>) {
+    match session.services.files.volume() {
+        Ok(volume) if volume.read_only => {
+            session.out.line(format_args!("/{DISK} can only be read: the disk, or its filesystem, refuses writes."));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let disk = Location::Disk("/".into());
+            let failure = Failure::of_file("use", &disk, error);
+            session.report("", &failure);
+        }
+    }
+}

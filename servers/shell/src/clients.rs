@@ -1,0 +1,137 @@
+//! The services as other domains give them.
+
+use crate::services::{DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
+use core::time::Duration;
+use interfaces::console::{ConsoleClient, ConsoleError};
+use interfaces::echo::EchoClient;
+use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
+use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
+use userlib::executor;
+use userlib::ipc::CallError;
+use userlib::time::{Deadline, Instant};
+
+impl Files for FilesystemClient {
+    fn open(&self, path: &str, access: Access) -> FileResult<OpenFile> {
+        self.open(path, access)
+    }
+    fn create(&self, path: &str) -> FileResult<OpenFile> {
+        self.create(path)
+    }
+    fn close(&self, file: FileId) -> FileResult<()> {
+        self.close(file)
+    }
+    fn read(&self, file: FileId, offset: u64, bytes: &mut [u8]) -> FileResult<usize> {
+        self.read(file, offset, bytes)
+    }
+    fn write(&self, file: FileId, offset: u64, bytes: &[u8]) -> FileResult<usize> {
+        self.write(file, offset, bytes)
+    }
+    fn truncate(&self, file: FileId, length: u64) -> FileResult<()> {
+        self.truncate(file, length)
+    }
+    fn metadata(&self, path: &str) -> FileResult<Metadata> {
+        self.metadata(path)
+    }
+    fn list(&self, path: &str, cookie: u64, output: &mut [u8]) -> FileResult<Listing> {
+        self.list(path, cookie, output)
+    }
+    fn create_directory(&self, path: &str) -> FileResult<()> {
+        self.create_directory(path)
+    }
+    fn remove_directory(&self, path: &str) -> FileResult<()> {
+        self.remove_directory(path)
+    }
+    fn remove(&self, path: &str) -> FileResult<()> {
+        self.remove(path)
+    }
+    fn rename(&self, from: &str, to: &str) -> FileResult<()> {
+        self.rename(from, to)
+    }
+    fn sync(&self) -> FileResult<()> {
+        self.sync()
+    }
+    fn volume(&self) -> FileResult<VolumeInfo> {
+        self.volume()
+    }
+}
+
+impl Domains for SupervisionClient {
+    fn domain(&self, index: u32) -> PlainResult<Option<DomainInfo>> {
+        self.domain(index)
+    }
+    fn find(&self, name: &str) -> DomainResult<DomainInfo> {
+        self.find(name)
+    }
+    fn kill(&self, name: &str) -> DomainResult<()> {
+        self.kill(name)
+    }
+    fn restart(&self, name: &str) -> DomainResult<()> {
+        self.restart(name)
+    }
+    fn crash(&self, name: &str, how: Crash) -> DomainResult<()> {
+        self.crash(name, how)
+    }
+    fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>> {
+        self.capability(name, from)
+    }
+    fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize> {
+        self.last_death(name, output)
+    }
+    fn memory(&self) -> PlainResult<MemoryUse> {
+        self.memory()
+    }
+    fn log(&self, position: u64, output: &mut [u8]) -> DomainResult<TextPart> {
+        self.log(position, output)
+    }
+    fn shutdown(&self) -> DomainResult<()> {
+        self.shutdown()
+    }
+    fn reboot(&self) -> DomainResult<()> {
+        self.reboot()
+    }
+}
+
+impl Echo for EchoClient {
+    fn ping(&self, value: u64) -> PlainResult<u64> {
+        self.ping(value)
+    }
+}
+
+impl Terminal for ConsoleClient {
+    fn write(&self, bytes: &[u8]) -> Result<(), CallError<ConsoleError>> {
+        self.write(bytes)
+    }
+
+    fn read(&self, bytes: &mut [u8], patience: Option<Duration>) -> Result<usize, CallError<ConsoleError>> {
+        match patience {
+            None => self.with_deadline(Deadline::NEVER).read(bytes),
+            Some(patience) => match self.with_timeout(patience).read(bytes) {
+                // A read that was given up counts as the reader until its server notices.
+                Err(CallError::TimedOut | CallError::Failed(ConsoleError::ReaderBusy)) => Ok(0),
+                outcome => outcome,
+            },
+        }
+    }
+
+    fn columns(&self) -> Option<u16> {
+        self.size().ok().flatten().map(|size| size.columns)
+    }
+}
+
+/// The shell's own thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnThread;
+
+impl Life for OwnThread {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(Instant::now().nanoseconds())
+    }
+
+    fn pause(&self, duration: Duration) {
+        executor::run(async {
+            executor::sleep(duration).await;
+            // Once more around lets in what has come from outside.
+            executor::yield_now().await;
+        });
+    }
+}
