@@ -44,12 +44,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn discharge(&mut self, account: AccountId, charge: Charge, amount: u32) {
         self.accounts.at_mut(account.index()).used[charge as usize] -= amount;
         self.objects[charge as usize] -= u64::from(amount);
-        // The last charge of an account that no capability names any more.
-        if self.accounts.references(account.index()) == 0 && self.accounts.at(account.index()).is_unused() {
-            self.close_account(account.index());
-            self.accounts.condemn(account.index());
-            self.accounts.bury();
-        }
+        self.close_unneeded(account);
     }
 
     /// Makes a sub-account; the limits, and one account, are charged to the parent.
@@ -75,15 +70,39 @@ impl<T: Tables> Kernel<T> {
         Ok(())
     }
 
-    /// Gives an unused sub-account's limits back to its parent.
-    pub(crate) fn close_account(&mut self, index: usize) {
-        let account = *self.accounts.at(index);
-        if let Some(parent) = account.parent {
-            let above = self.accounts.at_mut(parent.index());
-            for (used, limit) in above.used.iter_mut().zip(account.limits) {
-                *used -= limit;
+    /// Closes an account to which nothing is charged and that no capability names any more, and then those above it of
+    /// which the same has become true. A loop, because user space decides how deep accounts are nested.
+    fn close_unneeded(&mut self, account: AccountId) {
+        let mut next = Some(account);
+        while let Some(account) = next {
+            let index = account.index();
+            let needed = self.accounts.references(index) > 0 || !self.accounts.at(index).is_unused();
+            if needed || !self.accounts.is_live(index) {
+                return;
             }
-            self.discharge(parent, Charge::Accounts, 1);
+            next = self.bury_account(index);
         }
+    }
+
+    /// Closes an unused account, whoever has capabilities for it.
+    pub(crate) fn close_account(&mut self, index: usize) {
+        if let Some(parent) = self.bury_account(index) {
+            self.close_unneeded(parent);
+        }
+    }
+
+    /// Gives an unused account's limits back to its parent, and its slot. Returns the parent.
+    fn bury_account(&mut self, index: usize) -> Option<AccountId> {
+        let Account { parent, limits, .. } = *self.accounts.at(index);
+        self.accounts.condemn(index);
+        self.accounts.bury();
+        let parent = parent?;
+        let used = &mut self.accounts.at_mut(parent.index()).used;
+        for (used, limit) in used.iter_mut().zip(limits) {
+            *used -= limit;
+        }
+        used[Charge::Accounts as usize] -= 1;
+        self.objects[Charge::Accounts as usize] -= 1;
+        Some(parent)
     }
 }
