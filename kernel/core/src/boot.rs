@@ -5,7 +5,7 @@ use crate::command::DomainOrder;
 use crate::decode::ports_badge;
 use crate::effect::{Effect, Resume};
 use crate::frame::{Frame, FrameState};
-use crate::identity::{AccountId, BudgetId, CapId, DomainId, SpaceId, ThreadId};
+use crate::identity::{AccountId, BudgetId, CapId, DomainId, InterruptId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::table::Slots;
@@ -151,8 +151,11 @@ impl<T: Tables> Kernel<T> {
         Effect::StartThread { thread: root.thread, instruction, stack, argument }
     }
 
-    /// Limits that let the root use every slot of every table.
+    /// Limits that let the root use every slot of every table. Of mappings, one a thread is set aside for its message
+    /// buffer, which is charged to nobody; of interrupts there are no more than vectors.
     fn whole_machine() -> AccountLimits {
+        let mappings = T::Mappings::LENGTH - T::Threads::LENGTH;
+        let interrupts = (T::Interrupts::LENGTH - 1).min(InterruptId::VECTORS);
         let mut limits = [0; Charge::COUNT];
         limits[Charge::Accounts as usize] = T::Accounts::LENGTH as u32 - 1;
         limits[Charge::CapSlots as usize] = T::Caps::LENGTH as u32;
@@ -162,8 +165,8 @@ impl<T: Tables> Kernel<T> {
         limits[Charge::Budgets as usize] = T::Budgets::LENGTH as u32 - 1;
         limits[Charge::Endpoints as usize] = T::Endpoints::LENGTH as u32 - 1;
         limits[Charge::Notifications as usize] = T::Notifications::LENGTH as u32 - 1;
-        limits[Charge::Mappings as usize] = T::Mappings::LENGTH as u32 - 1;
-        limits[Charge::Interrupts as usize] = T::Interrupts::LENGTH as u32 - 1;
+        limits[Charge::Mappings as usize] = mappings as u32;
+        limits[Charge::Interrupts as usize] = interrupts as u32;
         limits
     }
 }

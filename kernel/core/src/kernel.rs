@@ -32,7 +32,7 @@ pub trait Tables {
     type Endpoints: Slots<Slot<Endpoint>>;
     /// Notifications.
     type Notifications: Slots<Slot<Notification>>;
-    /// Mappings.
+    /// Mappings; more than threads, each of which may have a message buffer.
     type Mappings: Slots<Slot<Mapping>>;
     /// Interrupts.
     type Interrupts: Slots<Slot<Interrupt>>;
