@@ -34,8 +34,8 @@ impl<T: Tables> Kernel<T> {
             self.set_state(thread, State::Stopped, NEVER);
             return Effect::None;
         }
+        self.number_call(thread);
         let entry = self.thread_mut(thread);
-        entry.call_number += 1;
         entry.info = MessageInfo::new(report.kind as u32, FAULT_WORDS);
         entry.badge = badge;
         entry.fault = Some(report);

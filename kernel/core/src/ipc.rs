@@ -83,8 +83,8 @@ impl<T: Tables> Kernel<T> {
         outgoing: Outgoing,
         deadline: u64,
     ) -> Effect {
+        self.number_call(caller);
         let entry = self.thread_mut(caller);
-        entry.call_number += 1;
         entry.info = outgoing.info;
         entry.badge = badge;
         entry.handles = outgoing.handles;

@@ -139,10 +139,12 @@ impl<T: Tables> Kernel<T> {
         self.start_timer(thread, deadline);
     }
 
-    /// Lets a thread run, with this result.
+    /// Lets a thread run, with this result. One that is ready, because it runs, keeps its turn.
     pub(crate) fn wake(&mut self, thread: ThreadId, resume: Resume) {
         self.thread_mut(thread).resume = resume;
-        self.set_state(thread, State::Ready, NEVER);
+        if self.thread(thread).state != State::Ready {
+            self.set_state(thread, State::Ready, NEVER);
+        }
     }
 
     // ---- budgets ----
@@ -205,6 +207,12 @@ impl<T: Tables> Kernel<T> {
         let State::Replying(_) = self.thread(caller).state else { return None };
         let server = self.thread(caller).server?;
         (self.thread(server).serving == Some(self.token_of(caller))).then_some(server)
+    }
+
+    /// Gives a thread's next call its number. Numbers begin again after as many as fit into a token.
+    pub(crate) fn number_call(&mut self, thread: ThreadId) {
+        let entry = self.thread_mut(thread);
+        entry.call_number = CallerToken::new(0, entry.call_number + 1).number();
     }
 
     /// The name of a thread's latest call.

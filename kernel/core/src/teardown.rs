@@ -83,17 +83,18 @@ impl<T: Tables> Kernel<T> {
             self.set_result(thread, value(0));
             return Effect::None;
         }
-        if let Some(victim) = self.last_thread_of_server(&capability) {
-            self.fail_taken(victim);
+        if let Some((last, domain)) = self.last_thread_of_server(&capability) {
+            // It takes no more calls while it is relieved of those that it has taken.
+            self.stop(last);
             self.set_result(thread, Resume::Again);
-            return Effect::None;
+            return self.fail_taken(domain);
         }
         self.set_result(thread, Resume::Again);
         self.kill(&capability)
     }
 
-    /// The domain whose last thread a capability names, if calls that the domain has taken are still unanswered.
-    fn last_thread_of_server(&self, capability: &Capability) -> Option<DomainId> {
+    /// The last thread of a domain, if a capability names it and calls that the domain has taken are still unanswered.
+    fn last_thread_of_server(&self, capability: &Capability) -> Option<(ThreadId, DomainId)> {
         if capability.kind != Kind::Thread {
             return None;
         }
@@ -101,7 +102,7 @@ impl<T: Tables> Kernel<T> {
         let domain = self.thread(thread).domain?;
         let entry = self.domains.at(domain.index());
         let only = entry.first_thread == Some(thread) && self.thread(thread).next_in_domain.is_none();
-        (only && entry.taken.is_some()).then_some(domain)
+        (only && entry.taken.is_some()).then_some((thread, domain))
     }
 
     /// One piece of removing a capability: its mappings and children go to its parent, then the slot is emptied. An
@@ -158,11 +159,7 @@ impl<T: Tables> Kernel<T> {
     fn kill(&mut self, capability: &Capability) -> Effect {
         let index = capability.object as usize;
         match capability.kind {
-            Kind::Account => {
-                self.close_account(index);
-                self.accounts.condemn(index);
-                self.accounts.bury();
-            }
+            Kind::Account => self.close_account(index),
             Kind::Space => self.spaces.condemn(index),
             Kind::Domain => self.domains.condemn(index),
             Kind::Thread => {
@@ -257,12 +254,18 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// Tells up to [`PIECE`] callers that the server that had taken their calls is dead.
-    fn fail_taken(&mut self, domain: DomainId) {
+    /// Tells up to [`PIECE`] callers that the server that had taken their calls is dead. A fault that it had taken is
+    /// not lost with it, but goes to the handler's endpoint again: at most one a piece, since it can meet a receiver.
+    fn fail_taken(&mut self, domain: DomainId) -> Effect {
         for _ in 0..PIECE {
-            let Some(caller) = self.queue_head(Queue::Taken(domain)) else { return };
-            self.finish_or_stop(caller, Error::PeerDied);
+            let Some(caller) = self.queue_head(Queue::Taken(domain)) else { break };
+            if let Some(report) = self.thread(caller).fault {
+                self.stop(caller);
+                return self.raise_fault(caller, report);
+            }
+            self.finish_call(caller, failed(Error::PeerDied));
         }
+        Effect::None
     }
 
     /// Ends a call with an error. A thread that waits with a fault has nothing to go on with: it stops.
@@ -335,8 +338,7 @@ impl<T: Tables> Kernel<T> {
             return Effect::None;
         }
         if domain.taken.is_some() {
-            self.fail_taken(id);
-            return Effect::None;
+            return self.fail_taken(id);
         }
         // The table, from its last slot that was ever used down to slot 1.
         let last = domain.fresh_slot - 1;
