@@ -1,0 +1,66 @@
+//! Signs of life.
+
+use crate::death::Death;
+use crate::lifecycle;
+use crate::state::Supervisor;
+use alloc::format;
+use alloc::rc::Rc;
+use interfaces::supervision::{DeathCause, DomainState};
+use manifest::DomainIndex;
+use userlib::executor;
+use userlib::status::{HEARTBEAT_BIT, Phase};
+use userlib::time::Duration;
+
+/// How often a domain without heartbeats is looked at, to see whether it has become ready.
+const LOOK: Duration = Duration::from_millis(200);
+/// How soon a starting domain is looked at.
+const START_LOOK: Duration = Duration::from_millis(5);
+
+/// Watches one domain for ever: it is asked for a sign of life, and if none comes within its time it counts as hung.
+pub(crate) async fn watch(supervisor: Rc<Supervisor>, index: DomainIndex) {
+    let limit = supervisor.system[index].heartbeat_ms;
+    loop {
+        note_readiness(&supervisor, index);
+        if limit == 0 {
+            executor::sleep(LOOK).await;
+            continue;
+        }
+        let before = beats(&supervisor, index);
+        if before.is_some() {
+            // A notification that is gone belongs to no domain that could answer.
+            let _ = supervisor.resources(index).notification().notify(1 << HEARTBEAT_BIT);
+        }
+        wait(&supervisor, index, Duration::from_millis(limit.into())).await;
+        if before.is_some() && beats(&supervisor, index) == before {
+            let story = format!("gave no sign of life for {limit} ms");
+            lifecycle::bury(&supervisor, index, Death::new(DeathCause::Hang, story));
+        }
+    }
+}
+
+/// Which instance there is, and how many heartbeats it has answered.
+fn beats(supervisor: &Supervisor, index: DomainIndex) -> Option<(u32, u64)> {
+    let watched = supervisor.watched_domain(index);
+    watched.instance.as_ref()?;
+    Some((watched.built, watched.status()?.heartbeats()))
+}
+
+/// Waits, with an eye on whether a starting domain becomes ready meanwhile.
+async fn wait(supervisor: &Supervisor, index: DomainIndex, duration: Duration) {
+    let mut left = duration;
+    while supervisor.watched_domain(index).state == DomainState::Starting && left > START_LOOK {
+        executor::sleep(START_LOOK).await;
+        left -= START_LOOK;
+        note_readiness(supervisor, index);
+    }
+    executor::sleep(left).await;
+}
+
+/// A starting domain that says it is ready is running.
+pub(crate) fn note_readiness(supervisor: &Supervisor, index: DomainIndex) {
+    let mut watched = supervisor.watched_mut(index);
+    let ready = watched.status().is_some_and(|status| status.phase() == Phase::Ready);
+    if watched.state == DomainState::Starting && ready {
+        watched.state = DomainState::Running;
+    }
+}

@@ -1,0 +1,202 @@
+//! Starting, burying and starting again.
+
+use crate::death::Death;
+use crate::state::Supervisor;
+use alloc::format;
+use alloc::rc::Rc;
+use interfaces::supervision::{DeathCause, DomainState, SupervisionError};
+use manifest::{Bus, Device, DomainIndex, Restart};
+use spawn::{Blueprint, FAULT_BADGE_BASE};
+use userlib::status::{Phase, SHUTDOWN_BIT};
+use userlib::time::{Duration, Instant};
+use userlib::{executor, log};
+
+/// How long a domain may take to come to rest before it is destroyed as it is.
+const REST_TIME: Duration = Duration::from_secs(5);
+/// How often its status is looked at meanwhile.
+const REST_STEP: Duration = Duration::from_millis(2);
+/// Records of earlier instances that are kept.
+const HISTORY_MAX: usize = 256;
+
+/// Starts a domain for the first time, unless its device is not there.
+pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+    let name = supervisor.name(index);
+    if let Some(Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required }) = &supervisor.system[index].device {
+        let Some(function) = supervisor.bus.find(bus) else {
+            supervisor.watched_mut(index).state = DomainState::Absent;
+            let devices = devices.iter().map(|device| format!("{vendor:04x}:{device:04x}"));
+            let wanted = devices.collect::<alloc::vec::Vec<_>>().join(" or ");
+            if *required {
+                log::error!("{name}: the machine has no device {wanted}, which the manifest requires");
+            } else {
+                log::warn!("{name}: the machine has no device {wanted}; it is not started");
+            }
+            // Its clients learn at once that nobody will ever answer.
+            for endpoint in &supervisor.system[index].provides {
+                if let Some(endpoint) = supervisor.inventory.endpoint(*endpoint)
+                    && let Err(error) = endpoint.destroy()
+                {
+                    log::error!("{name}: its endpoint cannot be closed: {error}");
+                }
+            }
+            return;
+        };
+        supervisor.watched_mut(index).function = Some(function);
+        // Firmware, or a supervisor before this one, may have left it running.
+        supervisor.bus.silence(function);
+    }
+    start(supervisor, index);
+}
+
+/// Builds an instance and starts it.
+fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+    let built = supervisor.watched_domain(index).built;
+    let blueprint = Blueprint {
+        system: &supervisor.system,
+        inventory: &supervisor.inventory,
+        archive: &supervisor.archive,
+        own_space: &supervisor.space,
+        faults: (supervisor.inventory.faults(), u64::from(index.0) + FAULT_BADGE_BASE),
+        handover: None,
+    };
+    let outcome = spawn::build(&blueprint, index, built);
+    let mut watched = supervisor.watched_mut(index);
+    watched.built += 1;
+    watched.started = Instant::now();
+    match outcome {
+        Ok(instance) => {
+            watched.instance = Some(instance);
+            watched.state = DomainState::Starting;
+        }
+        Err(error) => {
+            drop(watched);
+            log::error!("{}: cannot be started: {error}", supervisor.name(index));
+            let death = Death::new(DeathCause::Exit(0), format!("could not be started: {error}"));
+            plan_restart(supervisor, index, death);
+        }
+    }
+}
+
+/// Takes a dead or condemned domain apart: its device first, so that nothing it does can reach memory that is used
+/// again. Then plans the next instance.
+pub(crate) fn bury(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
+    if !take_apart(supervisor, index) {
+        return;
+    }
+    log::warn!("{}: {}", supervisor.name(index), death.story);
+    plan_restart(supervisor, index, death);
+}
+
+/// Destroys the present instance, if there is one.
+fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
+    let mut watched = supervisor.watched_mut(index);
+    let Some(instance) = watched.instance.take() else { return false };
+    watched.state = DomainState::Restarting;
+    if let Some(status) = watched.status() {
+        let (records, _) = status.records(0);
+        watched.history.extend(records);
+        let surplus = watched.history.len().saturating_sub(HISTORY_MAX);
+        watched.history.drain(..surplus);
+    }
+    for interrupt in supervisor.resources(index).interrupts() {
+        if let Err(error) = interrupt.mask() {
+            log::error!("{}: its interrupt cannot be masked: {error}", supervisor.name(index));
+        }
+    }
+    if let Some(function) = watched.function {
+        supervisor.bus.silence(function);
+    }
+    if let Err(error) = instance.destroy() {
+        log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));
+    }
+    true
+}
+
+/// Remembers a death and has the domain started again after the wait that its policy says, or gives it up.
+fn plan_restart(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
+    let policy = supervisor.system[index].restart;
+    let now = Instant::now();
+    let mut watched = supervisor.watched_mut(index);
+    watched.last_death = Some(death);
+    watched.deaths.push_back(now);
+    if let Restart::OnDeath { window_ms, .. } = policy {
+        let window = Duration::from_millis(window_ms.into());
+        while watched.deaths.front().is_some_and(|first| *first + window < now) {
+            watched.deaths.pop_front();
+        }
+    }
+    let deaths = watched.deaths.len() as u32;
+    match policy.backoff_after(deaths) {
+        Some(wait) => {
+            watched.state = DomainState::BackingOff;
+            let built = watched.built;
+            drop(watched);
+            let supervisor = supervisor.clone();
+            executor::spawn(async move {
+                executor::sleep(Duration::from_millis(wait.into())).await;
+                let due = {
+                    let watched = supervisor.watched_domain(index);
+                    watched.state == DomainState::BackingOff && watched.built == built
+                };
+                if due {
+                    start(&supervisor, index);
+                }
+            });
+        }
+        None => {
+            watched.state = DomainState::GivenUp;
+            drop(watched);
+            log::error!(
+                "{}: died {deaths} times within its window and is given up; 'restart' starts it again",
+                supervisor.name(index)
+            );
+        }
+    }
+}
+
+/// Asks a domain to come to rest and waits until it has, or its time is up. Tells whether it did.
+pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -> bool {
+    if supervisor.watched_domain(index).instance.is_none() {
+        return true;
+    }
+    if supervisor.resources(index).notification().notify(1 << SHUTDOWN_BIT).is_err() {
+        return false;
+    }
+    let built = supervisor.watched_domain(index).built;
+    let until = Instant::now() + REST_TIME;
+    while Instant::now() < until {
+        {
+            let watched = supervisor.watched_domain(index);
+            if watched.instance.is_none() || watched.built != built {
+                return false;
+            }
+            if watched.status().is_some_and(|status| status.phase() == Phase::Stopped) {
+                return true;
+            }
+        }
+        executor::sleep(REST_STEP).await;
+    }
+    false
+}
+
+/// Restarts a domain by request: at rest if it comes to rest in time. Works for one that was given up, too.
+///
+/// # Errors
+/// `NotRunning` if its device is absent.
+pub(crate) async fn restart(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
+    if supervisor.watched_domain(index).state == DomainState::Absent {
+        return Err(SupervisionError::NotRunning);
+    }
+    if !bring_to_rest(supervisor, index).await {
+        log::warn!("{}: did not come to rest in time; it is restarted as it is", supervisor.name(index));
+    }
+    take_apart(supervisor, index);
+    {
+        let mut watched = supervisor.watched_mut(index);
+        watched.last_death = Some(Death::new(DeathCause::Restarted, "was restarted by request"));
+        watched.deaths.clear();
+    }
+    start(supervisor, index);
+    let running = supervisor.watched_domain(index).instance.is_some();
+    if running { Ok(()) } else { Err(SupervisionError::CannotRebuild) }
+}

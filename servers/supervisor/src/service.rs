@@ -1,0 +1,179 @@
+//! What people and programs may ask of the supervisor.
+
+use crate::death::Death;
+use crate::state::Supervisor;
+use crate::{heartbeat, lifecycle, log_reader, power};
+use alloc::format;
+use alloc::rc::Rc;
+use interfaces::supervision::{
+    CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, NAME_MAX, SupervisionError,
+    SupervisionServer, TextPart,
+};
+use manifest::DomainIndex;
+use userlib::abi::PAGE_SIZE;
+use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
+use userlib::log;
+use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
+use userlib::time::Instant;
+
+/// Answers requests.
+pub(crate) struct Requests {
+    supervisor: Rc<Supervisor>,
+}
+
+impl Requests {
+    pub(crate) fn new(supervisor: Rc<Supervisor>) -> Self {
+        Requests { supervisor }
+    }
+
+    fn find(&self, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
+        let name = name.to_text(NAME_MAX)?;
+        self.supervisor.system.domain_named(&name).ok_or(SupervisionError::NoSuchDomain)
+    }
+
+    /// A domain that may be stopped by request: any but the supervisor.
+    fn find_mortal(&self, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
+        match self.find(name)? {
+            DomainIndex::SUPERVISOR => Err(SupervisionError::Protected),
+            index => Ok(index),
+        }
+    }
+
+    fn describe(&self, index: DomainIndex) -> DomainInfo {
+        let supervisor = &self.supervisor;
+        heartbeat::note_readiness(supervisor, index);
+        let domain = &supervisor.system[index];
+        let watched = supervisor.watched_domain(index);
+        let own = index == DomainIndex::SUPERVISOR;
+        let runtime = watched.instance.as_ref().and_then(|instance| instance.thread().registers().ok());
+        let resources = supervisor.resources(index);
+        let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
+        DomainInfo {
+            name: Text::new(&domain.name),
+            state: if own { DomainState::Running } else { watched.state },
+            restarts: watched.restarts(),
+            last_cause: watched.last_death.as_ref().map_or(DeathCause::None, |death| death.cause),
+            memory: pages * PAGE_SIZE,
+            priority: domain.priority,
+            level: domain.level,
+            runtime: runtime.map_or(0, |registers| registers.runtime),
+            started: watched.started.nanoseconds(),
+        }
+    }
+}
+
+impl SupervisionServer for Requests {
+    async fn domain(&self, _: &Caller, index: u32) -> Option<DomainInfo> {
+        let index = u16::try_from(index).ok()?;
+        (usize::from(index) < self.supervisor.system.domains.len()).then(|| self.describe(DomainIndex(index)))
+    }
+
+    async fn find(&self, _: &Caller, name: ReadLease) -> Result<DomainInfo, SupervisionError> {
+        Ok(self.describe(Requests::find(self, &name)?))
+    }
+
+    async fn kill(&self, _: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
+        let index = self.find_mortal(&name)?;
+        if self.supervisor.watched_domain(index).instance.is_none() {
+            return Err(SupervisionError::NotRunning);
+        }
+        lifecycle::bury(&self.supervisor, index, Death::new(DeathCause::Killed, "was killed by request"));
+        Ok(())
+    }
+
+    async fn restart(&self, _: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
+        let index = self.find_mortal(&name)?;
+        lifecycle::restart(&self.supervisor, index).await
+    }
+
+    async fn crash(&self, _: &Caller, name: ReadLease, how: Crash) -> Result<(), SupervisionError> {
+        let index = self.find_mortal(&name)?;
+        if self.supervisor.watched_domain(index).instance.is_none() {
+            return Err(SupervisionError::NotRunning);
+        }
+        let bit = match how {
+            Crash::Panic => PANIC_BIT,
+            Crash::Fault => FAULT_BIT,
+            Crash::Hang => HANG_BIT,
+        };
+        let sent = self.supervisor.resources(index).notification().notify(1 << bit);
+        sent.map_err(|_| SupervisionError::NotRunning)
+    }
+
+    async fn capability(
+        &self,
+        _: &Caller,
+        name: ReadLease,
+        from: u16,
+    ) -> Result<Option<CapabilityInfo>, SupervisionError> {
+        let index = self.find(&name)?;
+        let watched = self.supervisor.watched_domain(index);
+        let instance = watched.instance.as_ref().ok_or(SupervisionError::NotRunning)?;
+        let length = u16::try_from(self.supervisor.system[index].capabilities).unwrap_or(u16::MAX);
+        for slot in from..length {
+            if let Ok(Some(found)) = instance.domain().inspect(slot) {
+                return Ok(Some(CapabilityInfo {
+                    index: slot,
+                    kind: found.kind as u8,
+                    rights: found.info.rights,
+                    badge: found.info.badge,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn last_death(&self, _: &Caller, name: ReadLease, output: WriteLease) -> Result<usize, SupervisionError> {
+        let index = self.find(&name)?;
+        let story = match &self.supervisor.watched_domain(index).last_death {
+            Some(death) => format!("{}\n", death.story),
+            None => return Ok(0),
+        };
+        let count = story.len().min(output.length()?);
+        output.write(0, &story.as_bytes()[..count])?;
+        Ok(count)
+    }
+
+    async fn memory(&self, _: &Caller) -> MemoryUse {
+        let inventory = &self.supervisor.inventory;
+        let statistics = inventory.system().statistics().unwrap_or_default();
+        MemoryUse {
+            total: statistics.frames * PAGE_SIZE,
+            free: inventory.spare_pages * PAGE_SIZE,
+            kernel: statistics.kernel_frames * PAGE_SIZE,
+            mapped: statistics.mapped_frames * PAGE_SIZE,
+        }
+    }
+
+    async fn log(&self, _: &Caller, position: u64, output: WriteLease) -> Result<TextPart, SupervisionError> {
+        let room = output.length()?;
+        let lines = log_reader::lines(&self.supervisor);
+        let mut bytes = 0;
+        let mut next = position;
+        let mut more = false;
+        for line in lines.iter().filter(|line| line.time >= position) {
+            if bytes + line.text.len() > room {
+                more = true;
+                break;
+            }
+            output.write(bytes, line.text.as_bytes())?;
+            bytes += line.text.len();
+            next = line.time + 1;
+        }
+        Ok(TextPart { bytes, next, more })
+    }
+
+    async fn uptime(&self, _: &Caller) -> u64 {
+        Instant::now().nanoseconds()
+    }
+
+    async fn shutdown(&self, _: &Caller) -> Result<(), SupervisionError> {
+        log::info!("switching off");
+        power::shutdown(&self.supervisor).await
+    }
+
+    async fn reboot(&self, _: &Caller) -> Result<(), SupervisionError> {
+        log::info!("starting again");
+        power::reboot(&self.supervisor).await
+    }
+}

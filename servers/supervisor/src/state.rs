@@ -1,0 +1,135 @@
+//! What the supervisor knows of each domain.
+
+use crate::bus::{Bus, Function};
+use crate::death::Death;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use archive::Archive;
+use core::cell::{Ref, RefCell, RefMut};
+use interfaces::supervision::DomainState;
+use manifest::{DomainIndex, System};
+use spawn::{DomainResources, Instance, Inventory};
+use userlib::abi::syscall::MapAccess;
+use userlib::log;
+use userlib::memory::{AddressSpace, SharedMemory};
+use userlib::status;
+use userlib::time::Instant;
+
+/// What the supervisor knows of one domain.
+pub(crate) struct Watched {
+    pub(crate) state: DomainState,
+    pub(crate) instance: Option<Instance>,
+    /// How often it was built.
+    pub(crate) built: u32,
+    /// When the present instance was started.
+    pub(crate) started: Instant,
+    /// When it died within the window of its restart policy.
+    pub(crate) deaths: VecDeque<Instant>,
+    pub(crate) last_death: Option<Death>,
+    /// Its PCI function, if it drives one.
+    pub(crate) function: Option<Function>,
+    /// Its status page, which outlives its instances.
+    status: Option<SharedMemory<'static>>,
+    /// Its log as far as it was taken over: records of instances that are gone.
+    pub(crate) history: Vec<status::Record>,
+}
+
+impl Watched {
+    fn new(status: Option<SharedMemory<'static>>) -> Self {
+        Watched {
+            state: DomainState::Stopped,
+            instance: None,
+            built: 0,
+            started: Instant::now(),
+            deaths: VecDeque::new(),
+            last_death: None,
+            function: None,
+            status,
+            history: Vec::new(),
+        }
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.built.saturating_sub(1)
+    }
+
+    /// What the domain says of itself; not to be believed.
+    pub(crate) fn status(&self) -> Option<status::Reader<'static>> {
+        status::Reader::new(self.status?)
+    }
+}
+
+/// The supervisor's state. Tasks borrow it between their waits only.
+pub(crate) struct Supervisor {
+    pub(crate) system: System,
+    pub(crate) inventory: Inventory,
+    pub(crate) archive: Archive<'static>,
+    pub(crate) space: AddressSpace,
+    pub(crate) bus: Bus,
+    domains: Vec<RefCell<Watched>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        system: System,
+        inventory: Inventory,
+        archive: Archive<'static>,
+        space: AddressSpace,
+        bus: Bus,
+    ) -> Self {
+        let domains = inventory
+            .domains
+            .iter()
+            .enumerate()
+            .map(|(index, resources)| {
+                let own = index == DomainIndex::SUPERVISOR.position();
+                // The supervisor's own page is mapped already, at another address.
+                let page = if own { None } else { map_status(&space, resources) };
+                RefCell::new(Watched::new(page))
+            })
+            .collect();
+        Supervisor { system, inventory, archive, space, bus, domains }
+    }
+
+    /// Every domain but the supervisor itself.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = DomainIndex> + 'static {
+        (1..self.domains.len()).map(|index| DomainIndex(index as u16))
+    }
+
+    pub(crate) fn watched_domain(&self, index: DomainIndex) -> Ref<'_, Watched> {
+        self.domains[index.position()].borrow()
+    }
+
+    pub(crate) fn watched_mut(&self, index: DomainIndex) -> RefMut<'_, Watched> {
+        self.domains[index.position()].borrow_mut()
+    }
+
+    pub(crate) fn resources(&self, index: DomainIndex) -> &DomainResources {
+        &self.inventory.domains[index.position()]
+    }
+
+    pub(crate) fn name(&self, index: DomainIndex) -> &str {
+        &self.system[index].name
+    }
+
+    /// Says once what the system is and what it lacks.
+    pub(crate) fn log_composition(&self) {
+        log::info!("{} domains, {} endpoints", self.system.domains.len(), self.system.endpoints.len());
+        log::warn!("no IOMMU is in use: a driver's device can reach all of memory");
+        if !self.bus.is_present() {
+            log::warn!("the machine has no PCI Express configuration space: devices on PCI cannot be used");
+        }
+    }
+}
+
+fn map_status(space: &AddressSpace, resources: &DomainResources) -> Option<SharedMemory<'static>> {
+    let page = space.map(resources.control.cap(), spawn::STATUS_PAGE, 1, MapAccess::ReadWrite);
+    match page {
+        Ok(mapping) => Some(mapping.leak_shared()),
+        Err(error) => {
+            log::error!("a status page cannot be mapped: {error}");
+            None
+        }
+    }
+}
