@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// "BULKSTRT" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTRT");
 /// Version of the start page; it rises with every change.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most entries in a start page.
 pub const ENTRIES_MAX: usize = 40;
 /// Bytes of a name.
@@ -209,7 +209,7 @@ pub struct OwnHandles {
     pub tables_first: u64,
 }
 
-const FIXED: usize = 8 + 4 * 4 + NAME_MAX + 7 * 8 + 8 + 8 + 8 + 4 * 16 + 4 + 4;
+const FIXED: usize = 8 + 4 * 4 + NAME_MAX + 7 * 8 + 8 + 8 + 8 + 8 + 4 * 16 + 4 + 4;
 const PADDING: usize = PAGE_SIZE as usize - FIXED - ARGUMENTS_MAX - ENTRIES_MAX * size_of::<Entry>();
 
 /// What a domain finds when it starts.
@@ -232,6 +232,8 @@ pub struct StartPage {
     pub buffer: u64,
     /// Where the status page is mapped; 0 for none.
     pub status: u64,
+    /// Time of day at boot, in seconds since 1970, in the zone in which the machine's clock runs; 0 if it is not known.
+    pub boot_time: u64,
     /// The heap, mapped and zeroed.
     pub heap: Range,
     /// Addresses at which the domain may map.
@@ -301,6 +303,7 @@ impl StartPage {
             notification: 0,
             buffer: 0,
             status: 0,
+            boot_time: 0,
             heap: Range::default(),
             window: Range::default(),
             vault: Range::default(),

@@ -120,10 +120,12 @@ fn report(volume: &Mounted, found: &Found) {
     }
 }
 
-/// Seconds since boot, counted from the first moment that FAT knows: the time of day is not known.
+/// The time of day; on a machine without a clock, the time since boot counted from the first moment that FAT knows.
 fn now() -> Timestamp {
     const FAT_EPOCH: u64 = 315_532_800;
-    Timestamp::from_unix(FAT_EPOCH + Instant::now().nanoseconds() / 1_000_000_000)
+    let boot = Environment::current().map_or(0, |environment| environment.page().boot_time);
+    let boot = if boot == 0 { FAT_EPOCH } else { boot };
+    Timestamp::from_unix(boot + Instant::now().nanoseconds() / 1_000_000_000)
 }
 
 async fn rest(state: Rc<State>) {

@@ -19,7 +19,7 @@ const PIECE: usize = 64 << 10;
 /// Entries of a directory that are listed at once at most.
 const LIST_ENTRIES: usize = 64;
 
-/// The clock: the machine's time of day is not known here, so time stamps begin where FAT's do.
+/// Where time stamps come from.
 pub(crate) type Clock = fn() -> Timestamp;
 /// The volume of this server.
 pub(crate) type Mounted = Volume<Disk, Clock>;

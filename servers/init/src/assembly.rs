@@ -1,8 +1,8 @@
 //! Makes what outlives every instance of a domain, exactly as the manifest says.
 
 use crate::failure::{AtStep, Failure};
-use crate::machine;
 use crate::ram::{Ram, extent_cap};
+use crate::{clock, machine};
 use archive::Archive;
 use manifest::{Bus, Device, Domain, DomainIndex, System};
 use spawn::{
@@ -82,6 +82,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         let resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
         inventory.domains.push(resources);
     }
+    inventory.boot_time = clock::boot_time();
     machine::describe(info, userlib::root::boot_info(info), &mut inventory)?;
     let inventory_memory = ram.take(INVENTORY_PAGES, "the supervisor's inventory")?;
     inventory.spare_pages = ram.spare_pages();

@@ -10,6 +10,8 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod assembly;
 #[cfg(target_os = "none")]
+mod clock;
+#[cfg(target_os = "none")]
 mod emergency;
 #[cfg(target_os = "none")]
 mod failure;

@@ -279,6 +279,7 @@ impl Building<'_> {
         page.notification = resources.notification().grant(target, rights, 0).at("give its notification")?.0;
         page.buffer = layout::BUFFER;
         page.status = layout::STATUS_PAGE;
+        page.boot_time = self.blueprint.inventory.boot_time;
         page.heap = Range::new(layout::HEAP, self.private.heap_pages * PAGE_SIZE);
         page.window = Range::new(layout::WINDOW, layout::WINDOW_LENGTH);
         if resources.vault.pages > 0 {

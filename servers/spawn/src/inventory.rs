@@ -166,6 +166,8 @@ pub struct Inventory {
     pub power_off: Option<PowerOff>,
     /// How to start the machine again, if the firmware says so: eight bits.
     pub reset: Option<PowerOff>,
+    /// Time of day at boot, in seconds since 1970; 0 if it is not known.
+    pub boot_time: u64,
     /// Frames of RAM that init has not given to anybody.
     pub spare_pages: u64,
 }
@@ -185,6 +187,7 @@ impl Inventory {
             faults: faults.handle().0,
             power_off: None,
             reset: None,
+            boot_time: 0,
             spare_pages: 0,
         }
     }
@@ -238,6 +241,7 @@ impl Inventory {
             faults: give(self.faults)?,
             power_off,
             reset,
+            boot_time: self.boot_time,
             spare_pages: self.spare_pages,
         })
     }
