@@ -145,6 +145,19 @@ pub(crate) fn sleep(nanoseconds: u64) {
     let _ = wait(0, now() + nanoseconds);
 }
 
+/// Lets others run until something has come about. Whether it takes long says nothing: the machine may be a slow one, or
+/// have been stopped meanwhile.
+pub(crate) fn until(condition: impl Fn() -> bool) -> bool {
+    let begun = now();
+    while !condition() {
+        if now() - begun > 20 * SECOND {
+            return false;
+        }
+        sleep(500_000);
+    }
+    true
+}
+
 /// Reads a port.
 pub(crate) fn port_in(ports: u64, port: u64, width: u64) -> Result<u64, Error> {
     call(Syscall::PortIn, [ports, port, width])

@@ -215,6 +215,11 @@ fn memory_that_the_server_does_not_have_is_a_bad_address(bench: &mut Bench) -> O
         refused(lent.read(0, 0, address, 64), Error::BadAddress)?;
     }
     refused(lent.write(0, 0, 0x1000, 64), Error::BadAddress)?;
+    // Nothing is copied if only the first part fits.
+    let end = PAGES * PAGE_SIZE;
+    Memory(WINDOW).fill(end as usize - 10, 10, 31);
+    refused(lent.read(0, 0, WINDOW + end - 10, 64), Error::BadAddress)?;
+    holds(Memory(WINDOW).holds(end as usize - 10, 10, 31), "a refused copy copies nothing")?;
     lent.write(0, 0, read_only, 64)?;
     lent.end()
 }

@@ -171,7 +171,7 @@ extern "C" fn impatient(deadline: u64) -> ! {
 fn a_reply_never_reaches_a_later_call_of_the_same_thread(bench: &mut Bench) -> Outcome {
     let endpoint = bench.endpoint()?;
     actor::write(ENDPOINT, endpoint);
-    bench.thread(impatient, crate::call::now() + 3_000_000)?;
+    bench.thread(impatient, crate::call::now() + 100_000_000)?;
     let first = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
     let second = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
     same(actor::read(1), Error::TimedOut as u64)?;
