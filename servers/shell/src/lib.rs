@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`line`] | typing a line: keys, editing, history, drawing |
+//! | [`mod@line`] | typing a line: keys, editing, history, drawing |
 //! | [`words`], [`completion`] | words of a line, quoting, completion |
 //! | [`path`], [`quantity`], [`table`], [`pattern`] | what is typed and shown |
 //! | [`services`] | what the shell needs of other domains, as traits |

@@ -68,6 +68,8 @@ impl<'a> Session<'a> {
 
     /// Carries out a command: its name and its arguments. What it cannot do is reported and shown by the result.
     pub fn carry_out(&mut self, words: &[String]) -> bool {
+        // What was lost before is not this command's.
+        self.out.take_lost();
         self.started = self.services.life.now();
         self.next_look = self.started + FIRST_LOOK;
         let mut outcome = self.execute(words);

@@ -62,8 +62,16 @@ impl<'a> Shell<'a> {
     pub fn step(&mut self) -> Result<(), CallError<ConsoleError>> {
         if !self.session.has_typed() {
             let mut bytes = [0; 256];
-            let count = self.session.services.terminal.read(&mut bytes, None)?;
-            self.session.add_typed(bytes.get(..count).unwrap_or_default());
+            match self.session.services.terminal.read(&mut bytes, None) {
+                Ok(count) => self.session.add_typed(bytes.get(..count).unwrap_or_default()),
+                Err(error) => {
+                    if error == CallError::ServerDied {
+                        // With the console's driver the prompt may have died on its way to the terminal.
+                        self.show_again();
+                    }
+                    return Err(error);
+                }
+            }
         }
         let mut keys = Vec::new();
         while let Some(byte) = self.session.take_typed() {
@@ -76,7 +84,19 @@ impl<'a> Shell<'a> {
         self.editor.refresh(&mut shown);
         self.session.out.raw(&shown);
         self.session.out.flush();
+        if self.session.out.take_lost() {
+            self.show_again();
+        }
         Ok(())
+    }
+
+    /// Shows the prompt and what is typed behind it once more.
+    fn show_again(&mut self) {
+        let mut shown = String::new();
+        self.editor.redraw(&mut shown);
+        self.session.out.raw(&shown);
+        self.session.out.flush();
+        self.session.out.take_lost();
     }
 
     fn key(&mut self, key: Key) {

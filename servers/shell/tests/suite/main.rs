@@ -1,0 +1,8 @@
+//! The shell as its user sees it: what is typed goes in, what the terminal shows comes out, and the other domains are
+//! doubles.
+
+mod conversation;
+mod doubles;
+mod files;
+mod system;
+mod typing;
