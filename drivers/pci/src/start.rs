@@ -2,7 +2,6 @@
 
 use crate::machine::Ecam;
 use crate::server::Server;
-use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -127,6 +126,6 @@ fn report(bus: &Bus<Ecam>) {
     }
     log::info!("{} PCI functions", bus.functions().len());
     for assignment in bus.assignments().iter().filter(|assignment| assignment.function.is_err()) {
-        log::warn!("{}", assignment.to_string());
+        log::warn!("{assignment}");
     }
 }

@@ -45,6 +45,12 @@ pub struct BlockStatistics {
     pub repeated: u64,
     /// Interrupts taken.
     pub interrupts: u64,
+    /// How often the disk was reset because it broke its rules.
+    pub resets: u64,
+    /// How many drivers have worked on the ring so far, this one included; it outlives them.
+    pub instances: u64,
+    /// How many of them found requests of their predecessor under way.
+    pub restarts_in_flight: u64,
 }
 
 /// A disk.

@@ -1,0 +1,11 @@
+//! The driver against a device in memory that executes its queue, honestly or not.
+
+mod capabilities;
+mod device;
+mod honest;
+mod lies;
+mod memory;
+mod restarts;
+mod rig;
+mod setup;
+mod transport;
