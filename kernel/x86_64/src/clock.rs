@@ -146,32 +146,66 @@ pub fn time_stamp() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// What one measurement found, in ticks during the same stretch of time.
+/// How often a counter is read to be read well once.
+const SAMPLES: usize = 16;
+
+/// A counter's value and the time stamp at which it was read.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    value: u32,
+    stamp: u64,
+}
+
+impl Sample {
+    /// Reads a counter some times and takes the reading that took the shortest time: a machine that is stopped for a
+    /// while between the reading of counter and time stamp must not spoil the clock.
+    fn take(read: impl Fn() -> u32) -> Self {
+        let mut shortest = u64::MAX;
+        let mut best = Sample { value: 0, stamp: 0 };
+        for _ in 0..SAMPLES {
+            let before = time_stamp();
+            let value = read();
+            let took = time_stamp().wrapping_sub(before);
+            if took < shortest {
+                shortest = took;
+                best = Sample { value, stamp: before.wrapping_add(took / 2) };
+            }
+        }
+        best
+    }
+}
+
+/// What one measurement found. The two pairs belong to two stretches of time that are almost the same.
 #[derive(Clone, Copy, Debug)]
 struct Measurement {
     nanoseconds: u64,
     time_stamps: u64,
     timer_ticks: u64,
+    timer_time_stamps: u64,
 }
 
 impl Measurement {
     /// Lets time-stamp counter and local timer run beside a reference; `None` if that stands still.
     fn take(reference: &Reference, timer: &LocalApic) -> Option<Self> {
         reference.start();
+        timer.start_measurement();
         let wanted = (reference.hz() * MEASUREMENT / 1_000_000_000) as u32;
-        let first = reference.read();
-        let (stamp, _) = (time_stamp(), timer.start_measurement());
-        for _ in 0..READS_MAX {
-            let passed = reference.read().wrapping_sub(first) & reference.mask();
-            if passed >= wanted {
-                return Some(Measurement {
-                    nanoseconds: (u128::from(passed) * 1_000_000_000 / u128::from(reference.hz())) as u64,
-                    time_stamps: time_stamp().wrapping_sub(stamp),
-                    timer_ticks: u64::from(timer.measured()),
-                });
-            }
-        }
-        None
+        let passed_since = |first: u32| reference.read().wrapping_sub(first) & reference.mask();
+        let (first, timer_first) = (Sample::take(|| reference.read()), Sample::take(|| timer.measured()));
+        (0..READS_MAX).find(|_| passed_since(first.value) >= wanted)?;
+        let (last, timer_last) = (Sample::take(|| reference.read()), Sample::take(|| timer.measured()));
+        let passed = last.value.wrapping_sub(first.value) & reference.mask();
+        Some(Measurement {
+            nanoseconds: (u128::from(passed) * 1_000_000_000 / u128::from(reference.hz())) as u64,
+            time_stamps: last.stamp.wrapping_sub(first.stamp),
+            timer_ticks: u64::from(timer_last.value.wrapping_sub(timer_first.value)),
+            timer_time_stamps: timer_last.stamp.wrapping_sub(timer_first.stamp),
+        })
+    }
+
+    /// Nanoseconds in which the local timer ticked as often as it did.
+    fn timer_nanoseconds(&self) -> u64 {
+        Scale::new(self.time_stamps, self.nanoseconds).apply(self.timer_time_stamps)
     }
 
     fn time_stamp_hz(&self) -> u64 {
@@ -222,7 +256,7 @@ impl Clock {
                     clock: Clock {
                         boot,
                         to_nanoseconds: Scale::new(measured.time_stamps, measured.nanoseconds),
-                        to_timer_ticks: Scale::new(measured.nanoseconds, measured.timer_ticks),
+                        to_timer_ticks: Scale::new(measured.timer_nanoseconds(), measured.timer_ticks),
                     },
                     hz,
                     reference,
@@ -248,6 +282,20 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
+
+    #[test]
+    fn a_reading_that_took_long_is_not_used() {
+        let readings = Cell::new(0);
+        let sample = Sample::take(|| {
+            readings.set(readings.get() + 1);
+            if readings.get() != 3 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            readings.get()
+        });
+        assert_eq!(sample.value, 3);
+    }
 
     #[test]
     fn a_scale_keeps_its_precision_over_a_year() {

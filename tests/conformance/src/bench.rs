@@ -276,7 +276,13 @@ impl Bench {
 
     /// A started thread of any domain that shares the image, at any priority, with a message buffer.
     pub(crate) fn thread_at(&mut self, domain: u64, priority: u64, body: Body, argument: u64) -> Result<u64, Failure> {
-        let (thread, place) = self.stopped_thread(domain, priority)?;
+        let budget = self.budget(priority)?;
+        self.thread_on(budget, domain, body, argument)
+    }
+
+    /// The same on a budget of the case's own.
+    pub(crate) fn thread_on(&mut self, budget: u64, domain: u64, body: Body, argument: u64) -> Result<u64, Failure> {
+        let (thread, place) = self.stopped_thread_on(budget, domain)?;
         let (memory, page) = self.image_page(actor::buffer(place).0)?;
         call(Syscall::ThreadBuffer, [thread, memory, page, actor::buffer(place).0])?;
         call(Syscall::ThreadStart, [thread, actor::code(body), actor::stack(place), argument])?;
@@ -285,12 +291,16 @@ impl Bench {
 
     /// A thread that is stopped and has no buffer, and its place among the actors.
     pub(crate) fn stopped_thread(&mut self, domain: u64, priority: u64) -> Result<(u64, usize), Failure> {
+        let budget = self.budget(priority)?;
+        self.stopped_thread_on(budget, domain)
+    }
+
+    fn stopped_thread_on(&mut self, budget: u64, domain: u64) -> Result<(u64, usize), Failure> {
         let place = self.next_actor;
         if place >= actor::ACTORS {
             return Err(Failure::new("no stack left".into()));
         }
         self.next_actor += 1;
-        let budget = self.budget(priority)?;
         Ok((call(Syscall::ThreadCreate, [root::ACCOUNT.0, domain, budget])?, place))
     }
 
