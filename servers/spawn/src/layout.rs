@@ -12,7 +12,7 @@ pub const STATUS_PAGE: u64 = 1;
 /// Index of the first thread's message buffer.
 pub(crate) const BUFFER_PAGE: u64 = 2;
 /// Pages of the first thread's stack.
-pub(crate) const STACK_PAGES: u64 = 16;
+pub(crate) const STACK_PAGES: u64 = 32;
 
 /// Bytes that one page table covers.
 const TABLE_REACH: u64 = 512 * PAGE_SIZE;
