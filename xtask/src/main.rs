@@ -10,7 +10,7 @@ use xtask::bench::{self, BenchError};
 use xtask::build::{self, Check, Composition};
 use xtask::disk;
 use xtask::doctor::Examination;
-use xtask::machine::{Drive, Machine};
+use xtask::machine::{Drive, Machine, Serial};
 use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, SuiteError};
@@ -63,10 +63,12 @@ fn image() -> Result<bool, Failure> {
     let built = build::system(&source)?;
     let mut machine = Machine::new(&built.image);
     machine.drives = vec![Drive::new(disk::default_image()?)];
+    machine.serial = Serial::Terminal;
+    machine.restarts = true;
     println!("{}\n", built.image.display());
     println!("This one file is the whole system. It boots without this project:\n");
     println!("    {}\n", machine.command_line());
-    println!("The serial line is its terminal; the -drive and its -device are the disk, and may be left out.");
+    println!("Ctrl-A X leaves. The -drive and its -device are the disk, and may be left out.");
     Ok(true)
 }
 

@@ -170,6 +170,8 @@ fn debugger_help(built: &Built) -> String {
 /// Gives the terminal to the machine.
 fn at_terminal(mut machine: Machine, timeout: Option<Duration>) -> Result<bool, RunError> {
     machine.serial = Serial::Terminal;
+    // A person may want `reboot` to do what it says, and sees when it goes on for ever.
+    machine.restarts = !machine.debugger;
     eprintln!("Booting. `shutdown` powers the machine off; Ctrl-A X leaves at once, Ctrl-A H lists more keys.");
     let started = Instant::now();
     let mut qemu = machine.command().spawn().map_err(RunError::Start)?;
@@ -218,7 +220,7 @@ fn dialogue(
     for line in lines {
         let line = line?;
         let pending = session.begin(&line).map_err(in_time)?;
-        if line == "shutdown" {
+        if matches!(line.as_str(), "shutdown" | "reboot") {
             session.wait_for_power_off().map_err(in_time)?;
             return Ok(report(&failed));
         }

@@ -69,6 +69,8 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// Where its serial line leads.
     pub serial: Serial,
+    /// Whether a reset starts it again; otherwise it ends QEMU, so that a triple fault does not start over for ever.
+    pub restarts: bool,
     /// Whether it waits for a debugger before the first instruction.
     pub debugger: bool,
     /// Whether it has a device by which a test suite ends QEMU with a status (at [`EXIT_PORT`]).
@@ -89,6 +91,7 @@ impl Machine {
             accelerator: Accelerator::Tcg,
             drives: Vec::new(),
             serial: Serial::Pipe,
+            restarts: false,
             debugger: false,
             exit_device: false,
             extra: Vec::new(),
@@ -127,8 +130,9 @@ impl Machine {
         add("-nodefaults", OsString::new());
         add("-no-user-config", OsString::new());
         add("-display", "none".into());
-        // A triple fault ends QEMU instead of starting over for ever.
-        add("-no-reboot", OsString::new());
+        if !self.restarts {
+            add("-no-reboot", OsString::new());
+        }
         match self.serial {
             Serial::Pipe => add("-serial", "stdio".into()),
             Serial::Terminal => add("-serial", "mon:stdio".into()),

@@ -79,9 +79,13 @@ impl Packages {
         let step = Step::start(format!("Installing {}", packages.join(", ")));
         let outcome = install(&step, &packages);
         match outcome {
-            Ok(()) => {
+            Ok(()) if missing.iter().all(|need| find_program(need.program).is_some()) => {
                 step.done("");
                 Ok(())
+            }
+            Ok(()) => {
+                step.quiet();
+                Err(by_hand("apt-get says that it is installed, but it is not on PATH"))
             }
             Err(error) => {
                 step.quiet();
