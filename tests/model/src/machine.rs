@@ -566,8 +566,14 @@ pub mod own {
     pub const SPACE: Handle = root::SPACE;
     /// Its thread.
     pub const THREAD: Handle = root::THREAD;
+    /// All free RAM of a machine.
+    pub const RAM: Handle = Handle::new(root::FIRST_EXTENT, 1);
+    /// Its device registers.
+    pub const DEVICE: Handle = Handle::new(root::FIRST_EXTENT + 1, 1);
     /// Its budget.
     pub const BUDGET: Handle = root::BUDGET;
+    /// All I/O ports.
+    pub const PORTS: Handle = root::PORTS;
     /// The kernel's log and statistics.
     pub const SYSTEM: Handle = root::SYSTEM;
 }

@@ -1,0 +1,19 @@
+//! What the kernel promises, one sentence a test, on a machine made of maps. Every entry into the core is followed by a
+//! check of every invariant.
+
+mod accounts;
+mod budgets;
+mod calls;
+mod capabilities;
+mod deadlines;
+mod devices;
+mod domains;
+mod faults;
+mod leases;
+mod mapping;
+mod notifications;
+mod round_trip;
+mod scene;
+mod teardown;
+mod threads;
+mod transfer;
