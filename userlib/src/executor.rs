@@ -88,6 +88,8 @@ pub(crate) struct Reactor {
     timers_made: Cell<u64>,
     service: RefCell<Option<Served>>,
     outgoing: RefCell<Option<Outgoing>>,
+    /// Where the words of a message lie while it is taken apart.
+    store: RefCell<WordStore>,
     running: Cell<bool>,
     announced: Cell<bool>,
 }
@@ -116,6 +118,7 @@ impl Reactor {
             timers_made: Cell::new(0),
             service: RefCell::new(None),
             outgoing: RefCell::new(None),
+            store: RefCell::new([0; MAX_WORDS]),
             running: Cell::new(false),
             announced: Cell::new(false),
         }
@@ -237,10 +240,8 @@ impl Reactor {
         match received {
             Ok(Received::Bits(bits)) => self.post(bits),
             Ok(Received::Message { badge, info, token }) => {
-                let mut store: WordStore = [0; MAX_WORDS];
-                let call = Incoming::gather(badge, info, token, &words, &mut store);
                 if let Some((_, service)) = service
-                    && let Some(work) = service.dispatch(call)
+                    && let Some(work) = self.dispatch(&*service, badge, info, token, &words)
                 {
                     let task = self.add(work);
                     self.poll(task);
@@ -256,6 +257,19 @@ impl Reactor {
         }
     }
 
+    /// Begins the work on a message that was received.
+    fn dispatch(
+        &self,
+        service: &dyn Service,
+        badge: u64,
+        info: MessageInfo,
+        token: CallerToken,
+        words: &Words,
+    ) -> Option<Work> {
+        let mut store = self.store.borrow_mut();
+        service.dispatch(Incoming::gather(badge, info, token, words, &mut store))
+    }
+
     /// Takes the calls that wait at an endpoint on which the thread does not block.
     fn take_waiting(&self, endpoint: Cap<Endpoint>, service: &impl Service) {
         loop {
@@ -264,9 +278,7 @@ impl Reactor {
             match sys::receive(endpoint.handle(), service.accepts_caps(), Deadline::NOW.to_register(), &mut words) {
                 Ok(Received::Bits(bits)) => self.post(bits),
                 Ok(Received::Message { badge, info, token }) => {
-                    let mut store: WordStore = [0; MAX_WORDS];
-                    let call = Incoming::gather(badge, info, token, &words, &mut store);
-                    if let Some(work) = service.dispatch(call) {
+                    if let Some(work) = self.dispatch(service, badge, info, token, &words) {
                         let task = self.add(work);
                         self.waker_of(task).wake_by_ref();
                     }

@@ -356,6 +356,8 @@ fn write_garbage(memory: &[AtomicU64], garbage: &Garbage) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_mad_client_makes_a_driver_do_nothing_outside_of_its_limits(steps in proptest::collection::vec(garbage(), 1..200)) {
         let memory = memory();

@@ -116,6 +116,8 @@ fn records_read_while_they_are_written_are_whole() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_page_is_read_as_something(
         words in proptest::collection::vec(prop_oneof![any::<u64>(), 0..5000_u64, Just(u64::MAX)], 512),
