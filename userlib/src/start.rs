@@ -7,7 +7,7 @@
 //! given to the thread by `ThreadBuffer`), vault and rings. The notification in [`StartPage::notification`] is bound to
 //! the thread.
 //!
-//! The domain's side is [`entry!`](crate::entry) and [`Environment`].
+//! The domain's side is `userlib::entry!` and [`Environment`](crate::Environment).
 
 use abi::rights::Kind;
 use abi::{Handle, PAGE_SIZE};
