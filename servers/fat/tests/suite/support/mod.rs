@@ -1,9 +1,6 @@
 //! Images made by `mkfs.fat`, judged by `fsck.fat`, and a disk in memory that can be cut off.
 
-// Every test binary has its own copy of this module and uses a part of it, and none exports anything.
-#![allow(dead_code, unreachable_pub)]
-
-pub mod model;
+pub(crate) mod model;
 
 use fat::{
     BlockDevice, Clock, Completion, DeviceError, DeviceGeometry, Found, MountOptions, PAGE_SECTORS, PAGE_SIZE,
@@ -19,29 +16,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 /// The disk's contents and everything that can be set or counted about it.
-pub struct Disk {
+pub(crate) struct Disk {
     bytes: RefCell<Vec<u8>>,
     read_only: bool,
     limits: TransferLimits,
     /// Writes that still succeed; afterwards the disk is gone.
     writes_left: Cell<u64>,
-    pub writes: Cell<u64>,
-    pub reads: Cell<u64>,
-    pub sectors_read: Cell<u64>,
-    pub most_in_flight: Cell<usize>,
+    pub(crate) writes: Cell<u64>,
+    pub(crate) reads: Cell<u64>,
+    pub(crate) sectors_read: Cell<u64>,
+    pub(crate) most_in_flight: Cell<usize>,
     buffers_left: Cell<usize>,
     in_flight: RefCell<Vec<(u64, u64)>>,
     /// Sectors that cannot be read.
-    pub bad: RefCell<Vec<u64>>,
+    pub(crate) bad: RefCell<Vec<u64>>,
     random: Cell<u64>,
 }
 
 /// A handle on a disk, which outlives the file server that uses it.
 #[derive(Clone)]
-pub struct MemoryDisk(pub Rc<Disk>);
+pub(crate) struct MemoryDisk(pub Rc<Disk>);
 
 /// A page that counts towards the disk's pool.
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Box<[u8; PAGE_SIZE]>,
     disk: Rc<Disk>,
 }
@@ -81,16 +78,16 @@ impl Future for Delay {
 }
 
 impl MemoryDisk {
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self::with(bytes, false, 1)
     }
 
-    pub fn read_only(bytes: Vec<u8>) -> Self {
+    pub(crate) fn read_only(bytes: Vec<u8>) -> Self {
         Self::with(bytes, true, 1)
     }
 
     /// A disk whose order of completion depends on `seed`, which also decides what it takes at a time.
-    pub fn with(bytes: Vec<u8>, read_only: bool, seed: u64) -> Self {
+    pub(crate) fn with(bytes: Vec<u8>, read_only: bool, seed: u64) -> Self {
         Self(Rc::new(Disk {
             bytes: RefCell::new(bytes),
             read_only,
@@ -110,16 +107,16 @@ impl MemoryDisk {
         }))
     }
 
-    pub fn limit_buffers(&self, buffers: usize) {
+    pub(crate) fn limit_buffers(&self, buffers: usize) {
         self.0.buffers_left.set(buffers);
     }
 
     /// The disk goes away after this many more writes.
-    pub fn cut_after(&self, writes: u64) {
+    pub(crate) fn cut_after(&self, writes: u64) {
         self.0.writes_left.set(writes);
     }
 
-    pub fn contents(&self) -> Vec<u8> {
+    pub(crate) fn contents(&self) -> Vec<u8> {
         self.0.bytes.borrow().clone()
     }
 
@@ -230,9 +227,9 @@ impl BlockDevice for MemoryDisk {
 }
 
 /// The time that every test has.
-pub struct TestClock;
+pub(crate) struct TestClock;
 
-pub const NOW: Timestamp = Timestamp { year: 2031, month: 7, day: 9, hour: 13, minute: 37, second: 42 };
+pub(crate) const NOW: Timestamp = Timestamp { year: 2031, month: 7, day: 9, hour: 13, minute: 37, second: 42 };
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
@@ -240,18 +237,18 @@ impl Clock for TestClock {
     }
 }
 
-pub type TestVolume = Volume<MemoryDisk, TestClock>;
+pub(crate) type TestVolume = Volume<MemoryDisk, TestClock>;
 
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     futures_executor::block_on(future)
 }
 
 /// Mounts a disk that must be mountable.
-pub fn mount(disk: &MemoryDisk) -> TestVolume {
+pub(crate) fn mount(disk: &MemoryDisk) -> TestVolume {
     mount_with(disk, MountOptions { cache_bytes: 256 * 1024, ..MountOptions::default() }).0
 }
 
-pub fn mount_with(disk: &MemoryDisk, options: MountOptions) -> (TestVolume, Found) {
+pub(crate) fn mount_with(disk: &MemoryDisk, options: MountOptions) -> (TestVolume, Found) {
     match block_on(Volume::mount(disk.clone(), TestClock, options)) {
         Ok(mounted) => mounted,
         Err(error) => panic!("not mounted: {error}"),
@@ -282,7 +279,7 @@ fn temporary_file() -> PathBuf {
 }
 
 /// An image of `kib` KiB, made by `mkfs.fat` with these further arguments.
-pub fn make_image(kib: u64, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn make_image(kib: u64, arguments: &[&str]) -> Vec<u8> {
     let path = temporary_file();
     std::fs::File::create(&path).and_then(|file| file.set_len(kib * 1024)).expect("the image file can be created");
     let output = run(tool("mkfs.fat").args(arguments).arg("-i").arg("1234abcd").arg(&path));
@@ -293,19 +290,19 @@ pub fn make_image(kib: u64, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// One small image of each kind, with clusters of different sizes.
-pub fn images() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn images() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("FAT12", make_image(1440, &["-F", "12"])),
         ("FAT12, one FAT", make_image(720, &["-F", "12", "-f", "1", "-s", "2"])),
-        ("FAT16", make_image(9000, &["-F", "16", "-s", "1"])),
-        ("FAT16, unaligned", make_image(9000, &["-F", "16", "-s", "4", "-a", "-R", "3"])),
-        ("FAT32", make_image(8000, &["-F", "32", "-s", "1"])),
-        ("FAT32, large clusters", make_image(16_000, &["-F", "32", "-s", "8", "-a"])),
+        ("FAT16", make_image(2500, &["-F", "16", "-s", "1"])),
+        ("FAT16, unaligned", make_image(4700, &["-F", "16", "-s", "2", "-a", "-R", "3"])),
+        ("FAT32", make_image(3000, &["-F", "32", "-s", "1"])),
+        ("FAT32, large clusters", make_image(6000, &["-F", "32", "-s", "8", "-a"])),
     ]
 }
 
 /// Images that the crate `fatfs` takes: its FAT32 has to have the size that the specification wants.
-pub fn images_by_the_book() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn images_by_the_book() -> Vec<(&'static str, Vec<u8>)> {
     let mut images = images();
     images.retain(|(kind, _)| !kind.starts_with("FAT32"));
     images.push(("FAT32", make_image(36_000, &["-F", "32", "-s", "1"])));
@@ -313,12 +310,12 @@ pub fn images_by_the_book() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The image of a kind.
-pub fn image(kind: &str) -> Vec<u8> {
+pub(crate) fn image(kind: &str) -> Vec<u8> {
     images().into_iter().find(|(name, _)| *name == kind).expect("a known kind").1
 }
 
 /// What `fsck.fat -n` has to say, a line each, without its greeting and its summary. Empty means clean.
-pub fn fsck(image: &[u8]) -> Vec<String> {
+pub(crate) fn fsck(image: &[u8]) -> Vec<String> {
     use std::os::unix::fs::FileExt;
     let path = temporary_file();
     let file = std::fs::File::create(&path).expect("the image file can be created");
@@ -349,13 +346,13 @@ pub fn fsck(image: &[u8]) -> Vec<String> {
 }
 
 /// Fails unless `fsck.fat -n` finds nothing to say.
-pub fn assert_clean(disk: &MemoryDisk, context: &str) {
+pub(crate) fn assert_clean(disk: &MemoryDisk, context: &str) {
     let complaints = fsck(&disk.contents());
     assert!(complaints.is_empty(), "{context}: fsck.fat says\n{}", complaints.join("\n"));
 }
 
 /// Bytes that differ from place to place and from file to file.
-pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
     (0..length)
         .map(|_| {

@@ -1,13 +1,11 @@
 //! What the operations of a volume do, on every kind of FAT, with `fsck.fat` as the judge.
 
-mod support;
-
-use fat::{DeviceError, EntryKind, Error, MountOptions, NameFault, OpenMode};
-use std::collections::BTreeMap;
-use support::{
+use crate::support::{
     MemoryDisk, NOW, TestVolume, assert_clean, block_on, image, images, images_by_the_book, make_image, mount,
     mount_with, pattern,
 };
+use fat::{DeviceError, EntryKind, Error, MountOptions, NameFault, OpenMode};
+use std::collections::BTreeMap;
 
 fn write_file(volume: &TestVolume, path: &str, bytes: &[u8]) -> Result<(), Error> {
     block_on(async {
@@ -461,6 +459,23 @@ fn looking_at_a_disk_does_not_change_it() {
 }
 
 #[test]
+fn a_volume_at_rest_is_clean_and_goes_on() {
+    for (kind, bytes) in images() {
+        let disk = MemoryDisk::new(bytes);
+        let volume = mount(&disk);
+        for round in 0..3 {
+            write_file(&volume, &format!("/file {round}"), b"contents").expect(kind);
+            block_on(volume.rest()).expect(kind);
+            assert_clean(&disk, kind);
+            let writes = disk.0.writes.get();
+            block_on(volume.rest()).expect(kind);
+            assert_eq!(disk.0.writes.get(), writes, "{kind}: nothing had changed");
+        }
+        assert_eq!(names(&volume, "/").len(), 3, "{kind}");
+    }
+}
+
+#[test]
 fn times_and_attributes_are_stored() {
     let disk = MemoryDisk::new(image("FAT32"));
     let volume = mount(&disk);
@@ -527,7 +542,7 @@ fn a_small_buffer_pool_is_enough() {
 fn no_buffers_at_all_is_an_error() {
     let disk = MemoryDisk::new(image("FAT32"));
     disk.limit_buffers(0);
-    let mounted = block_on(fat::Volume::mount(disk, support::TestClock, MountOptions::default()));
+    let mounted = block_on(fat::Volume::mount(disk, crate::support::TestClock, MountOptions::default()));
     assert!(matches!(mounted.map(|_| ()), Err(fat::MountError::Device(DeviceError::NoBuffers))));
 }
 

@@ -1,0 +1,7 @@
+//! The file system against images made by `mkfs.fat`, with `fsck.fat -n` as the judge.
+
+mod crash;
+mod damage;
+mod sequences;
+mod support;
+mod volume;
