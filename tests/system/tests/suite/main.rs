@@ -1,3 +1,7 @@
 //! The whole system, seen from outside: what a person at its shell sees, and what is on its disk afterwards.
 
 mod boot;
+mod commands;
+mod files;
+mod hardships;
+mod scripts;
