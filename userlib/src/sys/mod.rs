@@ -2,9 +2,7 @@
 //!
 //! Two shapes exist: [`plain`] for calls without message words and [`message`] for those with. Everything in this
 //! library goes through these two. On the bare machine they are one `syscall` instruction each; on the host they reach
-//! the [`host`] double that a test has put in place, so that everything above runs under `cargo test` too.
-//!
-//! [`host`]: crate::host
+//! the double that a test has put in place (`userlib::host`), so that everything above runs under `cargo test` too.
 
 #[cfg(not(target_os = "none"))]
 mod on_host;
