@@ -29,7 +29,8 @@ syscalls! {
     Call = 0;
     /// `(endpoint, accept, deadline)` → message: `(0, badge, info, caller token)`; notification: `(1, bits)`.
     /// Receives a call, or the bits of the notification bound to the thread, whichever is there first. `accept` is the
-    /// number of capabilities (0–4) for which the receiver has room. Endpoint 0: the notification only.
+    /// number of capabilities (0–4) for which the receiver has room. Endpoint 0: the notification only. Refused with
+    /// `WrongDirection` if the endpoint's level is below the receiver's domain's, unless that is the root's level.
     Receive = 1;
     /// `(token, info)` → `(0)`. Answers a call that the caller's domain has taken. Never blocks.
     Reply = 2;

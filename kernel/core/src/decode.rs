@@ -377,6 +377,14 @@ impl<T: Tables> Kernel<T> {
 
     fn decode_reception(&self, caller: Caller, handle: u64, accepts: u64, deadline: u64) -> Result<Reception, Error> {
         let endpoint = if handle == 0 { None } else { Some(self.endpoint(caller, handle, EndpointRights::RECEIVE)?.0) };
+        // Calls go down to an endpoint's level; they would not if a domain above it served it. The root is above
+        // everybody and may serve all the same: it hears of the supervisor's faults.
+        let level = self.domains.at(caller.domain.index()).level;
+        if level != abi::root::LEVEL
+            && endpoint.is_some_and(|endpoint| self.endpoints.at(endpoint.index()).level < level)
+        {
+            return Err(Error::WrongDirection);
+        }
         if accepts > MAX_CAPS as u64 {
             return Err(Error::BadArgument);
         }

@@ -105,15 +105,16 @@ impl<T: Tables> Kernel<T> {
     }
 
     pub(super) fn calls_go_down(&self) -> Result<(), Contradiction> {
+        let level = |domain: crate::DomainId| self.domains.at(domain.index()).level;
         for thread in self.live_threads() {
             let entry = self.thread(thread);
-            if let State::Sending(endpoint) = entry.state
-                && entry.fault.is_none()
-                && let Some(domain) = entry.domain
-            {
-                let below = self.endpoints.at(endpoint.index()).level < self.domains.at(domain.index()).level;
-                expect(below, "a call goes up", thread.index())?;
-            }
+            let (None, Some(domain)) = (entry.fault, entry.domain) else { continue };
+            let below = match entry.state {
+                State::Sending(endpoint) => self.endpoints.at(endpoint.index()).level < level(domain),
+                State::Replying(server) => level(server) < level(domain) || level(server) == abi::root::LEVEL,
+                _ => true,
+            };
+            expect(below, "a call goes up", thread.index())?;
         }
         Ok(())
     }

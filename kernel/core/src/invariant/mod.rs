@@ -92,7 +92,7 @@ invariants! {
     loans_are_of_pending_calls: "whoever runs on another's budget works on that thread's pending call, and everybody else on their own";
     lenders_form_no_circle: "following a borrower to its lender comes to an end";
     budgets_of_threads_live: "the budgets that a thread has and runs on are alive, and a budget knows how many have it";
-    calls_go_down: "a call waits only at endpoints below its caller's level";
+    calls_go_down: "a call waits at an endpoint and with a domain below its caller's level, the root apart";
     bound_both_ways: "a thread and the notification bound to it name each other";
     bits_do_not_wait_with_waiters: "a notification with bits set has nobody waiting for them";
     interrupt_lines_are_held_once: "no two interrupts have the same line";

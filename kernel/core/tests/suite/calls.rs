@@ -99,6 +99,21 @@ fn a_call_must_go_strictly_down() {
 }
 
 #[test]
+fn nobody_but_the_root_serves_an_endpoint_below_its_own_level() {
+    let mut s = stage();
+    s.m.switch_to(s.root);
+    let receives = EndpointRights::RECEIVE.bits();
+    let below = endpoint(&mut s.m, SERVER_LEVEL - 1, 0);
+    let above = endpoint(&mut s.m, SERVER_LEVEL + 1, 0);
+    let low = grant(&mut s.m, &s.server, below, receives, 0);
+    let high = grant(&mut s.m, &s.server, above, receives, 0);
+    refused(&mut s.m, s.server.id, Syscall::Receive, &[low.0, 0, NEVER], Error::WrongDirection);
+    refused(&mut s.m, s.server.id, Syscall::ReplyReceive, &[low.0, 0, NEVER, 0, 0], Error::WrongDirection);
+    assert_eq!(by(&mut s.m, s.server.id, Syscall::Receive, &[high.0, 0, NOW]), Err(Error::WouldBlock));
+    assert_eq!(by(&mut s.m, s.root, Syscall::Receive, &[below.0, 0, NOW]), Err(Error::WouldBlock));
+}
+
+#[test]
 fn callers_are_received_by_priority_and_then_first_come() {
     let mut s = stage();
     s.m.switch_to(s.root);
