@@ -62,14 +62,14 @@ impl Domains for SupervisionClient {
     fn find(&self, name: &str) -> DomainResult<DomainInfo> {
         self.find(name)
     }
-    fn kill(&self, name: &str) -> DomainResult<()> {
-        self.kill(name)
+    fn kill(&self, name: &str, delay: Duration) -> DomainResult<()> {
+        self.kill(name, microseconds(delay))
     }
     fn restart(&self, name: &str) -> DomainResult<()> {
         self.restart(name)
     }
-    fn crash(&self, name: &str, how: Crash) -> DomainResult<()> {
-        self.crash(name, how)
+    fn crash(&self, name: &str, how: Crash, delay: Duration) -> DomainResult<()> {
+        self.crash(name, how, microseconds(delay))
     }
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>> {
         self.capability(name, from)
@@ -134,4 +134,9 @@ impl Life for OwnThread {
             executor::yield_now().await;
         });
     }
+}
+
+/// A wait as the supervisor counts it.
+fn microseconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_micros()).unwrap_or(u64::MAX)
 }

@@ -39,9 +39,9 @@ pub trait Files {
 pub trait Domains {
     fn domain(&self, index: u32) -> PlainResult<Option<DomainInfo>>;
     fn find(&self, name: &str) -> DomainResult<DomainInfo>;
-    fn kill(&self, name: &str) -> DomainResult<()>;
+    fn kill(&self, name: &str, delay: Duration) -> DomainResult<()>;
     fn restart(&self, name: &str) -> DomainResult<()>;
-    fn crash(&self, name: &str, how: Crash) -> DomainResult<()>;
+    fn crash(&self, name: &str, how: Crash, delay: Duration) -> DomainResult<()>;
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>>;
     fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize>;
     fn memory(&self) -> PlainResult<MemoryUse>;

@@ -12,9 +12,9 @@ use interfaces::supervision::{
 use manifest::DomainIndex;
 use userlib::abi::PAGE_SIZE;
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
-use userlib::log;
 use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
-use userlib::time::Instant;
+use userlib::time::{Duration, Instant};
+use userlib::{executor, log};
 
 /// Answers requests.
 pub(crate) struct Requests {
@@ -37,6 +37,29 @@ impl Requests {
             DomainIndex::SUPERVISOR => Err(SupervisionError::Protected),
             index => Ok(index),
         }
+    }
+
+    /// Does something to a running domain, now or after `delay` microseconds.
+    fn break_later(
+        &self,
+        index: DomainIndex,
+        delay: u64,
+        act: impl FnOnce(&Rc<Supervisor>, DomainIndex) -> Result<(), SupervisionError> + 'static,
+    ) -> Result<(), SupervisionError> {
+        if delay == 0 {
+            if self.supervisor.watched_domain(index).instance.is_none() {
+                return Err(SupervisionError::NotRunning);
+            }
+            return act(&self.supervisor, index);
+        }
+        let supervisor = self.supervisor.clone();
+        executor::spawn(async move {
+            executor::sleep(Duration::from_micros(delay)).await;
+            if act(&supervisor, index).is_err() {
+                log::warn!("{}: was not running any more when it was to break", supervisor.name(index));
+            }
+        });
+        Ok(())
     }
 
     fn describe(&self, index: DomainIndex) -> DomainInfo {
@@ -72,13 +95,12 @@ impl SupervisionServer for Requests {
         Ok(self.describe(Requests::find(self, &name)?))
     }
 
-    async fn kill(&self, _: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
+    async fn kill(&self, _: &Caller, name: ReadLease, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        if self.supervisor.watched_domain(index).instance.is_none() {
-            return Err(SupervisionError::NotRunning);
-        }
-        lifecycle::bury(&self.supervisor, index, Death::new(DeathCause::Killed, "was killed by request"));
-        Ok(())
+        self.break_later(index, delay, |supervisor, index| {
+            lifecycle::bury(supervisor, index, Death::new(DeathCause::Killed, "was killed by request"));
+            Ok(())
+        })
     }
 
     async fn restart(&self, _: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
@@ -86,18 +108,17 @@ impl SupervisionServer for Requests {
         lifecycle::restart(&self.supervisor, index).await
     }
 
-    async fn crash(&self, _: &Caller, name: ReadLease, how: Crash) -> Result<(), SupervisionError> {
+    async fn crash(&self, _: &Caller, name: ReadLease, how: Crash, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        if self.supervisor.watched_domain(index).instance.is_none() {
-            return Err(SupervisionError::NotRunning);
-        }
         let bit = match how {
             Crash::Panic => PANIC_BIT,
             Crash::Fault => FAULT_BIT,
             Crash::Hang => HANG_BIT,
         };
-        let sent = self.supervisor.resources(index).notification().notify(1 << bit);
-        sent.map_err(|_| SupervisionError::NotRunning)
+        self.break_later(index, delay, move |supervisor, index| {
+            let sent = supervisor.resources(index).notification().notify(1 << bit);
+            sent.map_err(|_| SupervisionError::NotRunning)
+        })
     }
 
     async fn capability(

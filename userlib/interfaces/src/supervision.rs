@@ -185,14 +185,15 @@ pub trait Supervision {
     #[idempotent]
     fn find(name: &str) -> Result<DomainInfo, SupervisionError>;
 
-    /// Destroys a domain; it comes back as its restart policy says.
-    fn kill(name: &str) -> Result<(), SupervisionError>;
+    /// Destroys a domain after so many microseconds, at once if there are none; it comes back as its restart policy says.
+    /// What is to happen later is answered at once, and happens to whichever instance there is then.
+    fn kill(name: &str, delay: u64) -> Result<(), SupervisionError>;
 
     /// Asks a domain to come to rest, destroys it and starts it again at once.
     fn restart(name: &str) -> Result<(), SupervisionError>;
 
-    /// Makes a domain break.
-    fn crash(name: &str, how: Crash) -> Result<(), SupervisionError>;
+    /// Makes a domain break after so many microseconds, as `kill` destroys it.
+    fn crash(name: &str, how: Crash, delay: u64) -> Result<(), SupervisionError>;
 
     /// The first capability of a domain at slot `from` or behind it; `None` behind the last one.
     #[idempotent]

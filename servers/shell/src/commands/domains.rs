@@ -3,7 +3,7 @@
 use super::{Command, Completes, exactly};
 use crate::failure::{Failure, Outcome, Server};
 use crate::output::Printable;
-use crate::quantity::{parse_number, show_duration, show_size};
+use crate::quantity::{parse_duration, parse_number, show_duration, show_size};
 use crate::session::Session;
 use crate::table::{Align, Table};
 use abi::rights::{
@@ -54,9 +54,9 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kill",
-        usage: "DOMAIN",
+        usage: "DOMAIN [--after DURATION]",
         summary: "destroys a domain; it comes back as the manifest says",
-        details: "",
+        details: "With --after the prompt comes back at once, and the domain dies while the next command runs.",
         completes: &[Completes::Domains, Completes::Nothing],
         prefix: None,
         run: kill,
@@ -72,10 +72,11 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "crash",
-        usage: "DOMAIN panic|fault|hang",
+        usage: "DOMAIN panic|fault|hang [--after DURATION]",
         summary: "makes a domain break, to see that it comes back",
         details: "panic: it panics. fault: it writes through a wild pointer. hang: it loops without end, which its \
-                  supervisor notices by the missing heartbeats.",
+                  supervisor notices by the missing heartbeats. With --after the prompt comes back at once, and the domain \
+                  breaks while the next command runs.",
         completes: &[Completes::Domains, Completes::Words(&["panic", "fault", "hang"]), Completes::Nothing],
         prefix: None,
         run: crash,
@@ -311,11 +312,23 @@ fn show_last_death(session: &mut Session<'_>, name: &str) -> Outcome {
     Ok(())
 }
 
+/// The words before `--after DURATION`, and the duration: none without it.
+fn delayed<'a>(command: &'static str, words: &'a [String]) -> Result<(&'a [String], Duration), Failure> {
+    let [rest @ .., option, delay] = words else { return Ok((words, Duration::ZERO)) };
+    if option != "--after" {
+        return Ok((words, Duration::ZERO));
+    }
+    let duration = parse_duration(delay)
+        .ok_or_else(|| Failure::usage(format_args!("`{delay}` is no duration such as 20ms or 1s"), command))?;
+    Ok((rest, duration))
+}
+
 fn kill(session: &mut Session<'_>, words: &[String]) -> Outcome {
+    let (words, delay) = delayed("kill", words)?;
     let [name] = exactly("kill", words)?;
     // An instance that kills itself cannot say so afterwards.
     session.out.flush();
-    session.services.domains.kill(name).map_err(|error| Failure::of_domain("kill", name, error))
+    session.services.domains.kill(name, delay).map_err(|error| Failure::of_domain("kill", name, error))
 }
 
 fn restart(session: &mut Session<'_>, words: &[String]) -> Outcome {
@@ -325,6 +338,7 @@ fn restart(session: &mut Session<'_>, words: &[String]) -> Outcome {
 }
 
 fn crash(session: &mut Session<'_>, words: &[String]) -> Outcome {
+    let (words, delay) = delayed("crash", words)?;
     let [name, how] = exactly("crash", words)?;
     let how = match how.as_str() {
         "panic" => Crash::Panic,
@@ -333,7 +347,7 @@ fn crash(session: &mut Session<'_>, words: &[String]) -> Outcome {
         _ => return Err(Failure::usage(format_args!("`{how}` is none of panic, fault and hang"), "crash")),
     };
     session.out.flush();
-    session.services.domains.crash(name, how).map_err(|error| Failure::of_domain("crash", name, error))
+    session.services.domains.crash(name, how, delay).map_err(|error| Failure::of_domain("crash", name, error))
 }
 
 #[cfg(test)]

@@ -342,16 +342,16 @@ impl Domains for Supervisor {
         found.ok_or(CallError::Failed(SupervisionError::NoSuchDomain))
     }
 
-    fn kill(&self, name: &str) -> DomainResult<()> {
-        self.request("kill", name)
+    fn kill(&self, name: &str, delay: Duration) -> DomainResult<()> {
+        self.request(&delayed("kill".into(), delay), name)
     }
 
     fn restart(&self, name: &str) -> DomainResult<()> {
         self.request("restart", name)
     }
 
-    fn crash(&self, name: &str, how: Crash) -> DomainResult<()> {
-        self.request(&format!("crash by {how:?}"), name)
+    fn crash(&self, name: &str, how: Crash, delay: Duration) -> DomainResult<()> {
+        self.request(&delayed(format!("crash by {how:?}"), delay), name)
     }
 
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>> {
@@ -493,4 +493,9 @@ impl Life for Desk {
     fn pause(&self, duration: Duration) {
         self.pass(duration);
     }
+}
+
+/// A request, with the wait before it if there is one.
+fn delayed(request: String, delay: Duration) -> String {
+    if delay.is_zero() { request } else { format!("{request} after {delay:?}") }
 }
