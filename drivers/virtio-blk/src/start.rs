@@ -20,7 +20,7 @@ use virtio_blk::region::Region;
 use virtio_blk::transport::{PciTransport, Vectors};
 
 /// How long requests under way may take when the domain is to come to rest.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Until the disk is known nothing is taken from the ring.
 const NOTHING: Limits = Limits { sectors: 0, request_sectors: 0, read_only: true };
