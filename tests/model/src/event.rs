@@ -42,6 +42,31 @@ impl Event {
         Event::Syscall { syscall, arguments, cap: 0, lease: Lease::default() }
     }
 
+    /// What kind of event this is: which system call, or which other.
+    pub fn kind(self) -> (u8, u64) {
+        match self {
+            Event::Syscall { syscall, .. } => (0, syscall as u64),
+            Event::Repeat => (1, 0),
+            Event::Fault(_) => (2, 0),
+            Event::SliceEnd => (3, 0),
+            Event::Deadline => (4, 0),
+            Event::Interrupt(_) => (5, 0),
+        }
+    }
+
+    /// Whether this ends something for good.
+    pub fn is_destructive(self) -> bool {
+        use Syscall as S;
+        match self {
+            Event::Syscall { syscall, .. } => matches!(
+                syscall,
+                S::Destroy | S::CapDelete | S::CapRevoke | S::CapMove | S::ThreadExit | S::ThreadPanic | S::ThreadStop
+            ),
+            Event::Fault(_) => true,
+            Event::Repeat | Event::SliceEnd | Event::Deadline | Event::Interrupt(_) => false,
+        }
+    }
+
     /// Fills the message buffer of the running thread, as it would itself.
     fn prepare(self, machine: &mut Machine<Tiny>) {
         if let Event::Syscall { syscall: Syscall::Call | Syscall::Reply | Syscall::ReplyReceive, cap, lease, .. } = self

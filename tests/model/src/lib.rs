@@ -10,6 +10,7 @@ pub mod machine;
 pub mod scenarios;
 pub mod search;
 pub mod sizes;
+pub mod walk;
 pub mod world;
 
 pub use machine::{Machine, Outcome};

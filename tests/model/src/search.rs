@@ -117,6 +117,11 @@ fn path(nodes: &[Node], mut node: u32) -> Vec<Event> {
     events
 }
 
+/// Remembers what this thread is about to do, for the message of a panic.
+pub(crate) fn watch_this(events: &[Event]) {
+    watch(&WATCHED[WORKER.with(|worker| *worker) % WATCHED.len()], events.to_vec());
+}
+
 /// What this worker is about to do, for the message of a panic.
 fn watch(script: &Mutex<Vec<Event>>, events: Vec<Event>) {
     if let Ok(mut watched) = script.lock() {

@@ -6,6 +6,7 @@ use abi::time::NEVER;
 use model::event::Event;
 use model::scenarios;
 use model::search::{Limits, search};
+use model::walk::{Walks, walk};
 
 fn visit(name: &str, states: usize) {
     let scenario = scenarios::by_name(name).expect("a scenario of that name");
@@ -69,4 +70,13 @@ fn the_search_sees_through_names_of_past_things() {
     assert_eq!(model::search::fingerprint(&machine), before);
     Event::syscall(Syscall::Wait, &[0, NEVER]).apply(&mut machine);
     assert_ne!(model::search::fingerprint(&machine), before);
+}
+
+#[test]
+fn every_invariant_holds_far_from_the_start() {
+    for scenario in &scenarios::ALL {
+        if let Err((seed, counterexample)) = walk(scenario, Walks { seed: 1, walks: 100, steps: 1000 }) {
+            panic!("{}: seed {seed}: {counterexample}", scenario.name);
+        }
+    }
 }
