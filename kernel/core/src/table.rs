@@ -245,3 +245,16 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         self.condemned_indices().for_each(|index| hasher.write_usize(index));
     }
 }
+
+#[cfg(test)]
+impl<T, S: Slots<Slot<T>>> Table<T, S> {
+    /// Breaks the table: one of its slots is in no list.
+    pub(crate) fn lose_a_slot(&mut self) {
+        self.fresh += 1;
+    }
+
+    /// Makes this the last generation of an object.
+    pub(crate) fn age(&mut self, index: usize) {
+        self.slots.at_mut(index).generation = LAST_GENERATION;
+    }
+}

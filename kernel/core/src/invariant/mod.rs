@@ -8,6 +8,8 @@ mod ipc;
 mod memory;
 mod objects;
 mod queues;
+#[cfg(test)]
+mod tests;
 
 use crate::kernel::{Kernel, Tables};
 

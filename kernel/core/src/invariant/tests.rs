@@ -1,0 +1,237 @@
+//! A checker needs a witness: for each invariant, a state that violates just it, and first of all it.
+
+use crate::capability::Capability;
+use crate::command::{Command, DomainOrder};
+use crate::frame::{Frame, FrameEntry, FrameState};
+use crate::identity::{
+    BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+};
+use crate::ipc::{Outgoing, Reception};
+use crate::kernel::{Kernel, Storage, Tables};
+use crate::memory::MapOrder;
+use crate::table::Slot;
+use crate::thread::State;
+use crate::{Account, Budget, CapSlot, Domain, Endpoint, Interrupt, Mapping, Notification, RootPlan, Space, Thread};
+use abi::message::{Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
+use abi::rights::Kind;
+use abi::syscall::{Charge, InterruptSource, MapAccess};
+use abi::time::NEVER;
+use std::collections::BTreeSet;
+use std::vec;
+use std::vec::Vec;
+
+struct Few;
+
+impl Tables for Few {
+    type Accounts = [Slot<Account>; 4];
+    type Caps = [CapSlot; 128];
+    type Spaces = [Slot<Space>; 4];
+    type Domains = [Slot<Domain>; 4];
+    type Threads = [Slot<Thread>; 8];
+    type Timers = [Option<ThreadId>; 8];
+    type Budgets = [Slot<Budget>; 4];
+    type Endpoints = [Slot<Endpoint>; 4];
+    type Notifications = [Slot<Notification>; 4];
+    type Mappings = [Slot<Mapping>; 16];
+    type Interrupts = [Slot<Interrupt>; 4];
+    type Frames = Vec<FrameEntry>;
+}
+
+/// Who is who in [`scene`].
+const ROOT: ThreadId = thread(1);
+const CLIENT: ThreadId = thread(2);
+const WAITING_CLIENT: ThreadId = thread(3);
+const SERVER: ThreadId = thread(4);
+const STOPPED: ThreadId = thread(5);
+
+const fn thread(index: usize) -> ThreadId {
+    ThreadId::from_index(index).expect("not 0")
+}
+
+fn id<I>(id: Option<I>) -> I {
+    id.expect("not 0")
+}
+
+/// A root; a client whose call a server has taken, on the client's budget; another client whose call waits with a
+/// deadline; a thread that is stopped; a mapping, a notification bound to the root's thread, two interrupts.
+fn scene() -> Kernel<Few> {
+    let mut kernel = Kernel::<Few>::from_storage(Storage {
+        accounts: [Slot::empty(Account::EMPTY); _],
+        caps: [CapSlot::EMPTY; _],
+        spaces: [Slot::empty(Space::EMPTY); _],
+        domains: [Slot::empty(Domain::EMPTY); _],
+        threads: [Slot::empty(Thread::EMPTY); _],
+        timers: [None; _],
+        budgets: [Slot::empty(Budget::EMPTY); _],
+        endpoints: [Slot::empty(Endpoint::EMPTY); _],
+        notifications: [Slot::empty(Notification::EMPTY); _],
+        mappings: [Slot::empty(Mapping::EMPTY); _],
+        interrupts: [Slot::empty(Interrupt::EMPTY); _],
+        frames: vec![FrameEntry::default(); 32],
+    });
+    for frame in 0..32 {
+        kernel.declare_ram(Frame(frame), if frame < 4 { FrameState::Kernel } else { FrameState::User });
+    }
+    let plan = RootPlan { tables: Frame(4), table_count: 4, table_length: 32 };
+    let (root, _) = kernel.create_root(plan).expect("the plan fits");
+    let extent = kernel.root_extent(root, Frame(8), 24);
+    kernel.start_root(root, 0, 0, 0);
+    kernel.schedule(1);
+    let account = id(kernel.domains.at(root.domain.index()).account);
+    kernel.perform(Command::CreateEndpoint { account, interface: 7, level: 3, ceiling: 0 }, 1);
+    kernel.perform(Command::CreateNotification { account }, 1);
+    kernel.perform(Command::CreateInterrupt { account, source: InterruptSource::Isa(4) }, 1);
+    kernel.perform(Command::CreateInterrupt { account, source: InterruptSource::Isa(5) }, 1);
+    let notification = Some(id(NotificationId::from_index(1)));
+    kernel.perform(Command::BindNotification { thread: root.thread, notification }, 1);
+    for level in [9, 3] {
+        let table_base = if level == 9 { 32 } else { 48 };
+        let order = DomainOrder {
+            account,
+            space: root.space,
+            level,
+            table_base,
+            table_length: 16,
+            fault_handler: None,
+            fault_badge: 0,
+        };
+        kernel.perform(Command::CreateDomain(order), 1);
+    }
+    let budget = id(BudgetId::from_index(1));
+    for domain in [2, 2, 3, 3] {
+        let domain = id(DomainId::from_index(domain));
+        kernel.perform(Command::CreateThread { account, domain, budget }, 1);
+    }
+    let (memory, _) = kernel.lookup(root.domain, extent).expect("the extent is there");
+    let capability = kernel.cap(memory).capability.expect("the extent is there");
+    kernel.insert_cap(root.domain, Capability { rights: 1, ..capability }, Some(memory));
+    kernel.map(MapOrder {
+        space: root.space,
+        memory,
+        address: 0x40_0000,
+        frame: Frame(8),
+        pages: 2,
+        access: MapAccess::ReadWrite,
+        missing_tables: 3,
+    });
+    let endpoint = id(EndpointId::from_index(1));
+    for (client, deadline) in [(CLIENT, NEVER), (WAITING_CLIENT, 1_000)] {
+        kernel.wake(client, crate::Resume::Continue);
+        let outgoing =
+            Outgoing { info: MessageInfo(0), handles: [0; MAX_CAPS], leases: [Lease::default(); MAX_LEASES] };
+        kernel.call(client, endpoint, 0, outgoing, deadline);
+    }
+    kernel.wake(SERVER, crate::Resume::Continue);
+    kernel.receive(SERVER, Reception { endpoint: Some(endpoint), accepts: 0, deadline: NEVER }, 1);
+    kernel.schedule(1);
+    kernel
+}
+
+type Mutation = fn(&mut Kernel<Few>);
+
+/// For each invariant, what breaks it.
+const MUTATIONS: &[(&str, Mutation)] = &[
+    ("table_lists_are_sound", |k| k.threads.lose_a_slot()),
+    ("nothing_small_stays_condemned", |k| k.interrupts.condemn(1)),
+    ("counters_agree", |k| k.objects[Charge::Threads as usize] += 1),
+    ("references_agree", |k| k.endpoints.retain(1)),
+    ("accounts_add_up", |k| k.accounts.at_mut(1).used[Charge::Endpoints as usize] += 1),
+    ("charged_accounts_live", |k| {
+        k.endpoints.at_mut(1).account = None;
+        k.accounts.at_mut(1).used[Charge::Endpoints as usize] -= 1;
+    }),
+    ("domains_own_their_threads", |k| k.thread_mut(CLIENT).previous_in_domain = Some(SERVER)),
+    ("blocks_agree_with_domains", |k| k.blocks.set(6, 1, true)),
+    ("slots_are_sound", |k| k.cap_mut(id(CapId::from_index(1))).generation = 0),
+    ("derivation_is_a_forest", |k| k.cap_mut(id(CapId::from_index(2))).parent = CapId::from_index(1)),
+    ("children_have_no_more_than_parents", |k| {
+        let child = id(k.full_slots().find(|id| k.cap(*id).parent.is_some()));
+        k.cap_mut(child).capability.as_mut().expect("a child").rights = u16::MAX;
+    }),
+    ("queues_agree_with_states", |k| k.thread_mut(WAITING_CLIENT).state = State::Sleeping),
+    ("ready_bits_agree", |k| k.ready_bits[0] |= 1),
+    ("the_highest_runs", |k| k.current = None),
+    ("priorities_agree", |k| k.thread_mut(STOPPED).priority += 1),
+    ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).timer_place = 0),
+    ("callers_wait_for_somebody", |k| k.thread_mut(STOPPED).server = Some(SERVER)),
+    ("endpoints_match_eagerly", |k| {
+        k.set_state(STOPPED, State::Receiving(EndpointId::from_index(1)), NEVER);
+    }),
+    ("loans_are_of_pending_calls", |k| k.thread_mut(STOPPED).ceiling = 1),
+    ("lenders_form_no_circle", |k| {
+        let client = id(k.thread(CLIENT).domain);
+        k.set_state(SERVER, State::Replying(client), NEVER);
+        k.thread_mut(SERVER).server = Some(CLIENT);
+        k.thread_mut(CLIENT).serving = Some(k.token_of(SERVER));
+    }),
+    ("budgets_of_threads_live", |k| k.budgets.at_mut(1).remaining = 0),
+    ("calls_go_down", |k| k.endpoints.at_mut(1).level = 9),
+    ("bound_both_ways", |k| k.thread_mut(ROOT).bound = None),
+    ("bits_do_not_wait_with_waiters", |k| {
+        k.set_state(ROOT, State::Receiving(None), NEVER);
+        k.notifications.at_mut(1).bits = 1;
+        k.schedule(1);
+    }),
+    ("interrupt_lines_are_held_once", |k| {
+        k.interrupts.at_mut(id(InterruptId::from_index(1)).index()).source = 5;
+    }),
+    ("mappings_are_derived", |k| k.mappings.at_mut(id(MappingId::from_index(1)).index()).pages = 25),
+    ("mappings_have_one_holder", |k| k.mappings.at_mut(1).address = 1),
+    ("pins_count_mappings", |k| k.frames.pin(Frame(8))),
+    ("kernel_frames_are_never_mapped", |k| k.frames.donate(Frame(9), 0, 0)),
+    ("donated_frames_have_one_place", |k| {
+        let space = id(SpaceId::from_index(1));
+        k.frames.donate(Frame(20), space.index() as u16, 0);
+    }),
+    ("frame_counters_agree", |k| k.frames.mapped += 1),
+];
+
+#[test]
+fn a_sound_state_violates_nothing() {
+    assert_eq!(scene().check_invariants(), Ok(()));
+}
+
+#[test]
+fn every_invariant_is_the_first_to_see_what_breaks_it() {
+    for (name, mutate) in MUTATIONS {
+        let mut kernel = scene();
+        mutate(&mut kernel);
+        let violation = kernel.check_invariants().expect_err(name);
+        assert_eq!(violation.name, *name, "{violation}");
+    }
+}
+
+#[test]
+fn every_invariant_has_a_witness_and_a_sentence() {
+    let names: BTreeSet<&str> = Kernel::<Few>::INVARIANTS.iter().map(|invariant| invariant.name).collect();
+    let witnessed: BTreeSet<&str> = MUTATIONS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, witnessed);
+    assert!(Kernel::<Few>::INVARIANTS.iter().all(|invariant| invariant.sentence.len() > 20));
+}
+
+#[test]
+fn call_numbers_begin_again_after_as_many_as_fit_into_a_token() {
+    let mut kernel = scene();
+    kernel.thread_mut(STOPPED).call_number = (1 << 48) - 1;
+    let before = kernel.token_of(STOPPED);
+    kernel.number_call(STOPPED);
+    assert_ne!(kernel.token_of(STOPPED), before);
+    assert_eq!(kernel.token_of(STOPPED).number(), kernel.thread(STOPPED).call_number);
+}
+
+#[test]
+fn a_slot_whose_generations_are_used_up_is_never_used_again() {
+    let mut kernel = scene();
+    let account = id(kernel.domains.at(1).account);
+    kernel.perform(Command::CreateNotification { account }, 2);
+    kernel.notifications.age(2);
+    let aged = kernel.full_slots().last().and_then(|id| kernel.cap(id).capability).expect("the newest capability");
+    assert_eq!((aged.kind, aged.object), (Kind::Notification, 2));
+    kernel.notifications.condemn(2);
+    kernel.discharge(account, Charge::Notifications, 1);
+    kernel.notifications.bury();
+    assert!(kernel.notifications.lists_are_sound());
+    assert_eq!(kernel.notifications.next_index(), 3);
+    kernel.perform(Command::CreateNotification { account }, 3);
+    assert!(!kernel.notifications.has_room(), "of three slots two are in use and one is used up");
+}
