@@ -88,6 +88,7 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
     // SAFETY: as above, for the machine's timers.
     let calibration = unsafe { Clock::calibrate(&info.platform, info.entry_tsc, &local_apic) };
     let calibration = calibration.map_err(|_| Unbootable::Clock)?;
+    local_apic.enable_timer();
     log_ring::set_clock(calibration.clock);
     let machine = state::set_machine(Machine {
         clock: calibration.clock,

@@ -164,7 +164,6 @@ pub(crate) fn leave(
             }
             Next::Idle { timer } => {
                 state.processor.arm_timer(machine, timer, now);
-                state.processor.forget_thread();
                 drop(state);
                 let vector = PerCpu::current().wait_for_interrupt();
                 state = state::lock();

@@ -105,9 +105,14 @@ impl LocalApic {
         self.registers.write(register::END_OF_INTERRUPT, 0);
     }
 
+    /// Ends the measurement: from now on the timer interrupts.
+    pub fn enable_timer(&self) {
+        self.registers.write(register::TIMER_INITIAL, 0);
+        self.registers.write(register::TIMER, u32::from(TIMER_VECTOR));
+    }
+
     /// Lets the timer interrupt once after this many of its ticks, at least one.
     pub fn start_timer(&self, ticks: u32) {
-        self.registers.write(register::TIMER, u32::from(TIMER_VECTOR));
         self.registers.write(register::TIMER_INITIAL, ticks.max(1));
     }
 
