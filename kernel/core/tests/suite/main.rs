@@ -9,6 +9,7 @@ mod deadlines;
 mod devices;
 mod domains;
 mod faults;
+mod hostile;
 mod leases;
 mod mapping;
 mod notifications;
