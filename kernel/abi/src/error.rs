@@ -57,7 +57,7 @@ errors! {
     WrongDirection = 12, "a call must go strictly down in level";
     /// The server died after it had taken the call: whether it was carried out is not known.
     PeerDied = 13, "the server died while it was working on the call";
-    /// The call that this reply, lease or forward names has ended: its caller died, timed out or was answered.
+    /// The call that this reply or lease names has ended: its caller died, timed out or was answered.
     CallerGone = 14, "the caller is no longer waiting for this call";
     /// The deadline passed.
     TimedOut = 15, "the deadline passed";

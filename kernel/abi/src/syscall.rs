@@ -79,7 +79,8 @@ syscalls! {
     EndpointCreate = 34;
     /// `(account)` → `(handle)`.
     NotificationCreate = 35;
-    /// `(account, priority, slice ns, period ns)` → `(handle)`.
+    /// `(account, priority, slice ns, period ns)` → `(handle)`. The slice is a turn among equals; the period is kept, but
+    /// nothing is replenished by it yet.
     BudgetCreate = 36;
     /// `(account, memory, page)` → `(handle)`. That page of the memory is donated as the root table.
     SpaceCreate = 37;

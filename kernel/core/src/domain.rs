@@ -94,7 +94,7 @@ pub struct Interrupt {
     pub(crate) source: u16,
     pub(crate) notification: Option<Reference<NotificationId>>,
     pub(crate) bits: u64,
-    /// It may come. Cleared by `InterruptMask` and, for lines, by its coming.
+    /// It may come: set by `InterruptAck`, cleared by `InterruptMask`.
     pub(crate) unmasked: bool,
 }
 

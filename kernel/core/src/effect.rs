@@ -230,8 +230,8 @@ pub enum Resume {
     /// The same system call again: the saved instruction pointer goes back by the two bytes of `syscall`, all other
     /// registers are as they were.
     Again,
-    /// The result of a system call: `rax`, `rdi`, `rsi`, `rdx`; `r8`, `r9`, `r10` become zero, and so do the message
-    /// registers unless a [`Transfer`] has filled them.
+    /// The result of a system call: `rax`, `rdi`, `rsi`, `rdx`; `r8`, `r9`, `r10` become zero. The message
+    /// registers stay the thread's own unless a [`Transfer`] has filled them.
     Result([u64; 4]),
 }
 

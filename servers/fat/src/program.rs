@@ -6,7 +6,7 @@ use crate::session::Sessions;
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::time::Duration;
-use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, SECTOR_SIZE, Timestamp, Volume};
+use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SECTOR_SIZE, Timestamp, Volume};
 use interfaces::block::{BlockClient, BlockInfo};
 use interfaces::filesystem::{FilesystemService, FsError};
 use userlib::ipc::CallError;
@@ -114,7 +114,10 @@ fn report(volume: &Mounted, found: &Found) {
     log::info!("mounted {:?}, {} clusters of {} bytes{access}", info.kind, info.clusters, info.cluster_bytes);
     match found {
         Found::Clean => {}
-        Found::Repaired(repair) => log::warn!("the disk was not unmounted and has been repaired: {repair:?}"),
+        Found::Repaired(repair) if *repair == Repair::default() => {
+            log::info!("the disk was not unmounted, and {repair}");
+        }
+        Found::Repaired(repair) => log::warn!("the disk was not unmounted and has been repaired: {repair}"),
         Found::Unrepaired => log::warn!("the disk was not unmounted and has not been repaired"),
         Found::Damaged(error) => log::error!("the disk was not unmounted and is damaged: {error}"),
     }

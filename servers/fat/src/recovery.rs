@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Doubled names that interrupted moves can leave; more is damage of another kind.
 const MOST_DOUBLES: usize = 4;
@@ -33,6 +34,25 @@ pub struct Repair {
     pub name_parts_removed: u32,
     /// Sectors in which a copy of the FAT differed, now equal.
     pub table_sectors_copied: u64,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = [
+            (u64::from(self.lost_clusters), "lost clusters freed"),
+            (u64::from(self.chains_cut), "chains cut to their files' length"),
+            (u64::from(self.files_copied), "files with two names parted"),
+            (u64::from(self.folders_settled), "folders with two names settled"),
+            (u64::from(self.name_parts_removed), "stray parts of long names removed"),
+            (self.table_sectors_copied, "sectors of the FAT made equal to their copy"),
+        ];
+        let mut any = false;
+        for (count, what) in done.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{}{count} {what}", if any { ", " } else { "" })?;
+            any = true;
+        }
+        if any { Ok(()) } else { f.write_str("nothing had to be repaired") }
+    }
 }
 
 /// A set of clusters.

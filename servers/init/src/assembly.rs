@@ -13,7 +13,7 @@ use userlib::abi::fault::FAULT_INTERFACE;
 use userlib::abi::rights::{MemoryRights, PortsRights};
 use userlib::abi::root::{self, ExtentKind, RootInfo};
 use userlib::abi::syscall::{AccountLimits, Charge, InterruptSource, MapAccess};
-use userlib::abi::{Handle, PAGE_SIZE};
+use userlib::abi::{Error, Handle, PAGE_SIZE};
 use userlib::cap::{Account, Cap, Endpoint, InterruptControl, Memory, Ports, Space};
 use userlib::memory::AddressSpace;
 
@@ -114,7 +114,12 @@ impl Assembly {
         let all = MemoryRights::from_bits_retain(u16::MAX);
         let give = |handle: u64| {
             let given = Cap::<Memory>::from_handle(Handle(handle)).grant(target, all, 0);
-            given.map(|handle| handle.0).map_err(|error| BuildError::Refused { step, error })
+            match given {
+                Ok(handle) => Ok(handle.0),
+                // A former supervisor has closed the endpoint of a server whose device is not in the machine.
+                Err(Error::StaleHandle) => Ok(Handle::NONE.0),
+                Err(error) => Err(BuildError::Refused { step, error }),
+            }
         };
         let inventory = self.inventory.try_translate(give)?;
         let bytes = inventory.encode().map_err(|_| BuildError::TooManyThings)?;

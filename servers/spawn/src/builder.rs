@@ -311,10 +311,16 @@ impl Building<'_> {
         }
         for usage in &domain.uses {
             let endpoint = inventory.endpoint(usage.endpoint).ok_or(BuildError::TooManyThings)?;
+            let rights = EndpointRights::CALL | EndpointRights::GRANT;
+            let handle = match endpoint.grant(target, rights, usage.badge) {
+                Ok(handle) => handle,
+                // Its server's device is not in this machine. The client starts without it, and sees that.
+                Err(Error::StaleHandle | Error::BadHandle) => continue,
+                Err(error) => return Err(BuildError::Refused { step: "give an endpoint to call", error }),
+            };
             let mut entry = Entry::new(EntryKind::Uses, &usage.name);
             entry.interface = system[usage.endpoint].interface_id;
-            let rights = EndpointRights::CALL | EndpointRights::GRANT;
-            entry.handle = endpoint.grant(target, rights, usage.badge).at("give an endpoint to call")?.0;
+            entry.handle = handle.0;
             Self::push(page, entry)?;
         }
         Ok(())

@@ -197,7 +197,7 @@ impl Inventory {
         self.endpoints.push(endpoint.handle().0);
     }
 
-    /// The endpoint at a position of the manifest.
+    /// The endpoint at a position of the manifest. It may be gone, if its server's device is not in the machine.
     pub fn endpoint(&self, index: manifest::EndpointIndex) -> Option<Cap<Endpoint>> {
         self.endpoints.get(index.position()).map(|handle| Cap::from_handle(Handle(*handle)))
     }

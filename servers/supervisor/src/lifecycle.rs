@@ -34,6 +34,7 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
             // Its clients learn at once that nobody will ever answer.
             for endpoint in &supervisor.system[index].provides {
                 if let Some(endpoint) = supervisor.inventory.endpoint(*endpoint)
+                    && !endpoint.is_none()
                     && let Err(error) = endpoint.destroy()
                 {
                     log::error!("{name}: its endpoint cannot be closed: {error}");

@@ -5,7 +5,7 @@ use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use archive::Archive;
-use core::cell::{Ref, RefCell, RefMut};
+use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::DomainState;
 use manifest::{DomainIndex, System};
 use spawn::{DomainResources, Instance, Inventory};
@@ -26,6 +26,8 @@ pub(crate) struct Watched {
     /// When it died within the window of its restart policy.
     pub(crate) deaths: VecDeque<Instant>,
     pub(crate) last_death: Option<Death>,
+    /// Which instance was last asked for a sign of life, how many it had given until then, and when it was asked.
+    pub(crate) asked: Option<((u32, u64), Instant)>,
     /// Its PCI function, if it drives one.
     pub(crate) function: Option<Function>,
     /// Its status page, which outlives its instances.
@@ -43,6 +45,7 @@ impl Watched {
             started: Instant::now(),
             deaths: VecDeque::new(),
             last_death: None,
+            asked: None,
             function: None,
             status,
             history: Vec::new(),
@@ -68,6 +71,8 @@ pub(crate) struct Supervisor {
     pub(crate) space: AddressSpace,
     pub(crate) bus: Bus,
     domains: Vec<RefCell<Watched>>,
+    /// Priority of the domain that hung last, and when that was found.
+    last_hang: Cell<Option<(u8, Instant)>>,
 }
 
 impl Supervisor {
@@ -89,7 +94,17 @@ impl Supervisor {
                 RefCell::new(Watched::new(page))
             })
             .collect();
-        Supervisor { system, inventory, archive, space, bus, domains }
+        Supervisor { system, inventory, archive, space, bus, domains, last_hang: Cell::new(None) }
+    }
+
+    /// Remembers that a domain has hung: whoever it outranked could not run meanwhile.
+    pub(crate) fn note_hang(&self, index: DomainIndex) {
+        self.last_hang.set(Some((self.system[index].priority, Instant::now())));
+    }
+
+    /// Priority of the domain that hung last, and when that was found.
+    pub(crate) fn last_hang(&self) -> Option<(u8, Instant)> {
+        self.last_hang.get()
     }
 
     /// Every domain but the supervisor itself.

@@ -99,8 +99,6 @@ pub enum DeathCause {
     Killed,
     /// It was restarted by request.
     Restarted,
-    /// Another domain of its group died.
-    Group,
 }
 
 /// What the supervisor knows of a domain.

@@ -140,7 +140,6 @@ fn cause(cause: DeathCause) -> String {
         DeathCause::Hang => "no heartbeat".into(),
         DeathCause::Killed => "killed by request".into(),
         DeathCause::Restarted => "restarted by request".into(),
-        DeathCause::Group => "another one of its group died".into(),
     }
 }
 
