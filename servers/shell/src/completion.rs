@@ -1,6 +1,7 @@
 //! What Tab does: the word before the cursor is completed as far as there is only one way.
 
 use crate::commands::{self, Completes};
+use crate::failure::Failure;
 use crate::path::Location;
 use crate::session::Session;
 use crate::words::{self, Unfinished};
@@ -130,7 +131,13 @@ fn domains(session: &Session<'_>) -> Vec<Candidate> {
 fn paths(session: &mut Session<'_>, partial: &str) -> Vec<Candidate> {
     let folder = &partial[..partial.rfind('/').map_or(0, |slash| slash + 1)];
     let place = Location::resolve(&session.here, folder);
-    let Ok(entries) = session.folder(&place) else { return Vec::new() };
+    let entries = session.folder(&place).unwrap_or_else(|failure| {
+        if failure == Failure::Cancelled {
+            // Ctrl-C gives up the line, not only its completion.
+            session.leave_interrupt();
+        }
+        Vec::new()
+    });
     entries
         .iter()
         .map(|entry| {

@@ -7,29 +7,28 @@ use core::fmt;
 /// Bytes that are sent at once: a slow line takes about a second and a half for them, so Ctrl-C works in between.
 const PIECE: usize = 16 * 1024;
 
-/// Text on its way to the terminal. Line feeds get the carriage return that a terminal needs.
+/// Text on its way to the terminal. Every line feed gets the carriage return that a terminal needs, also one that has a
+/// carriage return already: so whoever takes one away before each line feed has exactly the bytes that were shown.
 pub struct Output<'a> {
     terminal: &'a dyn Terminal,
     waiting: Vec<u8>,
     at_line_start: bool,
-    after_return: bool,
     lost: bool,
 }
 
 impl<'a> Output<'a> {
     /// Nothing yet.
     pub fn new(terminal: &'a dyn Terminal) -> Self {
-        Self { terminal, waiting: Vec::new(), at_line_start: true, after_return: false, lost: false }
+        Self { terminal, waiting: Vec::new(), at_line_start: true, lost: false }
     }
 
     /// Shows bytes; sends what has become a large piece.
     pub fn bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            if byte == b'\n' && !self.after_return {
+            if byte == b'\n' {
                 self.waiting.push(b'\r');
             }
             self.waiting.push(byte);
-            self.after_return = byte == b'\r';
             self.at_line_start = byte == b'\n';
             if self.waiting.len() >= PIECE {
                 self.flush();
@@ -41,7 +40,6 @@ impl<'a> Output<'a> {
     pub fn raw(&mut self, text: &str) {
         self.waiting.extend_from_slice(text.as_bytes());
         if let Some(&last) = text.as_bytes().last() {
-            self.after_return = last == b'\r';
             self.at_line_start = last == b'\n';
         }
     }

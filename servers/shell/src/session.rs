@@ -20,7 +20,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 const GLANCE: Duration = Duration::from_millis(1);
 /// A command that has run for long is looked after less often: each look is a call that the console's driver keeps until
 /// something is typed.
-const LOOKS: u32 = 16;
+const LOOKS: u32 = 32;
 /// Bytes of a part of a directory's listing.
 const LISTING: usize = 16 * 1024;
 
@@ -178,21 +178,26 @@ impl<'a> Session<'a> {
         !self.typed.is_empty()
     }
 
+    /// Takes it back that Ctrl-C was obeyed: it was meant for what comes next.
+    pub fn leave_interrupt(&mut self) {
+        self.typed.push_front(INTERRUPT);
+    }
+
     /// Where a path leads from the current folder.
     pub fn place(&self, path: &str) -> Location {
         Location::resolve(&self.here, path)
     }
 
-    /// What is known of a file or folder.
+    /// What is known of a file or folder. `action` says what is to be done with it.
     ///
     /// # Errors
     /// That there is none, or that the file server does not say.
-    pub fn metadata(&self, place: &Location) -> Result<Metadata, Failure> {
+    pub fn metadata(&self, place: &Location, action: &str) -> Result<Metadata, Failure> {
         match place {
             Location::Root => Ok(Metadata { kind: NodeKind::Directory, length: 0, modified: 0, read_only: true }),
             _ => {
-                let path = on_disk(place, "look at")?;
-                self.services.files.metadata(path).map_err(|error| Failure::of_file("look at", place, error))
+                let path = on_disk(place, action)?;
+                self.services.files.metadata(path).map_err(|error| Failure::of_file(action, place, error))
             }
         }
     }

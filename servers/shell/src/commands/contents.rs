@@ -23,8 +23,8 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "cat",
         usage: "PATH...",
         summary: "shows files",
-        details: "The bytes go to the terminal as they are, except that a line feed gets the carriage return that a \
-                  terminal needs.",
+        details: "The bytes go to the terminal as they are, except that each line feed gets the carriage return that \
+                  a terminal needs.",
         completes: &[Completes::Paths],
         prefix: None,
         run: cat,
@@ -123,7 +123,7 @@ fn write(session: &mut Session<'_>, words: &[String]) -> Outcome {
 fn cp(session: &mut Session<'_>, words: &[String]) -> Outcome {
     let [source, destination] = exactly("cp", words)?;
     let source = session.place(source);
-    if session.metadata(&source)?.kind == NodeKind::Directory {
+    if session.metadata(&source, "copy")?.kind == NodeKind::Directory {
         return Err(Failure::new(format_args!("cannot copy {source}: it is a folder; copy the files in it")));
     }
     let destination = destination_of(session, &source, destination)?;
@@ -207,7 +207,7 @@ fn sum_file(session: &mut Session<'_>, place: &Location) -> Outcome {
 
 /// The files of a folder and of all folders in it. What fails is reported and the others are read all the same.
 fn sum_all(session: &mut Session<'_>, place: &Location) -> Outcome {
-    if session.metadata(place)?.kind == NodeKind::File {
+    if session.metadata(place, "read")?.kind == NodeKind::File {
         return sum_file(session, place);
     }
     let mut outcome = Ok(());

@@ -19,7 +19,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "echo",
-        usage: "TEXT...",
+        usage: "[TEXT...]",
         summary: "shows text",
         details: "",
         completes: &[],

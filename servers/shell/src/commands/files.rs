@@ -113,11 +113,11 @@ fn ls(session: &mut Session<'_>, words: &[String]) -> Outcome {
         [path] => session.place(path),
         _ => return exactly::<1>("ls", words).map(drop),
     };
-    let is_folder = place == Location::Root || session.metadata(&place)?.kind == NodeKind::Directory;
+    let is_folder = place == Location::Root || session.metadata(&place, "list")?.kind == NodeKind::Directory;
     let entries = if is_folder {
         session.folder(&place)?
     } else {
-        [Entry { name: place.to_string(), metadata: session.metadata(&place)? }].into()
+        [Entry { name: place.to_string(), metadata: session.metadata(&place, "list")? }].into()
     };
     if given.is_empty() {
         for entry in &entries {
@@ -148,7 +148,7 @@ fn cd(session: &mut Session<'_>, words: &[String]) -> Outcome {
         [path] => session.place(path),
         _ => return exactly::<1>("cd", words).map(drop),
     };
-    if session.metadata(&place)?.kind != NodeKind::Directory {
+    if session.metadata(&place, "go to")?.kind != NodeKind::Directory {
         return Err(Failure::new(format_args!("cannot go to {place}: it is a file; name a folder")));
     }
     session.here = place;
@@ -164,7 +164,7 @@ fn pwd(session: &mut Session<'_>, words: &[String]) -> Outcome {
 
 fn stat(session: &mut Session<'_>, words: &[String]) -> Outcome {
     for_each(session, "stat", some("stat", "a path", words)?, |session, place| {
-        let metadata = session.metadata(place)?;
+        let metadata = session.metadata(place, "look at")?;
         session.out.line(Printable(&place.to_string()));
         match metadata.kind {
             NodeKind::Directory => session.out.line("  a folder"),
@@ -215,7 +215,7 @@ fn mv(session: &mut Session<'_>, words: &[String]) -> Outcome {
     let [source, destination] = exactly("mv", words)?;
     let source = session.place(source);
     // A rename that fails does not say which of the two paths is to blame.
-    session.metadata(&source)?;
+    session.metadata(&source, "move")?;
     let destination = destination_of(session, &source, destination)?;
     let (from, to) = (on_disk(&source, "move")?, on_disk(&destination, "move something to")?);
     session

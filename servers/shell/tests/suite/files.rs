@@ -35,11 +35,11 @@ fn ls_lists_folders_by_name() {
     );
     assert_eq!(
         shell.refused("ls /disk/nope"),
-        "ls: cannot look at /disk/nope: no such file or directory; `ls /disk` shows what is there.\n"
+        "ls: cannot list /disk/nope: no such file or directory; `ls /disk` shows what is there.\n"
     );
     assert_eq!(
         shell.refused("ls /tmp"),
-        "ls: cannot look at /tmp: no such file or directory; all files are below /disk.\n"
+        "ls: cannot list /tmp: no such file or directory; all files are below /disk.\n"
     );
 }
 
@@ -82,6 +82,18 @@ fn cat_shows_exactly_the_files_bytes_in_large_pieces() {
     assert!(world.desk.largest_write.get() >= 16 * 1024);
     assert_eq!(world.files.open_files(), 0);
     assert_eq!(shell.done("cat readme.txt a/Zebra"), "hello\nworld\nzz\n");
+}
+
+#[test]
+fn what_cat_shows_can_be_turned_back_into_the_files_bytes() {
+    let world = world();
+    let bytes: Vec<u8> =
+        (0..2_000_u32).map(|number| b"\r\n\x1bab"[number.wrapping_mul(0x9e37_79b9) as usize % 5]).collect();
+    world.files.put("/strange", bytes.clone());
+    let shown = world.shell().types("cat strange\r");
+    let shown = shown.strip_prefix("cat strange\r\n").and_then(|shown| shown.strip_suffix("bulkhead> "));
+    let turned_back = shown.expect("there are echo and prompt").replace("\r\n", "\n");
+    assert!(turned_back.as_bytes().starts_with(&bytes) && turned_back.len() <= bytes.len() + 1);
 }
 
 #[test]
@@ -207,7 +219,7 @@ fn files_and_folders_are_moved_made_and_removed() {
     shell.done("mv readme.txt a");
     shell.done("mv a/readme.txt 'read me'");
     assert!(world.files.contents("/read me").is_some());
-    assert!(shell.refused("mv nope x").contains("cannot look at /disk/nope: no such file"));
+    assert!(shell.refused("mv nope x").contains("cannot move /disk/nope: no such file"));
     shell.done("mkdir one one/two");
     assert!(shell.refused("mkdir one").contains("exists already"));
     assert!(shell.refused("rmdir one").contains("the directory is not empty; remove what is in it first"));
