@@ -222,6 +222,57 @@ impl Shell {
     }
 }
 
+/// Numbers that look random and are the same every time: SplitMix64, the generator of the shell's `fill`.
+#[derive(Clone, Debug)]
+pub struct Random {
+    state: u64,
+}
+
+impl Random {
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut output = self.state;
+        output = (output ^ (output >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        output = (output ^ (output >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        output ^ (output >> 31)
+    }
+
+    /// A number below `end`.
+    ///
+    /// # Panics
+    ///
+    /// If `end` is 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.number() % end
+    }
+
+    /// A duration below `end`, in whole microseconds.
+    ///
+    /// # Panics
+    ///
+    /// If `end` is less than a microsecond.
+    pub fn moment(&mut self, end: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(end.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The bytes that the shell's `fill PATH SIZE SEED` writes: outputs of SplitMix64, least significant byte first.
+pub fn filling(size: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        bytes.extend(random.number().to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
 /// Asserts that `fsck.fat -n` has nothing to say about `image`.
 ///
 /// # Panics

@@ -1,23 +1,7 @@
 //! What is written from the shell, and what the host finds on the disk afterwards.
 
-use system_tests::{Bench, assert_clean};
+use system_tests::{Bench, assert_clean, filling};
 use xtask::disk::{self, Fingerprint};
-
-/// The bytes that the shell's `fill PATH SIZE SEED` writes: outputs of SplitMix64, least significant byte first.
-fn filling(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut output = state;
-        output = (output ^ (output >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        output = (output ^ (output >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        output ^= output >> 31;
-        bytes.extend(output.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}
 
 #[test]
 fn what_was_written_renamed_and_removed_is_exactly_what_the_host_finds() {

@@ -2,6 +2,7 @@
 
 mod boot;
 mod commands;
+mod crashes;
 mod files;
 mod hardships;
 mod scripts;
