@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::{
     ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_CAPABILITIES, MAX_DOMAINS,
-    MAX_NAME_BYTES, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
+    MAX_NAME_BYTES, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System,
+    system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.

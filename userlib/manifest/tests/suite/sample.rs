@@ -79,10 +79,7 @@ pub(crate) fn system() -> System {
             endpoint("block", 0x52, DISK, 1),
             endpoint("filesystem", 0x53, FILES, 2),
         ],
-        notifications: vec![
-            Notification { owner: DISK, assigned: 1 },
-            Notification { owner: FILES, assigned: 1 },
-        ],
+        notifications: vec![Notification { owner: DISK, assigned: 1 }, Notification { owner: FILES, assigned: 1 }],
         rings: vec![Ring {
             endpoint: EndpointIndex(1),
             client: FILES,

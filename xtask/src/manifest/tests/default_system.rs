@@ -54,6 +54,7 @@ fn its_uses_lead_to_their_providers_under_the_clients_badge() {
         ("fat", "block", "virtio-blk", 0xa3, 4),
         ("shell", "console", "uart", 0xa1, 6),
         ("shell", "filesystem", "fat", 0xa4, 6),
+        ("shell", "block", "virtio-blk", 0xa3, 6),
         ("shell", "echo", "echo", 0xa5, 6),
         ("shell", "supervision", "supervisor", 0xa0, 6),
     ];
@@ -116,6 +117,7 @@ fn its_authority_is_no_more_than_the_picture_in_ones_head() {
         ("virtio-blk", "fat"), // memory of the ring
         ("shell", "uart"),
         ("shell", "fat"),
+        ("shell", "virtio-blk"), // what it has done; the ring is not shared with the shell
         ("shell", "echo"),
     ];
     for (from, sender) in system.domains().skip(1) {
