@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: model [SCENARIO ...] [--states N] [--threads N]
 Visits states of small machines breadth first and checks every invariant in each.
-  SCENARIO     ipc, authority, everything (default: all of them)
+  SCENARIO     calls, ipc, authority, everything (default: all of them)
   --states N   stop each scenario at this many distinct states (default 100000)
   --threads N  threads of this computer to use, 1 to 16 (default: 1)
   --walks N    make N random walks instead, which come farther from the start

@@ -11,7 +11,8 @@ use abi::syscall::Charge;
 use abi::{Handle, Syscall, root};
 
 /// Every scenario.
-pub const ALL: [Scenario; 3] = [
+pub const ALL: [Scenario; 4] = [
+    Scenario { name: "calls", start: calls, events: calls_events },
     Scenario { name: "ipc", start: ipc, events: ipc_events },
     Scenario { name: "authority", start: authority, events: authority_events },
     Scenario { name: "everything", start: everything, events: everything_events },
@@ -40,6 +41,48 @@ fn peer(machine: &mut Machine<Tiny>, level: u8, page: u64, handler: Handle) -> P
 
 fn grant(machine: &mut Machine<Tiny>, to: &Peer, capability: Handle, rights: RawRights, badge: u64) -> Handle {
     machine.make(Syscall::CapGrant, &[to.domain.0, capability.0, u64::from(rights), badge])
+}
+
+/// Calls and nothing else, small enough to visit every state that there is: a client, a server below it with a bound
+/// notification, and the root, which hears of their faults, calls the server too, and starts, stops and destroys them
+/// and what they talk through.
+fn calls() -> Machine<Tiny> {
+    let mut machine = boot();
+    let low = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 0, 0]);
+    let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
+    let client = peer(&mut machine, 2, 2, faults);
+    let server = peer(&mut machine, 1, 8, faults);
+    grant(&mut machine, &client, low, EndpointRights::CALL.bits(), 5);
+    grant(&mut machine, &client, bits, NotificationRights::NOTIFY.bits(), 0);
+    grant(&mut machine, &server, low, EndpointRights::RECEIVE.bits(), 0);
+    grant(&mut machine, &server, bits, NotificationRights::WAIT.bits(), 0);
+    machine.make(Syscall::ThreadBind, &[server.thread.0, bits.0]);
+    machine
+}
+
+fn calls_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::Call,
+            S::Receive,
+            S::Reply,
+            S::ReplyReceive,
+            S::ReplyFault,
+            S::Notify,
+            S::Wait,
+            S::ThreadStart,
+            S::ThreadStop,
+            S::ThreadExit,
+            S::Destroy,
+            S::Yield,
+        ],
+        uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread),
+        rich_messages: false,
+        faults: &[FaultKind::Read],
+    };
+    ALPHABET.events(machine)
 }
 
 /// Three domains: the root calls the second, both call the third; the root hears of faults. Anybody can notify the
