@@ -20,7 +20,7 @@ global_asm!(
     start = sym start,
 );
 
-// Places that the linker script defines.
+// SAFETY: `kernel.ld` defines these places; only their addresses are taken, so their type does not matter.
 unsafe extern "C" {
     static kernel_stack_bottom: u8;
     static kernel_stack_top: u8;

@@ -12,6 +12,7 @@ use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
 /// The entry code maps this much, one to one.
 const LIMIT: u64 = 4 << 30;
 
+// SAFETY: `loader.ld` and the entry code define these places; only their addresses are taken.
 unsafe extern "C" {
     static loader_start: u8;
     static loader_end: u8;

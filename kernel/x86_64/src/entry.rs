@@ -17,6 +17,8 @@ use core::arch::global_asm;
 /// Bytes from the entry of one vector to that of the next.
 const VECTOR_SIZE: usize = 16;
 
+// SAFETY: the assembly of this file defines these symbols. The entries are never called, only their addresses are taken;
+// `kernel_resume` takes its argument as the C calling convention passes it.
 unsafe extern "C" {
     fn kernel_syscall_entry();
     fn kernel_vector_entries();
