@@ -1,7 +1,8 @@
 //! The services as other domains give them.
 
-use crate::services::{DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
+use crate::services::{Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
 use core::time::Duration;
+use interfaces::block::{BlockClient, BlockInfo, BlockStatistics};
 use interfaces::console::{ConsoleClient, ConsoleError};
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
@@ -88,6 +89,15 @@ impl Domains for SupervisionClient {
     }
     fn reboot(&self) -> DomainResult<()> {
         self.reboot()
+    }
+}
+
+impl Disk for BlockClient {
+    fn info(&self) -> DiskResult<BlockInfo> {
+        self.info()
+    }
+    fn statistics(&self) -> DiskResult<BlockStatistics> {
+        self.statistics()
     }
 }
 

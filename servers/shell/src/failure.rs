@@ -93,6 +93,8 @@ impl Server {
     pub const FILES: Server = Server { name: "the file server", interface: "filesystem" };
     /// Domains and the machine.
     pub const SUPERVISOR: Server = Server { name: "the supervisor", interface: "supervision" };
+    /// The disk's driver.
+    pub const DISK: Server = Server { name: "the disk's driver", interface: "block" };
     /// Echo.
     pub const ECHO: Server = Server { name: "the echo server", interface: "echo" };
 }

@@ -1,6 +1,7 @@
 //! The shell's start on the machine.
 
 use core::time::Duration;
+use interfaces::block::BlockClient;
 use interfaces::console::ConsoleClient;
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::FilesystemClient;
@@ -31,10 +32,12 @@ fn service(environment: &'static Environment, name: &'static str) -> Connection 
 pub(crate) fn main(environment: &'static Environment) -> ! {
     let files = FilesystemClient::new(service(environment, "filesystem"));
     let domains = SupervisionClient::new(service(environment, "supervision"));
+    let disk = BlockClient::new(service(environment, "block"));
     let echo = EchoClient::new(service(environment, "echo"));
     let terminal = ConsoleClient::new(service(environment, "console"));
     let life = OwnThread;
-    let services = Services { files: &files, domains: &domains, echo: &echo, terminal: &terminal, life: &life };
+    let services =
+        Services { files: &files, domains: &domains, disk: &disk, echo: &echo, terminal: &terminal, life: &life };
     let mut shell = Shell::new(services);
     status::set_phase(Phase::Ready);
     shell.greet();

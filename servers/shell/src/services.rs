@@ -3,6 +3,7 @@
 
 use core::convert::Infallible;
 use core::time::Duration;
+use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{Access, FileId, FsError, Listing, Metadata, OpenFile, VolumeInfo};
 use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
@@ -12,6 +13,8 @@ use userlib::ipc::CallError;
 pub type FileResult<T> = Result<T, CallError<FsError>>;
 /// What a call to the supervisor gives.
 pub type DomainResult<T> = Result<T, CallError<SupervisionError>>;
+/// What a call to the disk's driver gives.
+pub type DiskResult<T> = Result<T, CallError<BlockError>>;
 /// What a call that cannot fail by itself gives.
 pub type PlainResult<T> = Result<T, CallError<Infallible>>;
 
@@ -50,6 +53,14 @@ pub trait Domains {
     fn reboot(&self) -> DomainResult<()>;
 }
 
+/// The driver of the disk: what it tells, not what is on the disk.
+pub trait Disk {
+    /// What the disk is.
+    fn info(&self) -> DiskResult<BlockInfo>;
+    /// What the driver has done.
+    fn statistics(&self) -> DiskResult<BlockStatistics>;
+}
+
 /// The echo server.
 pub trait Echo {
     /// Returns the value.
@@ -82,6 +93,8 @@ pub struct Services<'a> {
     pub files: &'a dyn Files,
     /// Domains and the machine.
     pub domains: &'a dyn Domains,
+    /// The driver of the disk.
+    pub disk: &'a dyn Disk,
     /// The echo server.
     pub echo: &'a dyn Echo,
     /// The terminal.

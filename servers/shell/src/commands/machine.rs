@@ -3,12 +3,15 @@
 use super::domains::{all_domains, capabilities, kind_name};
 use super::{Command, exactly};
 use crate::failure::{Failure, Outcome, Server};
+use crate::output::Printable;
 use crate::quantity::{show_duration, show_size};
 use crate::services::DomainResult;
 use crate::session::Session;
 use crate::table::{Align, Table};
+use abi::Error;
 use abi::rights::Kind;
 use alloc::string::{String, ToString};
+use interfaces::block::BlockError;
 use interfaces::filesystem::FsError;
 use userlib::ipc::CallError;
 
@@ -21,6 +24,16 @@ pub(super) const COMMANDS: &[Command] = &[
         completes: &[],
         prefix: None,
         run: mem,
+    },
+    Command {
+        name: "disk",
+        usage: "",
+        summary: "shows what the disk is and what its driver has done",
+        details: "Requests are counted from the driver's last start, its starts from the machine's. A request that a driver \
+                  leaves unfinished when it dies is repeated by the next one.",
+        completes: &[],
+        prefix: None,
+        run: disk,
     },
     Command {
         name: "uptime",
@@ -88,6 +101,63 @@ fn mem(session: &mut Session<'_>, words: &[String]) -> Outcome {
     let mut table = Table::new(&[("CAPABILITIES HELD TO", Align::Left), ("COUNT", Align::Right)]);
     for kind in Kind::ALL {
         table.row([kind_name(kind as u8), counts[kind as usize].to_string()]);
+    }
+    session.out.line("");
+    for line in table.lines() {
+        session.out.line(line);
+    }
+    Ok(())
+}
+
+/// What cannot be known of the disk.
+fn of_disk(error: CallError<BlockError>) -> Failure {
+    match error {
+        CallError::Failed(BlockError::NoDevice) => {
+            Failure::new("cannot ask about the disk: its driver says that there is no disk; `log` may tell more")
+        }
+        // The endpoint of a driver whose device is absent is destroyed, and not given to whoever is started later.
+        CallError::Refused(Error::BadHandle | Error::StaleHandle | Error::EndpointGone) => Failure::new(
+            "cannot ask about the disk: the machine has no disk, or the manifest does not let the shell use `block`; \
+             `ps` shows whether the driver's device is absent",
+        ),
+        error => Failure::of_call("cannot ask the disk's driver", Server::DISK, error),
+    }
+}
+
+fn disk(session: &mut Session<'_>, words: &[String]) -> Outcome {
+    let [] = exactly("disk", words)?;
+    let driver = session.services.disk;
+    let info = driver.info().map_err(of_disk)?;
+    let statistics = driver.statistics().map_err(of_disk)?;
+    let size = show_size(info.sectors.saturating_mul(info.sector_size.into()));
+    let access = if info.read_only { ", can only be read" } else { "" };
+    let cache = if info.has_cache { ", with a cache of its own" } else { "" };
+    let name = info.name.as_str();
+    session.out.line(format_args!(
+        "{}: {size}, {} sectors of {} bytes{access}{cache}",
+        Printable(name),
+        info.sectors,
+        info.sector_size
+    ));
+    let mut table = Table::new(&[("SINCE THE DRIVER'S LAST START", Align::Left), ("COUNT", Align::Right)]);
+    for (what, count) in [
+        ("requests completed", statistics.completed),
+        ("requests failed", statistics.failed),
+        ("requests repeated for its predecessor", statistics.repeated),
+        ("interrupts", statistics.interrupts),
+        ("resets of the disk", statistics.resets),
+    ] {
+        table.row([what.into(), count.to_string()]);
+    }
+    for line in table.lines() {
+        session.out.line(line);
+    }
+    let mut table = Table::new(&[("SINCE THE MACHINE'S START", Align::Left), ("COUNT", Align::Right)]);
+    for (what, count) in [
+        ("starts of the driver", statistics.instances),
+        ("starts with requests in flight", statistics.restarts_in_flight),
+    ] {
+        table.row([what.into(), count.to_string()]);
     }
     session.out.line("");
     for line in table.lines() {

@@ -1,6 +1,6 @@
 //! Typing and reading.
 
-use crate::doubles::{Desk, Parrot, Supervisor, Volume};
+use crate::doubles::{Desk, Drive, Parrot, Supervisor, Volume};
 use shell::services::Services;
 use shell::shell::{PROMPT, PROMPT_AFTER_FAILURE, Shell};
 use userlib::ipc::CallError;
@@ -10,6 +10,7 @@ use userlib::ipc::CallError;
 pub(crate) struct World {
     pub(crate) files: Volume,
     pub(crate) supervisor: Supervisor,
+    pub(crate) disk: Drive,
     pub(crate) echo: Parrot,
     pub(crate) desk: Desk,
 }
@@ -20,6 +21,7 @@ impl World {
         let services = Services {
             files: &self.files,
             domains: &self.supervisor,
+            disk: &self.disk,
             echo: &self.echo,
             terminal: &self.desk,
             life: &self.desk,

@@ -1,5 +1,6 @@
 //! The other domains.
 
+use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FsError, Listing, Metadata, NodeKind, OpenFile, VolumeInfo,
@@ -7,7 +8,7 @@ use interfaces::filesystem::{
 use interfaces::supervision::{
     CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError, TextPart,
 };
-use shell::services::{DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
+use shell::services::{Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -396,6 +397,38 @@ impl Domains for Supervisor {
 
     fn reboot(&self) -> DomainResult<()> {
         Err(CallError::Failed(SupervisionError::Unsupported))
+    }
+}
+
+/// A disk that may be absent.
+#[derive(Default)]
+pub(crate) struct Drive {
+    pub(crate) error: Cell<Option<CallError<BlockError>>>,
+}
+
+impl Disk for Drive {
+    fn info(&self) -> DiskResult<BlockInfo> {
+        let info = BlockInfo {
+            name: Text::new("virtio 00:02.0"),
+            sectors: 4096,
+            sector_size: 512,
+            read_only: false,
+            has_cache: true,
+        };
+        self.error.get().map_or(Ok(info), Err)
+    }
+
+    fn statistics(&self) -> DiskResult<BlockStatistics> {
+        let statistics = BlockStatistics {
+            completed: 1000,
+            failed: 1,
+            repeated: 5,
+            interrupts: 900,
+            resets: 2,
+            instances: 4,
+            restarts_in_flight: 3,
+        };
+        self.error.get().map_or(Ok(statistics), Err)
     }
 }
 

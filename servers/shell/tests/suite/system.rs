@@ -3,6 +3,8 @@
 use crate::conversation::World;
 use crate::doubles::Mishap;
 use std::time::Duration;
+use userlib::abi::Error;
+use userlib::ipc::CallError;
 
 #[test]
 fn ps_shows_every_domain_and_that_dma_is_not_confined() {
@@ -38,6 +40,30 @@ fn mem_shows_memory_and_counts_capabilities() {
     assert!(shown.contains("total                128 MiB  32768\n"), "{shown}");
     assert!(shown.contains("given to nobody      100 MiB  25600\n"), "{shown}");
     assert!(shown.contains("\nmemory                    3\n"), "{shown}");
+}
+
+#[test]
+fn disk_shows_the_disk_and_what_its_driver_has_done() {
+    let world = World::default();
+    let mut shell = world.shell();
+    assert_eq!(
+        shell.done("disk"),
+        "virtio 00:02.0: 2 MiB, 4096 sectors of 512 bytes, with a cache of its own\n\
+         SINCE THE DRIVER'S LAST START          COUNT\n\
+         requests completed                      1000\n\
+         requests failed                            1\n\
+         requests repeated for its predecessor      5\n\
+         interrupts                               900\n\
+         resets of the disk                         2\n\
+         \n\
+         SINCE THE MACHINE'S START       COUNT\n\
+         starts of the driver                4\n\
+         starts with requests in flight      3\n"
+    );
+    world.disk.error.set(Some(CallError::Refused(Error::StaleHandle)));
+    assert!(shell.refused("disk").contains("the machine has no disk"));
+    world.disk.error.set(Some(CallError::TimedOut));
+    assert!(shell.refused("disk").contains("the disk's driver did not answer in time"));
 }
 
 #[test]
