@@ -1,8 +1,11 @@
 //! The whole system, seen from outside: what a person at its shell sees, and what is on its disk afterwards.
 
+mod authority;
 mod boot;
 mod commands;
 mod crashes;
 mod files;
 mod hardships;
+mod interrupted_writes;
+mod refusals;
 mod scripts;
