@@ -151,7 +151,8 @@ async fn write_back(state: Rc<State>) {
         if volume.info().read_only {
             return;
         }
-        match volume.sync().await {
+        // A server that dies while nothing is under way leaves a disk that counts as unmounted.
+        match volume.rest().await {
             Ok(()) => {}
             Err(fat::Error::Unmounted) => return,
             Err(error) => log::error!("what was written cannot be brought to the disk: {error}"),
