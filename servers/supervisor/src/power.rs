@@ -7,7 +7,11 @@ use interfaces::supervision::SupervisionError;
 use manifest::{DomainIndex, Kind};
 use spawn::PowerOff;
 use userlib::cap::PortWidth;
-use userlib::log;
+use userlib::time::Duration;
+use userlib::{executor, log};
+
+/// How long the machine may take to obey before that counts as a failure.
+const LAST_MOMENT: Duration = Duration::from_secs(3);
 
 /// Brings every domain to rest, from the top down. Apps are left alone: one of them asked for this and waits.
 async fn rest_all(supervisor: &Supervisor) {
@@ -36,6 +40,7 @@ pub(crate) async fn shutdown(supervisor: &Supervisor) -> Result<(), SupervisionE
     if let Err(error) = written {
         log::error!("the machine cannot be switched off: {error}");
     }
+    executor::sleep(LAST_MOMENT).await;
     Err(SupervisionError::Unsupported)
 }
 
@@ -52,5 +57,6 @@ pub(crate) async fn reboot(supervisor: &Supervisor) -> Result<(), SupervisionErr
     if let Err(error) = written {
         log::error!("the machine cannot be reset: {error}");
     }
+    executor::sleep(LAST_MOMENT).await;
     Err(SupervisionError::Unsupported)
 }
