@@ -134,14 +134,19 @@ Examples:
   cargo xtask test                     everything
   cargo xtask test host                what needs no machine
   cargo xtask test conformance ipc     the kernel's cases that have `ipc` in their name
+  cargo xtask test conformance --list  the names of the kernel's cases
   cargo xtask test system files        the tests of the booted system that have `files` in their name")]
 pub(crate) struct Test {
     /// Only this suite
     #[arg(value_enum)]
     pub(crate) suite: Option<Suite>,
 
-    /// Only tests with this in their name
+    /// Only tests with this in their name, or the one of this name
     pub(crate) filter: Option<String>,
+
+    /// Print the names of the conformance suite's cases and run nothing
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 /// Measure something, beside the same figure for something well known

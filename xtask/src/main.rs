@@ -73,6 +73,9 @@ fn image() -> Result<bool, Failure> {
 }
 
 fn test(options: &Test) -> Result<bool, Failure> {
+    if options.list {
+        return list(options.filter.as_deref().unwrap_or_default());
+    }
     let chosen: Vec<_> = match options.suite {
         Some(suite) => vec![suite],
         None => suites::Suite::ALL.to_vec(),
@@ -80,6 +83,16 @@ fn test(options: &Test) -> Result<bool, Failure> {
     let tally = suites::run(&chosen, options.filter.as_deref())?;
     println!("{tally}");
     Ok(tally.failed == 0)
+}
+
+/// Prints the conformance suite's cases, by module.
+fn list(filter: &str) -> Result<bool, Failure> {
+    for module in suites::catalogue::read()? {
+        for name in module.cases.iter().filter(|name| name.contains(filter)) {
+            println!("{:<14}{name}", module.name);
+        }
+    }
+    Ok(true)
 }
 
 fn bench(options: &Bench) -> Result<bool, Failure> {

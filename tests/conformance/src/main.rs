@@ -4,7 +4,8 @@
 //! is taken apart afterwards and compared with what there was before, so that every case also checks teardown.
 //!
 //! The suite writes `ok NAME` or `FAIL NAME: why` for each case to the first serial port, `conformance: N passed, N
-//! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`.
+//! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only
+//! ([`parameters`]).
 #![no_std]
 #![no_main]
 
@@ -16,35 +17,43 @@ mod call;
 mod cases;
 mod console;
 mod outcome;
+mod parameters;
 
 use abi::root::RootInfo;
 use bench::Bench;
 use console::print;
+use parameters::Parameters;
 
 userlib::root_entry!(main, heap = 256 * 1024);
 
 fn main(info: &'static RootInfo) -> ! {
-    let (mut passed, mut failed) = (0, 0);
-    match Bench::new(info) {
+    let parameters = Parameters::read();
+    let (passed, failed) = match Bench::new(info) {
+        Ok(mut bench) => conformance(&mut bench, parameters.value("case").unwrap_or_default()),
         Err(failure) => {
             print(format_args!("FAIL bench: {failure}\n"));
-            failed += 1;
+            (0, 1)
         }
-        Ok(mut bench) => {
-            for case in cases::all() {
-                match bench.run(case) {
-                    Ok(()) => {
-                        print(format_args!("ok {}\n", case.name));
-                        passed += 1;
-                    }
-                    Err(failure) => {
-                        print(format_args!("FAIL {}: {failure}\n", case.name));
-                        failed += 1;
-                    }
-                }
+    };
+    print(format_args!("conformance: {passed} passed, {failed} failed\n"));
+    console::exit(u8::from(failed > 0));
+}
+
+/// Runs the case of this name, or else every case whose name contains it.
+fn conformance(bench: &mut Bench, wanted: &str) -> (u64, u64) {
+    let by_name = cases::all().any(|case| case.name == wanted);
+    let (mut passed, mut failed) = (0, 0);
+    for case in cases::all().filter(|case| case.name == wanted || !by_name && case.name.contains(wanted)) {
+        match bench.run(case) {
+            Ok(()) => {
+                print(format_args!("ok {}\n", case.name));
+                passed += 1;
+            }
+            Err(failure) => {
+                print(format_args!("FAIL {}: {failure}\n", case.name));
+                failed += 1;
             }
         }
     }
-    print(format_args!("conformance: {passed} passed, {failed} failed\n"));
-    console::exit(u8::from(failed > 0));
+    (passed, failed)
 }

@@ -3,9 +3,11 @@
 //! It writes one line a case to the serial port, `ok NAME` or `FAIL NAME: WHY`, and closes with
 //! `conformance: N passed, N failed`.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::{SuiteError, Tally};
+use super::{SuiteError, Tally, catalogue};
 use crate::build;
 use crate::console::Console;
 use crate::machine::{Cpus, Machine, Memory};
@@ -20,18 +22,18 @@ const CLOSING: &str = "conformance: ";
 
 /// A case's line.
 #[derive(Debug, PartialEq, Eq)]
-enum Case<'a> {
-    Passed(&'a str),
-    Failed { name: &'a str, why: &'a str },
+struct Verdict<'a> {
+    name: &'a str,
+    passed: bool,
 }
 
-fn case(line: &str) -> Option<Case<'_>> {
+fn verdict(line: &str) -> Option<Verdict<'_>> {
     if let Some(name) = line.strip_prefix("ok ") {
-        return Some(Case::Passed(name.trim()));
+        return Some(Verdict { name: name.trim(), passed: true });
     }
     let rest = line.strip_prefix("FAIL ")?;
-    let (name, why) = rest.split_once(": ").unwrap_or((rest, "no reason given"));
-    Some(Case::Failed { name: name.trim(), why })
+    let name = rest.split(": ").next().unwrap_or(rest);
+    Some(Verdict { name: name.trim(), passed: false })
 }
 
 /// The numbers of the closing line.
@@ -40,51 +42,79 @@ fn closing(line: &str) -> Option<Tally> {
     Some(Tally { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
 }
 
-/// Boots the suite, shows the cases that failed, and counts those whose name contains `filter`.
+/// Processors of the machines in which the cases run.
+const CPUS: [u32; 3] = [1, 2, 4];
+
+/// A machine whose root server is the suite, asked for something by `words` ([`Console::start`] starts it).
+pub(super) fn machine(image: &Path, cpus: u32, words: &str) -> Machine {
+    let mut machine = Machine::new(image);
+    machine.memory = Memory::mebibytes(128);
+    machine.cpus = Cpus(cpus);
+    machine.exit_device = true;
+    // A comma would begin the next of QEMU's suboptions.
+    let words = words.replace(',', ",,");
+    machine.extra = vec!["-fw_cfg".into(), format!("name=opt/bulkhead/suite,string={words}").into()];
+    machine
+}
+
+/// Boots the suite and shows a line for each case: the one of the name `filter`, or those whose name contains it.
 pub(super) fn run(filter: Option<&str>) -> Result<Tally, SuiteError> {
+    let filter = filter.unwrap_or_default();
+    let cases: Vec<String> = catalogue::read()?.into_iter().flat_map(|module| module.cases).collect();
+    if !cases.iter().any(|name| name.contains(filter)) {
+        eprintln!("no case has `{filter}` in its name; `cargo xtask test conformance --list` prints them");
+        return Ok(Tally::default());
+    }
     let built = build::conformance(&setup::ensure()?)?;
     let mut total = Tally::default();
-    for cpus in [1, 4] {
-        let mut machine = Machine::new(&built.image);
-        machine.memory = Memory::mebibytes(128);
-        machine.cpus = Cpus(cpus);
-        machine.exit_device = true;
+    for cpus in CPUS {
+        let machine = machine(&built.image, cpus, &format!("case={filter}"));
         let step = Step::start(format!("In a machine with -smp {cpus}"));
+        let started = Instant::now();
         let mut console = Console::start(&machine, None)?;
+        let mut shown = 0;
         let outcome = console.wait_for("the suite's closing line", LIMIT, |screen| {
-            if let Some(line) = screen.lines().last() {
+            for line in screen.lines().get(shown..).unwrap_or_default() {
                 step.news(line);
+                if verdict(line).is_some() {
+                    step.print(line);
+                }
             }
+            shown = screen.lines().len().max(shown);
             screen.lines().iter().rev().find_map(|line| closing(line))
         });
         let text = console.transcript();
         step.quiet();
         let claimed = outcome?;
-        let tally = count(&text, filter);
-        if filter.is_none() && tally != claimed {
-            eprintln!("the suite claims {claimed}, but its lines say {tally}");
-            total.failed += 1;
+        let (mut tally, ran) = count(&text);
+        let missing: Vec<_> = cases.iter().filter(|name| filter.is_empty() && !ran.contains(name.as_str())).collect();
+        for name in &missing {
+            eprintln!("FAIL {name}: it is in the suite's source, but did not run");
+            tally.failed += 1;
         }
-        eprintln!("-smp {cpus}: {tally}");
+        if missing.is_empty() && tally != claimed {
+            eprintln!("the suite claims {claimed}, but its lines say {tally}");
+            tally.failed += 1;
+        }
+        eprintln!("-smp {cpus}: {tally} ({:.0} s)", started.elapsed().as_secs_f64());
         total += tally;
     }
     Ok(total)
 }
 
-fn count(text: &str, filter: Option<&str>) -> Tally {
+/// Counts the cases' lines, and names those that passed or failed.
+fn count(text: &str) -> (Tally, BTreeSet<&str>) {
     let mut tally = Tally::default();
-    let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter));
-    for line in text.lines() {
-        match case(line) {
-            Some(Case::Passed(name)) if wanted(name) => tally.passed += 1,
-            Some(Case::Failed { name, why }) if wanted(name) => {
-                eprintln!("FAIL {name}: {why}");
-                tally.failed += 1;
-            }
-            _ => {}
+    let mut names = BTreeSet::new();
+    for verdict in text.lines().filter_map(verdict) {
+        names.insert(verdict.name);
+        if verdict.passed {
+            tally.passed += 1;
+        } else {
+            tally.failed += 1;
         }
     }
-    tally
+    (tally, names)
 }
 
 #[cfg(test)]
@@ -92,10 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_passed_or_failed_with_a_reason() {
-        assert_eq!(case("ok yield_returns"), Some(Case::Passed("yield_returns")));
-        assert_eq!(case("FAIL a_b: got 3: wanted 4"), Some(Case::Failed { name: "a_b", why: "got 3: wanted 4" }));
-        assert_eq!(case("[info] kernel: ok"), None);
+    fn a_case_passed_or_failed() {
+        assert_eq!(verdict("ok yield_returns"), Some(Verdict { name: "yield_returns", passed: true }));
+        assert_eq!(verdict("FAIL a_b: got 3: wanted 4"), Some(Verdict { name: "a_b", passed: false }));
+        assert_eq!(verdict("[info] kernel: ok"), None);
     }
 
     #[test]
@@ -106,9 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_counts_only_the_cases_it_names() {
-        let text = "ok ipc_call\nok map_page\nFAIL ipc_reply: wrong word\n";
-        assert_eq!(count(text, Some("ipc")), Tally { passed: 1, failed: 1 });
-        assert_eq!(count(text, None), Tally { passed: 2, failed: 1 });
+    fn cases_are_counted_by_their_lines() {
+        let (tally, names) = count("ok ipc_call\n[info] kernel: ok\nok map_page\nFAIL ipc_reply: wrong word\n");
+        assert_eq!(tally, Tally { passed: 2, failed: 1 });
+        assert_eq!(names, BTreeSet::from(["ipc_call", "map_page", "ipc_reply"]));
+    }
+
+    #[test]
+    fn the_suite_is_asked_by_one_of_qemus_options() {
+        let line = machine(Path::new("image"), 2, "case=a,b seed=1").command_line();
+        assert!(line.contains("-fw_cfg 'name=opt/bulkhead/suite,string=case=a,,b seed=1'"), "{line}");
     }
 }

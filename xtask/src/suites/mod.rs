@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, counted together.
 
+pub mod catalogue;
 mod conformance;
 mod libtest;
 
@@ -21,9 +22,9 @@ pub enum SuiteError {
     /// The machine is not set up.
     #[error("{0}")]
     Setup(#[from] SetupError),
-    /// cargo could not be started or its output not be read.
-    #[error("cannot run cargo: {0}")]
-    Cargo(#[from] std::io::Error),
+    /// cargo could not be started or its output not be read, or a suite's source cannot be read.
+    #[error("cannot run cargo or read its output or a suite's source: {0}")]
+    Io(#[from] std::io::Error),
     /// The system was not built.
     #[error("{0}")]
     Build(#[from] BuildError),
