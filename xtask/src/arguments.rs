@@ -41,9 +41,10 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Say what is installed, what is missing, and what this machine's acceleration can do
     Doctor,
-    /// Count lines of code by part, and unsafe blocks with and without a reason
+    /// Count lines of code by part and file, unsafe blocks, and what is forbidden in the kernel's core
     ///
-    /// Exits with status 1 if an unsafe block lacks a `SAFETY:` reason directly above it.
+    /// Exits with status 1 if an unsafe block lacks a `SAFETY:` reason directly above it, if the kernel has grown
+    /// beyond its limits, or if an exception from what is forbidden in the kernel's core gives no reason.
     Audit,
     /// Install what building and booting needs: QEMU, dosfstools, the source of the Rust library
     ///

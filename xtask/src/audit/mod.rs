@@ -1,21 +1,28 @@
-//! `cargo xtask audit`: how much code there is, by part, and whether every unsafe block says why it is sound.
+//! `cargo xtask audit`: how much code there is, by part and, of what everybody has to trust, by file; whether every
+//! unsafe block says why it is sound; and whether the kernel's core does something forbidden.
 
+mod exception;
+mod forbidden;
+mod image;
+mod report;
 mod source;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use exception::Exception;
+pub use forbidden::{Finding, PATTERNS};
+pub use image::ImageSize;
 pub use source::{Source, Unreasoned};
 
 use crate::workspace;
 
 /// Parts of the system and the folders they lie in; a file belongs to the first part that holds it.
 const PARTS: [(&str, &[&str]); 9] = [
-    ("kernel abi", &["kernel/abi"]),
-    ("kernel core", &["kernel/core"]),
-    ("kernel shell", &["kernel/x86_64", "kernel"]),
+    (ABI, &["kernel/abi"]),
+    (CORE, &["kernel/core"]),
+    (SHELL, &["kernel/x86_64", "kernel"]),
     ("loader", &["bootimage"]),
     ("userlib", &["userlib"]),
     ("servers", &["servers"]),
@@ -24,66 +31,149 @@ const PARTS: [(&str, &[&str]); 9] = [
     ("xtask", &["xtask"]),
 ];
 
-/// What was counted of one part.
+/// What kernel and programs agree on: constants and types.
+const ABI: &str = "kernel abi";
+/// The kernel's decisions, in which nothing is unsafe.
+const CORE: &str = "kernel core";
+/// The part of the kernel that touches the machine.
+const SHELL: &str = "kernel shell";
+
+/// The parts that every domain has to trust, which are listed by file.
+const TRUSTED: [&str; 3] = [CORE, SHELL, ABI];
+
+/// The hardware shell stays below this many lines of code.
+pub const SHELL_LIMIT: usize = 4_500;
+/// Core and hardware shell together stay below this many lines of code.
+pub const KERNEL_LIMIT: usize = 12_000;
+
+/// What was counted of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// Its name.
-    pub name: &'static str,
+pub struct File {
+    /// Where it is, from the root of the source tree.
+    pub path: PathBuf,
+    /// The part that it belongs to.
+    pub part: &'static str,
     /// Lines of code: without blank lines, comments and tests.
     pub code: usize,
     /// Lines of test code.
     pub tests: usize,
     /// Blocks and implementations that are unsafe.
     pub unsafe_blocks: usize,
-    /// Those of them without a `SAFETY:` reason directly above: file and line.
-    pub unreasoned: Vec<(PathBuf, Unreasoned)>,
+    /// Those of them without a `SAFETY:` reason directly above.
+    pub unreasoned: Vec<Unreasoned>,
+    /// Lints that places in it are excepted from, outside of test files.
+    pub exceptions: Vec<Exception>,
 }
 
-/// What was counted of the whole source tree.
+/// Why there is no audit.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A file cannot be read, or cargo not be started.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The kernel's core does not compile; holds the compiler's messages.
+    #[error("{0}\nthe kernel's core cannot be looked through for forbidden patterns")]
+    Clippy(String),
+}
+
+/// What was found in the whole source tree.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
-    /// The parts, in the order of the table.
-    pub parts: Vec<Part>,
+    /// Every file of every part.
+    pub files: Vec<File>,
+    /// What the kernel's core does that is forbidden and not excepted with a reason.
+    pub forbidden: Vec<Finding>,
+    /// How big the kernel is that was built last.
+    pub image: Option<ImageSize>,
 }
 
 impl Audit {
-    /// Counts the source tree.
+    /// Looks through the source tree, at the kernel's core with clippy, and at the last kernel that was built.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read.
-    pub fn of_tree() -> io::Result<Self> {
-        Self::of(&workspace::root())
+    /// [`AuditError`].
+    pub fn of_tree() -> Result<Self, AuditError> {
+        Ok(Self {
+            files: Self::count(&workspace::root())?,
+            forbidden: forbidden::find()?,
+            image: ImageSize::of_last_kernel(),
+        })
     }
 
-    fn of(root: &Path) -> io::Result<Self> {
-        let mut parts: Vec<Part> = PARTS.iter().map(|(name, _)| Part { name, ..Part::default() }).collect();
+    fn count(root: &Path) -> io::Result<Vec<File>> {
+        let mut paths = Vec::new();
+        rust_files(root, &mut paths)?;
+        paths.sort();
         let mut files = Vec::new();
-        rust_files(root, &mut files)?;
-        files.sort();
-        for file in files {
-            let relative = file.strip_prefix(root).unwrap_or(&file).to_owned();
-            let Some(index) = PARTS.iter().position(|(_, folders)| folders.iter().any(|f| relative.starts_with(f)))
-            else {
-                continue;
-            };
-            let source = Source::read(&fs::read_to_string(&file)?);
-            let part = &mut parts[index];
+        for path in paths {
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            let belongs = |folders: &[&str]| folders.iter().any(|folder| relative.starts_with(folder));
+            let Some((part, _)) = PARTS.iter().find(|(_, folders)| belongs(folders)) else { continue };
+            let text = fs::read_to_string(&path)?;
+            let mut source = Source::read(&text);
+            let mut exceptions = Exception::find_in(&text);
             if is_test_file(&relative) {
-                part.tests += source.code + source.tests;
-            } else {
-                part.code += source.code;
-                part.tests += source.tests;
+                source.tests += std::mem::take(&mut source.code);
+                exceptions.clear();
             }
-            part.unsafe_blocks += source.unsafe_blocks;
-            part.unreasoned.extend(source.unreasoned.into_iter().map(|place| (relative.clone(), place)));
+            files.push(File {
+                path: relative,
+                part,
+                code: source.code,
+                tests: source.tests,
+                unsafe_blocks: source.unsafe_blocks,
+                unreasoned: source.unreasoned,
+                exceptions,
+            });
         }
-        Ok(Self { parts })
+        Ok(files)
     }
 
-    /// Whether every unsafe block says why it is sound.
+    /// The files of a part.
+    fn of_part(&self, part: &str) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(move |file| file.part == part)
+    }
+
+    /// Lines of code of a part.
+    fn code_of(&self, part: &str) -> usize {
+        self.of_part(part).map(|file| file.code).sum()
+    }
+
+    /// What is excepted from the lints that are forbidden in the kernel's core, with the file that it is in.
+    fn exceptions(&self) -> impl Iterator<Item = (&Path, &Exception)> {
+        let forbidden = |lint: &String| PATTERNS.iter().any(|(pattern, _)| pattern == lint);
+        self.of_part(CORE)
+            .flat_map(|file| file.exceptions.iter().map(|exception| (file.path.as_path(), exception)))
+            .filter(move |(_, exception)| exception.lints.iter().any(forbidden))
+    }
+
+    /// Everything that is wrong, a sentence each.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for file in &self.files {
+            for Unreasoned { line, text } in &file.unreasoned {
+                let path = file.path.display();
+                complaints.push(format!("{path}:{line}: `{text}` without a SAFETY: reason directly above"));
+            }
+        }
+        for (path, exception) in self.exceptions().filter(|(_, exception)| exception.reason.is_none()) {
+            let (path, lints) = (path.display(), exception.lints.join(", "));
+            complaints.push(format!("{path}:{}: an exception from {lints} without a reason", exception.line));
+        }
+        let shell = self.code_of(SHELL);
+        let kernel = shell + self.code_of(CORE);
+        for (what, lines, limit) in [(SHELL, shell, SHELL_LIMIT), ("kernel core and shell", kernel, KERNEL_LIMIT)] {
+            if lines >= limit {
+                complaints.push(format!("{what}: {lines} lines of code, which should be fewer than {limit}"));
+            }
+        }
+        complaints
+    }
+
+    /// Whether nothing is wrong.
     pub fn passed(&self) -> bool {
-        self.parts.iter().all(|part| part.unreasoned.is_empty())
+        self.complaints().is_empty()
     }
 }
 
@@ -109,65 +199,68 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<14}{:>8}{:>8}{:>15}{:>16}", "part", "code", "tests", "unsafe blocks", "without reason")?;
-        let mut total = Part { name: "total", ..Part::default() };
-        for part in &self.parts {
-            row(f, part)?;
-            total.code += part.code;
-            total.tests += part.tests;
-            total.unsafe_blocks += part.unsafe_blocks;
-            total.unreasoned.extend(part.unreasoned.iter().cloned());
-        }
-        row(f, &total)?;
-        writeln!(f, "\nLines without blank lines and comments; \"tests\" are test modules and test files.")?;
-        for (file, place) in &total.unreasoned {
-            writeln!(f, "{}:{}: `{}` without a SAFETY: reason directly above", file.display(), place.line, place.text)?;
-        }
-        Ok(())
-    }
-}
-
-fn row(f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
-    writeln!(
-        f,
-        "{:<14}{:>8}{:>8}{:>15}{:>16}",
-        part.name,
-        part.code,
-        part.tests,
-        part.unsafe_blocks,
-        part.unreasoned.len()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_tree_is_counted_by_part_and_what_lacks_a_reason_fails_it() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
-        };
-        write("kernel/core/src/lib.rs", "//! Docs.\n\nfn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n");
-        write("kernel/core/tests/whole.rs", "fn c() {}\n");
-        write("kernel/x86_64/src/lib.rs", "// SAFETY: because.\nunsafe impl Send for A {}\n");
-        write("target/debug/build/out.rs", "fn generated() {}\n");
-        write("elsewhere/src/lib.rs", "fn d() {}\n");
-        let audit = Audit::of(root.path()).unwrap();
-        let part = |name: &str| audit.parts.iter().find(|part| part.name == name).unwrap();
-        assert_eq!((part("kernel core").code, part("kernel core").tests), (1, 5));
-        assert_eq!((part("kernel shell").code, part("kernel shell").unsafe_blocks), (1, 1));
-        assert_eq!(audit.parts.iter().map(|part| part.code).sum::<usize>(), 2);
+        }
+
+        fn audit(&self) -> Audit {
+            Audit { files: Audit::count(self.0.path()).unwrap(), ..Audit::default() }
+        }
+    }
+
+    #[test]
+    fn a_tree_is_counted_by_part_and_what_lacks_a_reason_fails_it() {
+        let tree = Tree::new();
+        tree.write("kernel/core/src/lib.rs", "//! Docs.\n\nfn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n");
+        tree.write("kernel/core/tests/whole.rs", "fn c() {}\n");
+        tree.write("kernel/x86_64/src/lib.rs", "// SAFETY: because.\nunsafe impl Send for A {}\n");
+        tree.write("target/debug/build/out.rs", "fn generated() {}\n");
+        tree.write("elsewhere/src/lib.rs", "fn d() {}\n");
+        let audit = tree.audit();
+        assert_eq!((audit.code_of(CORE), audit.of_part(CORE).map(|file| file.tests).sum::<usize>()), (1, 5));
+        assert_eq!((audit.code_of(SHELL), audit.of_part(SHELL).map(|file| file.unsafe_blocks).sum::<usize>()), (1, 1));
+        assert_eq!(audit.files.iter().map(|file| file.code).sum::<usize>(), 2);
         assert!(audit.passed());
 
-        write("kernel/src/main.rs", "fn e() {\n    unsafe { f() }\n}\n");
-        let audit = Audit::of(root.path()).unwrap();
+        tree.write("kernel/src/main.rs", "fn e() {\n    unsafe { f() }\n}\n");
+        let audit = tree.audit();
         assert!(!audit.passed());
         assert!(audit.to_string().contains("kernel/src/main.rs:2: `unsafe { f() }`"), "{audit}");
+    }
+
+    #[test]
+    fn a_kernel_that_has_grown_too_big_fails() {
+        let tree = Tree::new();
+        tree.write("kernel/x86_64/src/lib.rs", &"fn a() {}\n".repeat(SHELL_LIMIT - 1));
+        assert!(tree.audit().passed());
+        tree.write("kernel/src/main.rs", "fn a() {}\n");
+        assert_eq!(tree.audit().complaints(), ["kernel shell: 4500 lines of code, which should be fewer than 4500"]);
+        tree.write("kernel/src/main.rs", "");
+        tree.write("kernel/core/src/lib.rs", &"fn a() {}\n".repeat(KERNEL_LIMIT - SHELL_LIMIT + 1));
+        assert_eq!(tree.audit().complaints().len(), 1);
+    }
+
+    #[test]
+    fn exceptions_in_the_core_are_listed_and_need_a_reason() {
+        let tree = Tree::new();
+        tree.write("kernel/core/src/a.rs", "#[expect(clippy::panic, reason = \"because\")]\nfn a() {}\n");
+        let audit = tree.audit();
+        assert!(audit.passed());
+        assert!(audit.to_string().contains("because"), "{audit}");
+        tree.write("kernel/core/src/a.rs", "#[allow(clippy::panic)]\nfn a() {}\n");
+        assert!(!tree.audit().passed());
     }
 }
