@@ -38,7 +38,7 @@ pub fn build<M: PhysicalMemory>(
             (false, true) => Access::ReadExecute,
             (false, false) => Access::Read,
         };
-        tables.map(segment.first_page(), extent, access, RegionKind::PageTables)?;
+        tables.map_in_small_pages(segment.first_page(), extent, access, RegionKind::PageTables)?;
     }
     assign_device_window(&mut info.platform);
     for registers in device_registers(&info.platform) {

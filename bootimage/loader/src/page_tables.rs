@@ -75,12 +75,39 @@ impl<'a, M: PhysicalMemory> PageTables<'a, M> {
     /// # Errors
     /// If a part of it is mapped already, or there is no memory for tables. Some pages may then be mapped.
     pub fn map(&mut self, virt: u64, extent: Extent, access: Access, owner: RegionKind) -> Result<(), LoadError> {
+        self.map_up_to(LARGE_PAGE, virt, extent, access, owner)
+    }
+
+    /// The same in pages of 4 KiB only, so that single pages can be taken out later: the kernel does that below stacks.
+    ///
+    /// # Errors
+    /// As for [`PageTables::map`].
+    pub fn map_in_small_pages(
+        &mut self,
+        virt: u64,
+        extent: Extent,
+        access: Access,
+        owner: RegionKind,
+    ) -> Result<(), LoadError> {
+        self.map_up_to(PAGE_SIZE, virt, extent, access, owner)
+    }
+
+    fn map_up_to(
+        &mut self,
+        largest: u64,
+        virt: u64,
+        extent: Extent,
+        access: Access,
+        owner: RegionKind,
+    ) -> Result<(), LoadError> {
         let mut done = 0;
         while done < extent.len {
             let from = virt + done;
             let to = extent.start + done;
-            let large =
-                from.is_multiple_of(LARGE_PAGE) && to.is_multiple_of(LARGE_PAGE) && extent.len - done >= LARGE_PAGE;
+            let large = largest == LARGE_PAGE
+                && from.is_multiple_of(LARGE_PAGE)
+                && to.is_multiple_of(LARGE_PAGE)
+                && extent.len - done >= LARGE_PAGE;
             // Level 0 holds 4 KiB pages, level 1 those of 2 MiB.
             let (level, size, flags) = if large {
                 let flags = access.flags() | PageTableFlags::HUGE_PAGE;

@@ -21,7 +21,7 @@ pub use handle::Handle;
 pub use syscall::Syscall;
 
 /// Version of the binary interface between kernel and user space. It rises with every incompatible change.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Bytes in a page, the unit of mapping and of donation.
 pub const PAGE_SIZE: u64 = 4096;

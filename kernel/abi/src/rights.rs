@@ -133,6 +133,8 @@ rights! {
         BIND = 0;
         /// Destroy it.
         DESTROY = 1;
+        /// Move it to another processor.
+        MOVE = 2;
     }
     /// Rights on an endpoint.
     EndpointRights {

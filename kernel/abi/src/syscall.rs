@@ -51,6 +51,10 @@ syscalls! {
     LeaseWrite = 8;
     /// `(token, lease)` → `(length | access bits)`, see [`crate::message::Lease`].
     LeaseInfo = 9;
+    /// `(token, endpoint)` → `(0)`. Passes a pending call on: words and leases go as the caller sent them, under the badge of
+    /// the forwarder's capability; capabilities that came with the call stay with the forwarder. The endpoint is of the
+    /// interface that was called and below the forwarder's level. A fault cannot be forwarded (`WrongState`).
+    Forward = 10;
 
     // ---- capabilities ----
     /// `(cap, rights, badge)` → `(handle)`. Copies a capability within the table with a subset of its rights. A badge
@@ -71,7 +75,8 @@ syscalls! {
     CapInspect = 22;
 
     // ---- objects ----
-    /// `(parent account, limits address)` → `(handle)`. The limits ([`AccountLimits`]) are taken out of the parent.
+    /// `(parent account, limits address)` → `(handle)`. The limits ([`AccountLimits`]) are taken out of the parent. Accounts
+    /// nest [`ACCOUNT_DEPTH`] deep (`BadArgument`).
     AccountCreate = 32;
     /// `(account, [u32 limit, u32 used] array address, count)` → `(0)`. Reads limits and use by kind.
     AccountInfo = 33;
@@ -79,21 +84,25 @@ syscalls! {
     EndpointCreate = 34;
     /// `(account)` → `(handle)`.
     NotificationCreate = 35;
-    /// `(account, priority, slice ns, period ns)` → `(handle)`. The slice is a turn among equals; the period is kept, but
-    /// nothing is replenished by it yet.
+    /// `(account, priority, slice ns, period ns, processor)` → `(handle)`. Slice and period are 10 µs to an hour. A slice that
+    /// is as long as its period is a turn among equals that never runs dry. A shorter one bounds what the budget gives: in
+    /// no stretch as long as a period more than a slice of that processor's time; what was used comes back a period after
+    /// the run began in which it was used.
     BudgetCreate = 36;
     /// `(account, memory, page)` → `(handle)`. That page of the memory is donated as the root table.
     SpaceCreate = 37;
     /// `(account, space, level, table length, fault endpoint, fault badge)` → `(handle)`. The length is a power of two
     /// from 16 to 1024; the fault endpoint may be 0.
     DomainCreate = 38;
-    /// `(account, domain, budget)` → `(handle)`. The new thread is stopped.
+    /// `(account, domain, budget)` → `(handle)`. The new thread is stopped. A budget is one thread's own (`InUse`).
     ThreadCreate = 39;
     /// `(interrupt control, source)` → `(handle)`. See [`InterruptSource`].
     InterruptCreate = 40;
     /// `(endpoint, notification, bits)` → `(0)`. From now on a call that finds nobody receiving also sets these bits, so
     /// that one thread can serve several endpoints; notification 0 ends it.
     EndpointBind = 42;
+    /// `(budget, processor)` → `(0)`. Moves a budget, and with it the thread that runs on it, to another processor.
+    BudgetMove = 43;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
 
@@ -121,7 +130,8 @@ syscalls! {
     ThreadStart = 66;
     /// `(thread)` → `(0)`. Takes it out of whatever it does. A pending call of it ends.
     ThreadStop = 67;
-    /// `(thread, address)` → `(0)`. Writes its [`crate::syscall::Registers`] to the address.
+    /// `(thread, address)` → `(0)`. Writes its [`crate::syscall::Registers`] to the address. `WrongState` if it runs at this
+    /// moment.
     ThreadRead = 68;
     /// `(address)` → `(0)`. Sets the calling thread's FS base.
     ThreadLocal = 69;
@@ -156,6 +166,9 @@ syscalls! {
     LogRead = 97;
     /// `(system, address)` → `(0)`. Writes [`Statistics`] to the address.
     Statistics = 98;
+    /// `(system, address)` → `(0)`. Writes the longest stay in the kernel for each [`EntryKind`] since the last such call to
+    /// the address: [`ENTRY_KINDS`] numbers of 32 bits, in ticks of the time-stamp counter.
+    EntryTimes = 99;
 }
 
 /// How a range is mapped.
@@ -254,6 +267,9 @@ impl Charge {
     pub const COUNT: usize = 10;
 }
 
+/// How many accounts can lie between an account and the first one, so that closing an account is bounded work.
+pub const ACCOUNT_DEPTH: u8 = 16;
+
 /// Limits of an account, by [`Charge`].
 pub type AccountLimits = [u32; Charge::COUNT];
 
@@ -291,6 +307,49 @@ pub struct Statistics {
     pub processors: u64,
     /// Processors that run threads.
     pub processors_used: u64,
+}
+
+/// How many kinds of entry there are.
+pub const ENTRY_KINDS: usize = 112;
+
+/// What the kernel was entered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A system call of this number.
+    Syscall(u64),
+    /// A system call of a number that means nothing.
+    UnknownSyscall,
+    /// The timer.
+    Timer,
+    /// A device's interrupt.
+    Interrupt,
+    /// Another processor's wish.
+    Kick,
+    /// An exception in user mode.
+    Exception,
+}
+
+impl EntryKind {
+    /// A system call by the number that the caller gave.
+    pub const fn of_syscall(number: u64) -> Self {
+        match Syscall::from_number(number) {
+            Some(_) => EntryKind::Syscall(number),
+            None => EntryKind::UnknownSyscall,
+        }
+    }
+
+    /// Its place among the [`ENTRY_KINDS`]: system calls by their number, then the others.
+    pub const fn index(self) -> usize {
+        const OTHERS: usize = 104;
+        match self {
+            EntryKind::Syscall(number) if number < OTHERS as u64 => number as usize,
+            EntryKind::Syscall(_) | EntryKind::UnknownSyscall => OTHERS,
+            EntryKind::Timer => OTHERS + 1,
+            EntryKind::Interrupt => OTHERS + 2,
+            EntryKind::Kick => OTHERS + 3,
+            EntryKind::Exception => OTHERS + 4,
+        }
+    }
 }
 
 /// The `rax` of a [`Syscall::Receive`] that returns a message.

@@ -3,7 +3,7 @@
 use crate::identity::AccountId;
 use crate::kernel::{Kernel, Tables};
 use abi::Error;
-use abi::syscall::{AccountLimits, Charge};
+use abi::syscall::{ACCOUNT_DEPTH, AccountLimits, Charge};
 
 /// A limit on kernel objects.
 ///
@@ -11,13 +11,15 @@ use abi::syscall::{AccountLimits, Charge};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     pub(crate) parent: Option<AccountId>,
+    /// How many accounts are above it.
+    pub(crate) depth: u8,
     pub(crate) limits: AccountLimits,
     pub(crate) used: AccountLimits,
 }
 
 impl Account {
     /// The contents of an empty slot.
-    pub const EMPTY: Account = Account { parent: None, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
+    pub const EMPTY: Account = Account { parent: None, depth: 0, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
 
     /// Whether `amount` more of a kind fits.
     pub(crate) fn has_room(&self, charge: Charge, amount: u32) -> bool {
@@ -54,12 +56,16 @@ impl<T: Tables> Kernel<T> {
             *used += limit;
         }
         self.charge(parent, Charge::Accounts, 1);
-        self.accounts.insert(Account { parent: Some(parent), limits, used: [0; Charge::COUNT] })
+        let depth = self.accounts.at(parent.index()).depth.saturating_add(1);
+        self.accounts.insert(Account { parent: Some(parent), depth, limits, used: [0; Charge::COUNT] })
     }
 
     /// Whether the parent can give these limits away.
     pub(crate) fn check_limits(&self, parent: AccountId, limits: &AccountLimits) -> Result<(), Error> {
         let account = self.accounts.at(parent.index());
+        if account.depth >= ACCOUNT_DEPTH {
+            return Err(Error::BadArgument);
+        }
         for (kind, limit) in limits.iter().enumerate() {
             let own = u32::from(kind == Charge::Accounts as usize);
             let wanted = limit.checked_add(own).ok_or(Error::QuotaExceeded)?;
@@ -71,7 +77,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Closes an account to which nothing is charged and that no capability names any more, and then those above it of
-    /// which the same has become true. A loop, because user space decides how deep accounts are nested.
+    /// which the same has become true: at most [`abi::syscall::ACCOUNT_DEPTH`].
     fn close_unneeded(&mut self, account: AccountId) {
         let mut next = Some(account);
         while let Some(account) = next {

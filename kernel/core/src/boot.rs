@@ -5,7 +5,7 @@ use crate::command::DomainOrder;
 use crate::decode::ports_badge;
 use crate::effect::{Effect, Resume};
 use crate::frame::{Frame, FrameState};
-use crate::identity::{AccountId, BudgetId, CapId, DomainId, InterruptId, SpaceId, ThreadId};
+use crate::identity::{AccountId, BudgetId, CapId, CpuId, DomainId, InterruptId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::table::Slots;
@@ -16,6 +16,9 @@ use abi::rights::{
 };
 use abi::syscall::{AccountLimits, Charge, MapAccess};
 use abi::{Handle, PAGE_SIZE, root};
+
+/// Nanoseconds of a turn of the root's first thread.
+const TURN: u64 = 10_000_000;
 
 /// What the shell gives the root domain to start with.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +51,10 @@ impl<T: Tables> Kernel<T> {
     /// Makes the root domain with the capabilities of [`abi::root`], memory apart. Returns its objects and the effect
     /// that prepares its page tables. `None` if the plan does not fit this machine's tables.
     pub fn create_root(&mut self, plan: RootPlan) -> Option<(Root, Effect)> {
+        self.start_cpu(CpuId::BOOT);
         let limits = Self::whole_machine();
         let (account, account_generation) =
-            self.accounts.insert(crate::account::Account { parent: None, limits, used: [0; Charge::COUNT] });
+            self.accounts.insert(crate::account::Account { limits, ..crate::account::Account::EMPTY });
         let account = AccountId::from_index(account)?;
         let (space, space_generation) = self.create_space(account, plan.tables);
         let space = SpaceId::from_index(space)?;
@@ -68,7 +72,7 @@ impl<T: Tables> Kernel<T> {
             fault_badge: 0,
         });
         let domain = DomainId::from_index(domain)?;
-        let (budget, budget_generation) = self.create_budget(account, root::PRIORITY, 10_000_000, 10_000_000);
+        let (budget, budget_generation) = self.create_budget(account, root::PRIORITY, TURN, TURN, CpuId::BOOT);
         let budget = BudgetId::from_index(budget)?;
         let (thread, thread_generation) = self.create_thread(account, domain, budget);
         let thread = ThreadId::from_index(thread)?;

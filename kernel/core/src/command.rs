@@ -4,7 +4,7 @@ use crate::capability::Capability;
 use crate::effect::LeaseCopy;
 use crate::frame::Frame;
 use crate::identity::{
-    AccountId, BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+    AccountId, BudgetId, CapId, CpuId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
 };
 use crate::ipc::{Outgoing, Reception};
 use crate::memory::MapOrder;
@@ -15,6 +15,8 @@ use abi::syscall::{AccountLimits, InterruptSource};
 /// A system call as the registers bring it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// The processor on which it is made.
+    pub cpu: CpuId,
     /// `rax`.
     pub number: u64,
     /// `rdi, rsi, rdx, r8, r9, r10`.
@@ -78,6 +80,11 @@ pub enum Command {
         caller: ThreadId,
         code: u64,
     },
+    Forward {
+        caller: ThreadId,
+        endpoint: EndpointId,
+        badge: u64,
+    },
     Notify {
         notification: NotificationId,
         bits: u64,
@@ -127,6 +134,11 @@ pub enum Command {
         priority: u8,
         slice: u64,
         period: u64,
+        cpu: CpuId,
+    },
+    MoveBudget {
+        budget: BudgetId,
+        cpu: CpuId,
     },
     CreateSpace {
         account: AccountId,
@@ -200,6 +212,9 @@ pub enum Command {
         position: u64,
     },
     ReadStatistics {
+        address: u64,
+    },
+    ReadTimes {
         address: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Domains, budgets, interrupts and notifications: the smaller objects' records.
+//! Domains, interrupts and notifications: the smaller objects' records.
 
 use crate::identity::{AccountId, EndpointId, NotificationId, SpaceId, ThreadId};
 use crate::table::Reference;
@@ -40,31 +40,6 @@ impl Domain {
         first_thread: None,
         taken: None,
     };
-}
-
-/// A scheduling context: priority and time slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    pub(crate) account: Option<AccountId>,
-    pub(crate) priority: u8,
-    /// Nanoseconds a turn lasts.
-    pub(crate) slice: u64,
-    /// Nanoseconds between replenishments.
-    pub(crate) period: u64,
-    /// Nanoseconds left of the turn.
-    pub(crate) remaining: u64,
-    /// Threads whose own budget it is.
-    pub(crate) threads: u16,
-}
-
-impl Budget {
-    /// The contents of an empty slot.
-    pub const EMPTY: Budget = Budget { account: None, priority: 0, slice: 0, period: 0, remaining: 0, threads: 0 };
-
-    /// The shortest slice: shorter ones would let a thread keep the machine busy with switching.
-    pub(crate) const MIN_SLICE: u64 = 10_000;
-    /// The longest slice and period: an hour.
-    pub(crate) const MAX_SLICE: u64 = 3_600_000_000_000;
 }
 
 /// A word of sticky event bits.

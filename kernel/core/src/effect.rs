@@ -18,7 +18,7 @@ pub enum Effect {
     Copy(LeaseCopy),
     /// Fill page-table entries.
     Map(MapPiece),
-    /// Clear page-table entries and forget them in this processor's TLB.
+    /// Clear page-table entries and forget them in this processor's TLB. Other processors are the core's business.
     Unmap(UnmapPiece),
     /// Zero these frames, which now belong to the kernel; if `root` is set, the first one is a root table and gets the
     /// kernel's half.
@@ -30,8 +30,8 @@ pub enum Effect {
         /// The first frame is a root table.
         root: bool,
     },
-    /// Zero this frame, which goes back to user space. If the processor's root table is this one, switch to the kernel's
-    /// own first.
+    /// Zero this frame, which goes back to user space. No other processor uses it as a root table; if this one does, switch
+    /// to the kernel's own first.
     ReturnFrame(Frame),
     /// Start a thread: all registers zero but these.
     StartThread {
@@ -76,6 +76,14 @@ pub enum Effect {
         address: u64,
         /// What the core knows.
         statistics: Statistics,
+    },
+    /// Write how long the kernel was entered for at most, by [`abi::syscall::EntryKind`], to user memory that was checked to
+    /// be writable, and begin anew.
+    WriteTimes {
+        /// Root table of the space to write to.
+        root: Frame,
+        /// Where.
+        address: u64,
     },
     /// Copy the kernel's log from `position` to user memory that was checked to be writable, then call
     /// [`crate::Kernel::log_read`] with the bytes copied and the next position.
@@ -248,8 +256,10 @@ pub enum Next {
         resume: Resume,
         /// Arm the timer for this time (nanoseconds since boot).
         timer: u64,
+        /// Forget every translation of user space first, even if the root table stays the same.
+        forgets: bool,
     },
-    /// Halt until an interrupt.
+    /// Halt until an interrupt, with the kernel's own root table.
     Idle {
         /// Arm the timer for this time, unless it is [`abi::time::NEVER`].
         timer: u64,

@@ -1,7 +1,7 @@
 //! Faults become messages to the domain's fault handler.
 
 use crate::effect::{Effect, FaultReport};
-use crate::identity::ThreadId;
+use crate::identity::{CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::thread::State;
 use abi::fault::FAULT_WORDS;
@@ -10,9 +10,9 @@ use abi::time::NEVER;
 
 impl<T: Tables> Kernel<T> {
     /// The running thread cannot go on: an exception in user mode.
-    pub fn fault(&mut self, report: FaultReport, now: u64) -> Effect {
-        self.charge_time(now);
-        match self.current {
+    pub fn fault(&mut self, cpu: CpuId, report: FaultReport, now: u64) -> Effect {
+        self.enter(cpu, now);
+        match self.running() {
             Some(thread) => self.raise_fault(thread, report),
             None => Effect::None,
         }

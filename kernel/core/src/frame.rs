@@ -1,5 +1,6 @@
 //! Physical frames: who has each page of RAM.
 
+use crate::cpu::Shootdown;
 use crate::table::FrameStore;
 
 /// A physical frame's number: its address divided by the page size.
@@ -51,7 +52,9 @@ pub struct FrameEntry {
     /// Who may use it.
     pub state: FrameState,
     /// Unused.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// The last shootdown after which a processor may have remembered a translation of this frame.
+    pub shootdown: Option<Shootdown>,
 }
 
 static_assertions::const_assert_eq!(core::mem::size_of::<FrameEntry>(), 16);
@@ -73,12 +76,6 @@ impl<F: FrameStore> Frames<F> {
 
     pub(crate) fn entry(&self, frame: Frame) -> FrameEntry {
         self.entries.as_ref().and_then(|entries| entries.as_ref().get(frame.0 as usize)).copied().unwrap_or_default()
-    }
-
-    /// Feeds everything to a hasher.
-    pub(crate) fn hash_into(&self, hasher: &mut impl core::hash::Hasher) {
-        use core::hash::Hash;
-        (self.entries.as_ref().map(|entries| entries.as_ref()), self.total, self.kernel, self.mapped).hash(hasher);
     }
 
     /// How many entries the table has.
@@ -129,6 +126,20 @@ impl<F: FrameStore> Frames<F> {
     pub(crate) fn give_back(&mut self, frame: Frame) {
         self.change(frame, |entry| *entry = FrameEntry { state: FrameState::User, ..FrameEntry::default() });
         self.kernel -= 1;
+    }
+
+    /// Notes that processors may remember a translation of a frame until a shootdown is over.
+    pub(crate) fn quarantine(&mut self, frame: Frame, shootdown: Shootdown) {
+        self.change(frame, |entry| {
+            if entry.state == FrameState::User {
+                entry.shootdown = Some(shootdown);
+            }
+        });
+    }
+
+    /// The last shootdown that concerned a frame.
+    pub(crate) fn quarantined_by(&self, frame: Frame) -> Option<Shootdown> {
+        self.entry(frame).shootdown
     }
 
     pub(crate) fn pin(&mut self, frame: Frame) {

@@ -62,6 +62,59 @@ identities! {
     InterruptId(NonZeroU16, u16);
 }
 
+/// A processor, numbered from 0 in the order in which the loader names them. 0 is the one that boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct CpuId(u8);
+
+impl CpuId {
+    /// The processor that boots.
+    pub const BOOT: CpuId = CpuId(0);
+    /// The most processors there can be.
+    pub const MAX: usize = 32;
+
+    /// The processor with this number.
+    pub const fn from_index(index: usize) -> Option<Self> {
+        if index < Self::MAX { Some(CpuId(index as u8)) } else { None }
+    }
+
+    /// Its number.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Its bit in a [`CpuSet`].
+    pub const fn bit(self) -> u32 {
+        1 << self.0
+    }
+}
+
+/// Processors, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct CpuSet(pub u32);
+
+impl CpuSet {
+    /// The processors in the set, from the lowest number up.
+    pub fn iter(self) -> impl Iterator<Item = CpuId> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let index = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            CpuId::from_index(index as usize)
+        })
+    }
+
+    /// Whether nobody is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn insert(&mut self, cpu: CpuId) {
+        self.0 |= cpu.bit();
+    }
+}
+
 impl InterruptId {
     /// The first vector that an interrupt object can have, less one: index 1 has vector 0x31.
     const FIRST_VECTOR: usize = 0x30;

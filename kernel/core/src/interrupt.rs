@@ -1,15 +1,15 @@
 //! Interrupts arrive as notification bits.
 
 use crate::effect::Effect;
-use crate::identity::InterruptId;
+use crate::identity::{CpuId, InterruptId};
 use crate::kernel::{Kernel, Tables};
 use abi::syscall::InterruptSource;
 
 impl<T: Tables> Kernel<T> {
     /// A device interrupt has come. A line is masked until it is acknowledged; an edge-triggered one the shell leaves
     /// open, since an edge that came meanwhile would be lost.
-    pub fn interrupt(&mut self, id: InterruptId, now: u64) -> Effect {
-        self.charge_time(now);
+    pub fn interrupt(&mut self, cpu: CpuId, id: InterruptId, now: u64) -> Effect {
+        self.enter(cpu, now);
         if !self.interrupts.is_live(id.index()) {
             return Effect::None;
         }
@@ -35,7 +35,14 @@ impl<T: Tables> Kernel<T> {
 
     /// Whether another object holds this interrupt line. Messages are never claimed twice: each has its own vector.
     pub(crate) fn is_claimed(&self, source: InterruptSource) -> bool {
-        let InterruptSource::Isa(_) = source else { return false };
-        self.interrupts.live_indices().any(|index| u64::from(self.interrupts.at(index).source) == source.to_register())
+        self.lines & line_bit(source) != 0
+    }
+}
+
+/// The bit of an interrupt line in [`Kernel::lines`]; none for messages.
+pub(crate) const fn line_bit(source: InterruptSource) -> u16 {
+    match source {
+        InterruptSource::Isa(line) => 1 << (line % 16),
+        InterruptSource::Message => 0,
     }
 }

@@ -4,7 +4,7 @@ use crate::effect::{Effect, FaultReport, LeaseCopy, Resume, Transfer, TransferSo
 use crate::frame::Frame;
 use crate::identity::{EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
-use crate::schedule::Queue;
+use crate::queue::Queue;
 use crate::thread::State;
 use abi::fault::FaultKind;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
@@ -84,7 +84,9 @@ impl<T: Tables> Kernel<T> {
         deadline: u64,
     ) -> Effect {
         self.number_call(caller);
+        let interface = self.endpoints.at(endpoint.index()).interface;
         let entry = self.thread_mut(caller);
+        entry.interface = interface;
         entry.info = outgoing.info;
         entry.badge = badge;
         entry.handles = outgoing.handles;
@@ -107,7 +109,6 @@ impl<T: Tables> Kernel<T> {
         }
         let info = delivered_info(self.thread(caller).info, &transfer);
         self.set_state(caller, State::Replying(domain), deadline);
-        self.wake(receiver, Resume::Result([RECEIVED_MESSAGE, badge, info.0, token.0]));
         let ceiling = self.endpoints.at(endpoint.index()).ceiling;
         if self.thread(caller).fault.is_none() {
             self.lend_budget(caller, receiver, ceiling);
@@ -115,6 +116,8 @@ impl<T: Tables> Kernel<T> {
             // A fault handler works on its own time: whoever faults must not slow down its own burial.
             self.thread_mut(caller).server = Some(receiver);
         }
+        self.thread_mut(receiver).resume = Resume::Result([RECEIVED_MESSAGE, badge, info.0, token.0]);
+        self.make_ready(receiver);
         transfer
     }
 
@@ -237,6 +240,21 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
+    /// Passes a pending call on to another endpoint: words and leases as its caller sent them. Capabilities that came
+    /// with it stay with whom they came to.
+    pub(crate) fn forward(&mut self, caller: ThreadId, endpoint: EndpointId, badge: u64) -> Effect {
+        self.release_loan(caller);
+        // Its old name is nobody's any more.
+        self.number_call(caller);
+        let entry = self.thread_mut(caller);
+        entry.server = None;
+        entry.badge = badge;
+        entry.info =
+            MessageInfo::new(entry.info.label(), entry.info.words() as u8).with_leases(entry.info.leases() as u8);
+        let deadline = entry.deadline;
+        self.send(caller, endpoint, deadline)
+    }
+
     /// Answers a call by faulting its caller.
     pub(crate) fn reply_fault(&mut self, caller: ThreadId, code: u64) -> Effect {
         self.release_loan(caller);
@@ -249,7 +267,8 @@ impl<T: Tables> Kernel<T> {
         match self.thread(thread).state {
             State::Sending(_) | State::Replying(_) => self.finish_call(thread, failed(Error::TimedOut)),
             State::Receiving(_) | State::Waiting(_) | State::Sleeping => self.wake(thread, failed(Error::TimedOut)),
-            State::Ready | State::Stopped => self.cancel_timer(thread),
+            State::Exhausted => self.make_ready(thread),
+            State::Ready | State::Stopped | State::Forgetting => self.cancel_timer(thread),
         }
     }
 
@@ -326,7 +345,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The shell has carried out an [`Effect::Copy`].
     pub fn copied(&mut self, copy: &LeaseCopy, result: Result<(), CopyFault>) {
-        let Some(thread) = self.current else { return };
+        let Some(thread) = self.running() else { return };
         self.thread_mut(thread).resume = match result {
             Ok(()) => value(copy.length),
             Err(side) if side == copy.lender => failed(Error::BadLease),

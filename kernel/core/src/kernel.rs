@@ -1,15 +1,16 @@
 //! The kernel's whole state.
 
 use crate::account::Account;
+use crate::budget::Budget;
 use crate::capability::{Blocks, CapSlot};
-use crate::domain::{Budget, Domain, Interrupt, Notification};
+use crate::cpu::{Cpu, Shootdown};
+use crate::domain::{Domain, Interrupt, Notification};
 use crate::endpoint::Endpoint;
 use crate::frame::{FrameEntry, Frames};
-use crate::identity::ThreadId;
+use crate::identity::{CpuId, CpuSet, ThreadId};
 use crate::space::{Mapping, Space};
 use crate::table::{FrameStore, Slot, Slots, Table};
 use crate::thread::Thread;
-use crate::timer::Timers;
 use abi::syscall::Charge;
 
 /// How long each table is: the machine has long ones, the model checker short ones.
@@ -24,8 +25,10 @@ pub trait Tables {
     type Domains: Slots<Slot<Domain>>;
     /// Threads.
     type Threads: Slots<Slot<Thread>>;
-    /// The timer heap: as long as the table of threads.
+    /// A processor's timer heap: as long as the table of threads.
     type Timers: Slots<Option<ThreadId>>;
+    /// Processors.
+    type Cpus: Slots<Cpu<Self::Timers>>;
     /// Budgets.
     type Budgets: Slots<Slot<Budget>>;
     /// Endpoints.
@@ -55,6 +58,7 @@ impl Tables for MachineTables {
     type Domains = [Slot<Domain>; 512];
     type Threads = [Slot<Thread>; MachineTables::THREADS];
     type Timers = [Option<ThreadId>; MachineTables::THREADS];
+    type Cpus = [Cpu<Self::Timers>; CpuId::MAX];
     type Budgets = [Slot<Budget>; 1024];
     type Endpoints = [Slot<Endpoint>; 1024];
     type Notifications = [Slot<Notification>; 2048];
@@ -74,22 +78,27 @@ pub struct Kernel<T: Tables> {
     pub(crate) spaces: Table<Space, T::Spaces>,
     pub(crate) domains: Table<Domain, T::Domains>,
     pub(crate) threads: Table<Thread, T::Threads>,
-    pub(crate) timers: Timers<T::Timers>,
+    pub(crate) cpus: T::Cpus,
     pub(crate) budgets: Table<Budget, T::Budgets>,
     pub(crate) endpoints: Table<Endpoint, T::Endpoints>,
     pub(crate) notifications: Table<Notification, T::Notifications>,
     pub(crate) mappings: Table<Mapping, T::Mappings>,
     pub(crate) interrupts: Table<Interrupt, T::Interrupts>,
     pub(crate) frames: Frames<T::Frames>,
+    /// Interrupt lines that an interrupt object holds, one bit each.
+    pub(crate) lines: u16,
     /// Live objects by kind.
     pub(crate) objects: [u64; Charge::COUNT],
-    /// First thread of each priority's ready queue, and which queues are not empty.
-    pub(crate) ready: [Option<ThreadId>; PRIORITIES],
-    pub(crate) ready_bits: [u64; PRIORITIES / 64],
-    /// The thread that runs.
-    pub(crate) current: Option<ThreadId>,
-    /// Until when time has been charged.
-    pub(crate) charged_until: u64,
+    /// The processor whose entry the kernel works on, and when that began.
+    pub(crate) active: CpuId,
+    pub(crate) now: u64,
+    /// Processors that run threads.
+    pub(crate) online: CpuSet,
+    /// Processors to which an interrupt is to be sent.
+    pub(crate) kicks: CpuSet,
+    /// The last shootdown, and the threads that wait for one to be over, the earliest first.
+    pub(crate) last_shootdown: Option<Shootdown>,
+    pub(crate) forgetting: Option<ThreadId>,
 }
 
 /// The storage of every table, to make a kernel from.
@@ -100,7 +109,7 @@ pub struct Storage<T: Tables> {
     pub spaces: T::Spaces,
     pub domains: T::Domains,
     pub threads: T::Threads,
-    pub timers: T::Timers,
+    pub cpus: T::Cpus,
     pub budgets: T::Budgets,
     pub endpoints: T::Endpoints,
     pub notifications: T::Notifications,
@@ -120,18 +129,21 @@ macro_rules! around {
             spaces: Table::new($storage.spaces),
             domains: Table::new($storage.domains),
             threads: Table::new($storage.threads),
-            timers: Timers::new($storage.timers),
+            cpus: $storage.cpus,
             budgets: Table::new($storage.budgets),
             endpoints: Table::new($storage.endpoints),
             notifications: Table::new($storage.notifications),
             mappings: Table::new($storage.mappings),
             interrupts: Table::new($storage.interrupts),
             frames: Frames::new($frames),
+            lines: 0,
             objects: [0; Charge::COUNT],
-            ready: [None; PRIORITIES],
-            ready_bits: [0; PRIORITIES / 64],
-            current: None,
-            charged_until: 0,
+            active: CpuId::BOOT,
+            now: 0,
+            online: CpuSet(0),
+            kicks: CpuSet(0),
+            last_shootdown: None,
+            forgetting: None,
         }
     }};
 }
@@ -146,7 +158,7 @@ impl Kernel<MachineTables> {
             spaces: [const { Slot::empty(Space::EMPTY) }; _],
             domains: [const { Slot::empty(Domain::EMPTY) }; _],
             threads: [const { Slot::empty(Thread::EMPTY) }; _],
-            timers: [const { None }; _],
+            cpus: [const { Cpu::new([None; MachineTables::THREADS]) }; _],
             budgets: [const { Slot::empty(Budget::EMPTY) }; _],
             endpoints: [const { Slot::empty(Endpoint::EMPTY) }; _],
             notifications: [const { Slot::empty(Notification::EMPTY) }; _],
@@ -177,15 +189,28 @@ impl<T: Tables> Kernel<T> {
         self.threads.at_mut(id.index())
     }
 
-    /// The thread that runs, if any.
-    pub fn current(&self) -> Option<ThreadId> {
-        self.current
+    pub(crate) fn cpu(&self, id: CpuId) -> &Cpu<T::Timers> {
+        self.cpus.at(id.index())
+    }
+
+    pub(crate) fn cpu_mut(&mut self, id: CpuId) -> &mut Cpu<T::Timers> {
+        self.cpus.at_mut(id.index())
+    }
+
+    /// The thread that runs on a processor, if any does. Another processor may have stopped it already.
+    pub fn current(&self, cpu: CpuId) -> Option<ThreadId> {
+        self.cpu(cpu).current
+    }
+
+    /// The thread in whose name the kernel works: that of the entry's processor.
+    pub(crate) fn running(&self) -> Option<ThreadId> {
+        self.current(self.active)
     }
 }
 
 impl<T: Tables> core::fmt::Debug for Kernel<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Kernel").field("current", &self.current).field("objects", &self.objects).finish_non_exhaustive()
+        f.debug_struct("Kernel").field("active", &self.active).field("objects", &self.objects).finish_non_exhaustive()
     }
 }
 
@@ -197,7 +222,7 @@ where
     T::Spaces: Clone,
     T::Domains: Clone,
     T::Threads: Clone,
-    T::Timers: Clone,
+    T::Cpus: Clone,
     T::Budgets: Clone,
     T::Endpoints: Clone,
     T::Notifications: Clone,
@@ -213,18 +238,21 @@ where
             spaces: self.spaces.clone(),
             domains: self.domains.clone(),
             threads: self.threads.clone(),
-            timers: self.timers.clone(),
+            cpus: self.cpus.clone(),
             budgets: self.budgets.clone(),
             endpoints: self.endpoints.clone(),
             notifications: self.notifications.clone(),
             mappings: self.mappings.clone(),
             interrupts: self.interrupts.clone(),
             frames: self.frames.clone(),
+            lines: self.lines,
             objects: self.objects,
-            ready: self.ready,
-            ready_bits: self.ready_bits,
-            current: self.current,
-            charged_until: self.charged_until,
+            active: self.active,
+            now: self.now,
+            online: self.online,
+            kicks: self.kicks,
+            last_shootdown: self.last_shootdown,
+            forgetting: self.forgetting,
         }
     }
 }

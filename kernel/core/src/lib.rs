@@ -12,8 +12,10 @@ extern crate std;
 
 mod account;
 mod boot;
+mod budget;
 mod capability;
 mod command;
+mod cpu;
 mod decode;
 mod domain;
 mod effect;
@@ -25,10 +27,13 @@ mod interrupt;
 mod invariant;
 mod ipc;
 mod kernel;
+mod loan;
 mod memory;
 mod observe;
 mod perform;
+mod queue;
 mod schedule;
+mod shootdown;
 mod space;
 mod table;
 mod teardown;
@@ -38,14 +43,17 @@ mod world;
 
 pub use account::Account;
 pub use boot::{Root, RootPlan};
+pub use budget::Budget;
 pub use capability::CapSlot;
 pub use command::{Command, Refusal, Request};
-pub use domain::{Budget, Domain, Interrupt, Notification};
+pub use cpu::{Cpu, Shootdown};
+pub use domain::{Domain, Interrupt, Notification};
 pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, UnmapPiece};
 pub use endpoint::Endpoint;
 pub use frame::{Frame, FrameEntry, FrameState};
 pub use identity::{
-    AccountId, BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+    AccountId, BudgetId, CapId, CpuId, CpuSet, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId,
+    ThreadId,
 };
 pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;

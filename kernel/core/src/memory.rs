@@ -176,6 +176,9 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn remove_mapping(&mut self, id: MappingId) -> Effect {
         self.disown_mapping(id);
         let mapping = *self.mappings.at(id.index());
+        if let Some(space) = mapping.space {
+            self.shoot_down(space, mapping.frame, mapping.pages);
+        }
         for index in 0..u32::from(mapping.pages) {
             self.frames.unpin(mapping.frame.offset(index));
         }

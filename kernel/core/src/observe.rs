@@ -4,7 +4,7 @@
 use crate::capability::Capability;
 use crate::effect::{MapPiece, Resume};
 use crate::frame::{Frame, FrameState};
-use crate::identity::{DomainId, ThreadId};
+use crate::identity::{CpuId, DomainId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::{Reference, Slots, Table};
 use crate::thread::State;
@@ -80,21 +80,29 @@ impl<T: Tables> Kernel<T> {
         self.mappings.live_indices().map(|index| (u64::from(self.mappings.generation(index)) << 16) | index as u64)
     }
 
-    /// The earliest deadline for which somebody waits.
-    pub fn first_deadline(&self) -> Option<u64> {
-        self.timers.first().map(|thread| self.thread(thread).deadline)
+    /// The earliest deadline that a processor watches.
+    pub fn first_deadline(&self, cpu: CpuId) -> Option<u64> {
+        self.cpu(cpu).timers.first().map(|thread| self.thread(thread).deadline)
+    }
+
+    /// Whether a processor has been asked to enter the kernel and has not done so yet.
+    pub fn is_kicked(&self, cpu: CpuId) -> bool {
+        self.cpu(cpu).kicked
     }
 
     /// Feeds everything on which the future depends to a hasher, in a form in which two states that differ only in the
     /// names of past things are equal: generations become "lives" or "is gone", call numbers "is pending", deadlines
     /// their order; time that was used does not count.
     pub fn canonical(&self, now: u64, hasher: &mut impl Hasher) {
-        self.current.hash(hasher);
-        self.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
-        self.ready_bits.hash(hasher);
+        for cpu in self.online() {
+            let entry = self.cpu(cpu);
+            (cpu, entry.current, entry.kicked, entry.owes.is_some(), entry.forgets).hash(hasher);
+            entry.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
+        }
+        self.forgetting.hash(hasher);
         self.objects.hash(hasher);
         self.blocks.hash(hasher);
-        self.frames.hash_into(hasher);
+        self.canonical_frames(hasher);
         canonical_table(&self.accounts, hasher, |account, hasher| account.hash(hasher));
         canonical_table(&self.spaces, hasher, |space, hasher| space.hash(hasher));
         canonical_table(&self.domains, hasher, |domain, hasher| {
@@ -103,7 +111,12 @@ impl<T: Tables> Kernel<T> {
             crate::Domain { fault_handler: None, ..*domain }.hash(hasher);
         });
         canonical_table(&self.budgets, hasher, |budget, hasher| {
-            crate::Budget { remaining: 0, ..*budget }.hash(hasher);
+            (budget.account, budget.priority, budget.cpu, budget.slice, budget.period, budget.thread).hash(hasher);
+            if !budget.is_turn() {
+                for refill in budget.refills.as_slice() {
+                    (refill.at.saturating_sub(now), refill.amount).hash(hasher);
+                }
+            }
         });
         canonical_table(&self.endpoints, hasher, |endpoint, hasher| {
             let doorbell = endpoint.doorbell.map(|doorbell| {
@@ -133,6 +146,16 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
+    /// Frames without the numbers of shootdowns that are over.
+    fn canonical_frames(&self, hasher: &mut impl Hasher) {
+        (self.frames.total, self.frames.kernel, self.frames.mapped).hash(hasher);
+        for number in 0..self.frames.length() {
+            let frame = Frame(number as u32);
+            let crate::FrameEntry { pins, next, owner, state, .. } = self.frames.entry(frame);
+            (pins, next, owner, state, self.is_quarantined(frame)).hash(hasher);
+        }
+    }
+
     fn canonical_endpoint(&self, endpoint: Reference<crate::EndpointId>) -> (crate::EndpointId, bool) {
         (endpoint.id, self.endpoints.get(endpoint.id.index(), endpoint.generation).is_some())
     }
@@ -158,7 +181,8 @@ impl<T: Tables> Kernel<T> {
 
     fn canonical_thread(&self, thread: ThreadId, now: u64, hasher: &mut impl Hasher) {
         let entry = self.thread(thread);
-        (thread, entry.account, entry.domain, entry.reserve, entry.budget).hash(hasher);
+        (thread, entry.account, entry.domain, entry.reserve, entry.loan, entry.budget).hash(hasher);
+        (entry.cpu, entry.turn_over, entry.run, entry.shootdown.is_some()).hash(hasher);
         (entry.ceiling, entry.priority, entry.state, entry.next, entry.previous).hash(hasher);
         (entry.next_in_domain, entry.previous_in_domain).hash(hasher);
         (entry.buffer, entry.buffer_mapping, entry.bound).hash(hasher);
@@ -170,14 +194,14 @@ impl<T: Tables> Kernel<T> {
         if entry.timer_place != 0 {
             let earlier = |other: &ThreadId| {
                 let other = self.thread(*other);
-                other.timer_place != 0 && other.deadline < entry.deadline
+                other.timer_place != 0 && other.cpu == entry.cpu && other.deadline < entry.deadline
             };
             let rank = self.living_threads().filter(earlier).count();
             (entry.deadline != NEVER, rank, entry.deadline <= now).hash(hasher);
         }
         match entry.state {
             State::Sending(_) | State::Replying(_) => {
-                (entry.info.0, entry.badge, entry.fault, self.borrower_of(thread)).hash(hasher);
+                (entry.info.0, entry.badge, entry.interface, entry.fault, self.borrower_of(thread)).hash(hasher);
                 for handle in entry.handles.iter().take(entry.info.caps()) {
                     self.canonical_handle(thread, Handle(*handle)).hash(hasher);
                 }
@@ -186,7 +210,12 @@ impl<T: Tables> Kernel<T> {
                 }
             }
             State::Receiving(_) => entry.accepts.hash(hasher),
-            State::Ready | State::Stopped | State::Waiting(_) | State::Sleeping => {}
+            State::Ready
+            | State::Stopped
+            | State::Waiting(_)
+            | State::Sleeping
+            | State::Exhausted
+            | State::Forgetting => {}
         }
         entry.serving.map(CallerToken::thread).hash(hasher);
     }

@@ -1,15 +1,17 @@
 //! Performing: carries a decoded system call out in the tables. Nothing here can fail.
 
+use crate::budget::Budget;
 use crate::capability::{BLOCK, Capability};
 use crate::command::{Command, DomainOrder, Refusal};
-use crate::domain::{Budget, Domain, Interrupt, Notification};
+use crate::domain::{Domain, Interrupt, Notification};
 use crate::effect::{Effect, FaultReport, Resume};
 use crate::endpoint::Endpoint;
 use crate::frame::Frame;
-use crate::identity::{AccountId, BudgetId, DomainId, InterruptId, ThreadId};
+use crate::identity::{AccountId, BudgetId, CpuId, DomainId, InterruptId, ThreadId};
+use crate::interrupt::line_bit;
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
-use crate::schedule::Queue;
+use crate::queue::Queue;
 use crate::space::Space;
 use crate::table::Reference;
 use crate::thread::{State, Thread};
@@ -22,17 +24,30 @@ use abi::syscall::{Charge, InterruptSource, Statistics};
 
 impl<T: Tables> Kernel<T> {
     /// The running thread's system call was refused: it goes on with the error.
-    pub fn refuse(&mut self, refusal: Refusal, now: u64) {
-        self.charge_time(now);
-        if let Some(thread) = self.current {
+    pub fn refuse(&mut self, cpu: CpuId, refusal: Refusal, now: u64) {
+        self.enter(cpu, now);
+        if let Some(thread) = self.running() {
             self.thread_mut(thread).resume = Resume::Result([refusal.error.to_register(), refusal.detail, 0, 0]);
         }
     }
 
-    /// Carries out what [`Kernel::decode`] has found to be possible, with nothing in between.
-    pub fn perform(&mut self, command: Command, now: u64) -> Effect {
-        self.charge_time(now);
-        let Some(thread) = self.current else { return Effect::None };
+    /// Carries out what [`Kernel::decode`] has found to be possible for the same processor, with nothing in between.
+    pub fn perform(&mut self, cpu: CpuId, command: Command, now: u64) -> Effect {
+        self.enter(cpu, now);
+        let Some(thread) = self.running() else { return Effect::None };
+        let effect = self.carry_out(thread, command);
+        if self.threads.is_live(thread.index())
+            && self.thread(thread).state == State::Ready
+            && self.thread(thread).resume != Resume::Again
+        {
+            self.await_shootdown(thread);
+        }
+        effect
+    }
+
+    /// Carries out a command of the running thread.
+    fn carry_out(&mut self, thread: ThreadId, command: Command) -> Effect {
+        let now = self.now;
         // Most calls succeed with 0; the others overwrite this.
         self.thread_mut(thread).resume = value(0);
         match command {
@@ -49,6 +64,7 @@ impl<T: Tables> Kernel<T> {
                 return Effect::Deliver([reply, self.receive(thread, reception, now)]);
             }
             Command::ReplyFault { caller, code } => return self.reply_fault(caller, code),
+            Command::Forward { caller, endpoint, badge } => return self.forward(caller, endpoint, badge),
             Command::Notify { notification, bits } => self.notify(notification, bits),
             Command::Wait { notification, deadline } => self.wait(thread, notification, deadline, now),
             Command::Copy(copy) => return Effect::Copy(copy),
@@ -85,10 +101,12 @@ impl<T: Tables> Kernel<T> {
                 let made = self.notifications.insert(Notification { account: Some(account), ..Notification::EMPTY });
                 self.give_new(thread, Kind::Notification, NotificationRights::all().bits(), made);
             }
-            Command::CreateBudget { account, priority, slice, period } => {
-                let made = self.create_budget(account, priority, slice, period);
+            Command::CreateBudget { account, priority, slice, period, cpu } => {
+                let made = self.create_budget(account, priority, slice, period, cpu);
                 self.give_new(thread, Kind::Budget, BudgetRights::all().bits(), made);
             }
+            Command::MoveBudget { budget, cpu } => self.move_budget(budget, cpu),
+            Command::CreateSpace { root, .. } if self.is_quarantined(root) => self.repeat(thread),
             Command::CreateSpace { account, root } => {
                 let made = self.create_space(account, root);
                 self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
@@ -109,6 +127,11 @@ impl<T: Tables> Kernel<T> {
                 return effect;
             }
             Command::Unmap(mapping) => return self.remove_mapping(mapping),
+            Command::Donate { first, count, .. }
+                if (0..u32::from(count)).any(|index| self.is_quarantined(first.offset(index))) =>
+            {
+                self.repeat(thread);
+            }
             Command::Donate { space, first, count } => return self.donate_tables(space, first, count),
             Command::GiveBuffer { thread, memory, frame, address } => {
                 self.give_buffer(thread, memory, frame, address);
@@ -120,11 +143,20 @@ impl<T: Tables> Kernel<T> {
                     self.notify(id, 0);
                 }
             }
+            // It was stopped while it ran on another processor, and is there still.
+            Command::StartThread { thread: started, .. } if self.runs_elsewhere(started).is_some() => {
+                self.repeat(thread);
+            }
             Command::StartThread { thread: started, instruction, stack, argument } => {
                 self.wake(started, Resume::Continue);
                 return Effect::StartThread { thread: started, instruction, stack, argument };
             }
-            Command::StopThread(stopped) => self.stop(stopped),
+            Command::StopThread(stopped) => {
+                self.stop(stopped);
+                if self.runs_elsewhere(stopped).is_some() {
+                    self.repeat(thread);
+                }
+            }
             Command::ReadThread { thread: read, address } => {
                 let runtime = self.thread(read).runtime;
                 return Effect::WriteRegisters { thread: read, runtime, root: self.root_of(thread), address };
@@ -179,6 +211,7 @@ impl<T: Tables> Kernel<T> {
                 let statistics = self.statistics();
                 return Effect::WriteStatistics { root: self.root_of(thread), address, statistics };
             }
+            Command::ReadTimes { address } => return Effect::WriteTimes { root: self.root_of(thread), address },
         }
         Effect::None
     }
@@ -198,10 +231,21 @@ impl<T: Tables> Kernel<T> {
         self.thread_mut(thread).resume = value(handle.0);
     }
 
-    pub(crate) fn create_budget(&mut self, account: AccountId, priority: u8, slice: u64, period: u64) -> (usize, u32) {
+    /// Lets a thread execute its system call again: something is in the way that passes by itself.
+    pub(crate) fn repeat(&mut self, thread: ThreadId) {
+        self.thread_mut(thread).resume = Resume::Again;
+    }
+
+    pub(crate) fn create_budget(
+        &mut self,
+        account: AccountId,
+        priority: u8,
+        slice: u64,
+        period: u64,
+        cpu: CpuId,
+    ) -> (usize, u32) {
         self.charge(account, Charge::Budgets, 1);
-        let account = Some(account);
-        self.budgets.insert(Budget { account, priority, slice, period, remaining: slice, threads: 0 })
+        self.budgets.insert(Budget::new(account, priority, slice, period, cpu))
     }
 
     pub(crate) fn create_space(&mut self, account: AccountId, root: Frame) -> (usize, u32) {
@@ -236,7 +280,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn create_thread(&mut self, account: AccountId, domain: DomainId, budget: BudgetId) -> (usize, u32) {
         self.charge(account, Charge::Threads, 1);
         self.budgets.retain(budget.index());
-        self.budgets.at_mut(budget.index()).threads += 1;
+        let Budget { priority, cpu, .. } = *self.budgets.at(budget.index());
         // A late answer to a call of the slot's last thread must not meet this one's.
         let call_number = self.threads.at(self.threads.next_index()).call_number;
         let next_in_domain = self.domains.at(domain.index()).first_thread;
@@ -245,7 +289,8 @@ impl<T: Tables> Kernel<T> {
             domain: Some(domain),
             reserve: Some(budget),
             budget: Some(budget),
-            priority: self.budgets.at(budget.index()).priority,
+            priority,
+            cpu,
             call_number,
             next_in_domain,
             ..Thread::EMPTY
@@ -255,13 +300,14 @@ impl<T: Tables> Kernel<T> {
                 self.thread_mut(next).previous_in_domain = Some(thread);
             }
             self.domains.at_mut(domain.index()).first_thread = Some(thread);
-            self.thread_mut(thread).state = State::Stopped;
+            self.budgets.at_mut(budget.index()).thread = Some(thread);
         }
         made
     }
 
     fn create_interrupt(&mut self, thread: ThreadId, account: AccountId, source: InterruptSource) -> Effect {
         self.charge(account, Charge::Interrupts, 1);
+        self.lines |= line_bit(source);
         let made = self.interrupts.insert(Interrupt {
             account: Some(account),
             source: source.to_register() as u16,
@@ -297,14 +343,14 @@ impl<T: Tables> Kernel<T> {
 
     /// The value of an [`Effect::PortIn`].
     pub fn port_read(&mut self, read: u32) {
-        if let Some(thread) = self.current {
+        if let Some(thread) = self.running() {
             self.thread_mut(thread).resume = value(u64::from(read));
         }
     }
 
     /// What an [`Effect::ReadLog`] has copied, and where the stream goes on.
     pub fn log_read(&mut self, bytes: u64, next: u64) {
-        if let Some(thread) = self.current {
+        if let Some(thread) = self.running() {
             self.thread_mut(thread).resume = Resume::Result([bytes, next, 0, 0]);
         }
     }

@@ -8,9 +8,10 @@ use crate::capability::{BLOCK, Capability};
 use crate::effect::{Effect, Resume};
 use crate::frame::Frame;
 use crate::identity::{BudgetId, CapId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId};
+use crate::interrupt::line_bit;
 use crate::ipc::{failed, value};
 use crate::kernel::{Kernel, Tables};
-use crate::schedule::Queue;
+use crate::queue::Queue;
 use crate::thread::State;
 use abi::Error;
 use abi::rights::Kind;
@@ -90,6 +91,14 @@ impl<T: Tables> Kernel<T> {
             return self.fail_taken(domain);
         }
         self.set_result(thread, Resume::Again);
+        if capability.kind == Kind::Thread
+            && let Some(doomed) = ThreadId::from_index(capability.object as usize)
+            && self.runs_elsewhere(doomed).is_some()
+        {
+            // Its registers are on another processor: it dies once that has let it go.
+            self.stop(doomed);
+            return Effect::None;
+        }
         self.kill(&capability)
     }
 
@@ -186,6 +195,7 @@ impl<T: Tables> Kernel<T> {
 
     fn kill_interrupt(&mut self, interrupt: InterruptId) -> Effect {
         let source = self.source_of(interrupt);
+        self.lines &= !line_bit(source);
         if let Some(account) = self.interrupts.at(interrupt.index()).account {
             self.discharge(account, Charge::Interrupts, 1);
         }
@@ -210,6 +220,7 @@ impl<T: Tables> Kernel<T> {
         let entry = self.thread_mut(thread);
         entry.server = None;
         entry.fault = None;
+        entry.shootdown = None;
         entry.resume = Resume::Continue;
     }
 
@@ -231,15 +242,15 @@ impl<T: Tables> Kernel<T> {
             self.discharge(account, Charge::Threads, 1);
         }
         if let Some(budget) = entry.reserve {
-            self.budgets.at_mut(budget.index()).threads -= 1;
+            self.budgets.at_mut(budget.index()).thread = None;
             if self.budgets.release(budget.index()) == 0 && self.budgets.is_live(budget.index()) {
                 self.bury_budget(budget);
             }
         }
         self.threads.condemn(thread.index());
         self.threads.bury();
-        if self.current == Some(thread) {
-            self.current = None;
+        if self.running() == Some(thread) {
+            self.cpu_mut(self.active).current = None;
         }
     }
 
@@ -334,7 +345,11 @@ impl<T: Tables> Kernel<T> {
     fn reap_domain(&mut self, id: DomainId) -> Effect {
         let domain = *self.domains.at(id.index());
         if let Some(thread) = domain.first_thread {
-            self.kill_thread(thread);
+            if self.runs_elsewhere(thread).is_some() {
+                self.stop(thread);
+            } else {
+                self.kill_thread(thread);
+            }
             return Effect::None;
         }
         if domain.taken.is_some() {
@@ -373,7 +388,8 @@ impl<T: Tables> Kernel<T> {
     fn reap_space(&mut self, id: SpaceId) -> Effect {
         let space = *self.spaces.at(id.index());
         if let Some(mapping) = space.first_mapping {
-            // No thread runs in the space any more and its tables go next: no entry needs to be cleared one by one.
+            // No thread runs in the space any more, on no processor, and its tables go next: no entry needs to be cleared
+            // one by one.
             self.remove_mapping(mapping);
             return Effect::None;
         }

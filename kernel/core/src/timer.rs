@@ -1,6 +1,6 @@
 //! Deadlines: a binary heap of the threads that wait for a limited time, the earliest first.
 
-use crate::identity::ThreadId;
+use crate::identity::{CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
 use abi::time::NEVER;
@@ -12,96 +12,117 @@ pub(crate) struct Timers<S> {
     length: u16,
 }
 
-impl<S: Slots<Option<ThreadId>>> Timers<S> {
+impl<S> Timers<S> {
     pub(crate) const fn new(places: S) -> Self {
         Timers { places, length: 0 }
     }
+}
 
+impl<S: Slots<Option<ThreadId>>> Timers<S> {
     /// The thread whose deadline is the earliest.
     pub(crate) fn first(&self) -> Option<ThreadId> {
         self.at(1)
     }
 
     pub(crate) fn length(&self) -> usize {
-        self.length as usize
+        usize::from(self.length)
     }
 
     pub(crate) fn at(&self, place: usize) -> Option<ThreadId> {
-        if place >= 1 && place <= self.length as usize { *self.places.at(place) } else { None }
+        if place >= 1 && place <= usize::from(self.length) { *self.places.at(place) } else { None }
     }
 }
 
+/// A thread's deadline is in the heap of the processor on which it ran last.
 impl<T: Tables> Kernel<T> {
-    fn place_timer(&mut self, place: usize, thread: ThreadId) {
-        *self.timers.places.at_mut(place) = Some(thread);
+    fn heap(&self, cpu: CpuId) -> &Timers<T::Timers> {
+        &self.cpu(cpu).timers
+    }
+
+    fn heap_mut(&mut self, cpu: CpuId) -> &mut Timers<T::Timers> {
+        &mut self.cpu_mut(cpu).timers
+    }
+
+    fn place_timer(&mut self, cpu: CpuId, place: usize, thread: ThreadId) {
+        *self.heap_mut(cpu).places.at_mut(place) = Some(thread);
         self.thread_mut(thread).timer_place = place as u16;
     }
 
-    fn deadline_at(&self, place: usize) -> u64 {
-        self.timers.at(place).map_or(NEVER, |thread| self.thread(thread).deadline)
+    fn deadline_at(&self, cpu: CpuId, place: usize) -> u64 {
+        self.heap(cpu).at(place).map_or(NEVER, |thread| self.thread(thread).deadline)
     }
 
     /// Puts a thread into the heap, unless its deadline is never.
     pub(crate) fn start_timer(&mut self, thread: ThreadId, deadline: u64) {
-        self.thread_mut(thread).deadline = deadline;
+        let entry = self.thread_mut(thread);
+        entry.deadline = deadline;
+        let cpu = entry.cpu;
         if deadline == NEVER {
             return;
         }
-        self.timers.length += 1;
-        let place = self.timers.length();
-        self.place_timer(place, thread);
-        self.sift_up(place);
+        let heap = self.heap_mut(cpu);
+        heap.length += 1;
+        let place = heap.length();
+        self.place_timer(cpu, place, thread);
+        self.sift_up(cpu, place);
+        if cpu != self.active && self.heap(cpu).first() == Some(thread) {
+            // That processor's timer comes too late.
+            self.kick(cpu);
+        }
     }
 
     /// Takes a thread out of the heap, if it is there.
     pub(crate) fn cancel_timer(&mut self, thread: ThreadId) {
-        let place = self.thread(thread).timer_place as usize;
+        let entry = self.thread_mut(thread);
+        let (cpu, place) = (entry.cpu, usize::from(entry.timer_place));
         if place == 0 {
             return;
         }
-        self.thread_mut(thread).timer_place = 0;
-        let last = self.timers.length();
-        let moved = self.timers.at(last);
-        *self.timers.places.at_mut(last) = None;
-        self.timers.length -= 1;
+        entry.timer_place = 0;
+        let heap = self.heap_mut(cpu);
+        let last = heap.length();
+        let moved = heap.at(last);
+        *heap.places.at_mut(last) = None;
+        heap.length -= 1;
         if let Some(moved) = moved
             && place != last
         {
-            self.place_timer(place, moved);
-            self.sift_up(place);
-            let place = self.thread(moved).timer_place as usize;
-            self.sift_down(place);
+            self.place_timer(cpu, place, moved);
+            self.sift_up(cpu, place);
+            let place = usize::from(self.thread(moved).timer_place);
+            self.sift_down(cpu, place);
         }
     }
 
-    fn swap_timers(&mut self, a: usize, b: usize) {
-        if let (Some(first), Some(second)) = (self.timers.at(a), self.timers.at(b)) {
-            self.place_timer(a, second);
-            self.place_timer(b, first);
+    fn swap_timers(&mut self, cpu: CpuId, a: usize, b: usize) {
+        if let (Some(first), Some(second)) = (self.heap(cpu).at(a), self.heap(cpu).at(b)) {
+            self.place_timer(cpu, a, second);
+            self.place_timer(cpu, b, first);
         }
     }
 
-    fn sift_up(&mut self, mut place: usize) {
-        while place > 1 && self.deadline_at(place) < self.deadline_at(place / 2) {
-            self.swap_timers(place, place / 2);
+    fn sift_up(&mut self, cpu: CpuId, mut place: usize) {
+        while place > 1 && self.deadline_at(cpu, place) < self.deadline_at(cpu, place / 2) {
+            self.swap_timers(cpu, place, place / 2);
             place /= 2;
         }
     }
 
-    fn sift_down(&mut self, mut place: usize) {
+    fn sift_down(&mut self, cpu: CpuId, mut place: usize) {
         loop {
             let (left, right) = (2 * place, 2 * place + 1);
+            let length = self.heap(cpu).length();
             let mut least = place;
-            if left <= self.timers.length() && self.deadline_at(left) < self.deadline_at(least) {
+            if left <= length && self.deadline_at(cpu, left) < self.deadline_at(cpu, least) {
                 least = left;
             }
-            if right <= self.timers.length() && self.deadline_at(right) < self.deadline_at(least) {
+            if right <= length && self.deadline_at(cpu, right) < self.deadline_at(cpu, least) {
                 least = right;
             }
             if least == place {
                 return;
             }
-            self.swap_timers(place, least);
+            self.swap_timers(cpu, place, least);
             place = least;
         }
     }

@@ -8,9 +8,9 @@ use crate::per_cpu::PerCpu;
 use crate::processor::{self, Protections};
 use crate::segment::Stacks;
 use crate::state::{self, Machine, State};
-use crate::{dispatch, emergency, entry, extent, log_ring, root, serial};
+use crate::{dispatch, emergency, entry, extent, interrupt_table, log_ring, root, serial, startup};
 use abi::boot::{BootInfo, DIRECT_MAP_BASE, FRAME_ENTRY_SIZE};
-use kernel_core::{Frame, FrameEntry};
+use kernel_core::{CpuId, Frame, FrameEntry};
 
 /// Why the kernel cannot run on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl core::fmt::Display for Unbootable {
 pub unsafe fn start(info: *const BootInfo, stacks: &Stacks) -> ! {
     // SAFETY: the caller vouches that this is the one start; the serial port is the kernel's until user space runs.
     unsafe {
-        PerCpu::initialise_boot(stacks);
+        interrupt_table::fill();
+        PerCpu::initialise(CpuId::BOOT, stacks);
         serial::start();
     }
     log_ring::start();
@@ -54,6 +55,9 @@ pub unsafe fn start(info: *const BootInfo, stacks: &Stacks) -> ! {
     // SAFETY: as the caller vouches.
     match unsafe { prepare(info) } {
         Ok(machine) => {
+            // SAFETY: no thread has run yet, and nobody else uses low memory.
+            unsafe { startup::start_others(machine, info) };
+            greet_processors(machine);
             let state = state::lock();
             let context = dispatch::leave(state, machine, machine.clock.now());
             // SAFETY: `leave` has chosen the thread, loaded its space and told the entry code.
@@ -92,10 +96,10 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
     log_ring::set_clock(calibration.clock);
     let machine = state::set_machine(Machine {
         clock: calibration.clock,
-        processor: local_apic.id(),
         local_apic,
         lines,
-        processors: info.platform.cpus.as_slice().len() as u64,
+        processors: info.platform.cpus,
+        protections,
         root: root_table,
     });
 
@@ -104,9 +108,9 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
     // SAFETY: the loader has set this memory aside for the frame table, zeroed, and mapped it.
     state.kernel.attach_frames(unsafe { frame_table(info) });
     let pages = declare_memory(state, info);
-    greet(machine, pages, calibration.hz, &calibration.reference, protections);
+    greet(pages, calibration.hz, &calibration.reference, protections);
     // SAFETY: it is in use already; this makes it known.
-    unsafe { state.processor.use_root(root_table) };
+    unsafe { state.processor(CpuId::BOOT).use_root(root_table) };
     root::make(state, machine, info, processor::physical_address_bits()).map_err(Unbootable::Root)?;
     Ok(machine)
 }
@@ -138,8 +142,12 @@ fn declare_memory(state: &mut State, info: &BootInfo) -> u64 {
     pages
 }
 
-fn greet(machine: &Machine, pages: u64, hz: u64, reference: &Reference, protections: Protections) {
+fn greet(pages: u64, hz: u64, reference: &Reference, protections: Protections) {
     let mebibytes = (pages * abi::PAGE_SIZE) >> 20;
-    let (mhz, processors) = (hz / 1_000_000, machine.processors);
-    log::info!("{mebibytes} MiB of memory, 1 of {processors} CPUs in use, {mhz} MHz by {reference}, {protections}");
+    log::info!("{mebibytes} MiB of memory, {} MHz by {reference}, {protections}", hz / 1_000_000);
+}
+
+fn greet_processors(machine: &Machine) {
+    let used = state::lock().kernel.online().count();
+    log::info!("{used} of {} CPUs in use", machine.processors.as_slice().len());
 }

@@ -7,7 +7,7 @@ use abi::message::REGISTER_WORDS;
 use abi::syscall::Registers;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use kernel_core::{MachineTables, ThreadId};
+use kernel_core::{CpuId, MachineTables, ThreadId};
 
 /// Places in [`Context::general`], in the order of [`Registers::general`].
 #[expect(missing_docs, reason = "each is the register of that name")]
@@ -61,6 +61,9 @@ pub struct Context {
     pub thread_local: u64,
     /// How it got into the kernel.
     pub entered: Entered,
+    /// Number of the processor on which it ran last, so that segment registers and FS base may be its own there, and 1; 0
+    /// if they are to be loaded anew.
+    loaded_on: u64,
 }
 
 /// Offsets of a [`Context`]'s fields for the entry code.
@@ -75,8 +78,14 @@ pub mod offset {
 }
 
 impl Context {
-    const EMPTY: Context =
-        Context { general: [0; 16], instruction: 0, flags: 0, thread_local: 0, entered: Entered::ByException };
+    const EMPTY: Context = Context {
+        general: [0; 16],
+        instruction: 0,
+        flags: 0,
+        thread_local: 0,
+        entered: Entered::ByException,
+        loaded_on: 0,
+    };
 
     /// Prepares the start of a thread: every register zero but these.
     pub fn start(&mut self, instruction: u64, stack: u64, argument: u64) {
@@ -85,6 +94,18 @@ impl Context {
         self.general[RSP] = stack;
         self.general[RDI] = argument;
         self.flags = START_FLAGS;
+    }
+
+    /// It runs on this processor. Tells whether that is not where it ran last.
+    pub fn load_on(&mut self, cpu: CpuId) -> bool {
+        let number = cpu.index() as u64 + 1;
+        core::mem::replace(&mut self.loaded_on, number) != number
+    }
+
+    /// Gives it another FS base.
+    pub fn set_thread_local(&mut self, address: u64) {
+        self.thread_local = address;
+        self.loaded_on = 0;
     }
 
     /// The number and arguments of a system call.

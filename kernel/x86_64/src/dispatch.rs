@@ -3,16 +3,16 @@
 use crate::context::Context;
 use crate::entry::KernelFrame;
 use crate::interrupt_table::{EXCEPTIONS, Exception, LEGACY_FIRST, LEGACY_LAST};
-use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::local_apic::{KICK_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::per_cpu::PerCpu;
-use crate::state::{self, Machine, State};
+use crate::state::{self, Held, Machine, State};
 use crate::world::View;
-use crate::{emergency, processor};
+use crate::{clock, emergency, processor};
 use abi::fault::FaultKind;
+use abi::syscall::EntryKind;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kernel_core::{Effect, FaultReport, InterruptId, Next, Request};
-use spin::mutex::TicketMutexGuard;
+use kernel_core::{CpuId, Effect, FaultReport, InterruptId, Next, Request};
 
 bitflags! {
     /// Error code of a page fault (AMD64 manual volume 2, 8.4.2).
@@ -32,42 +32,78 @@ static NON_MASKABLE: AtomicU32 = AtomicU32::new(0);
 
 /// A system call: `context` holds the calling thread's registers. Returns the context to go on with.
 pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
+    let entry = Entry::begin();
     let machine = state::machine();
     let mut state = state::lock();
     let now = machine.clock.now();
     // SAFETY: the entry code passes the context of the thread that ran on this processor; the lock is held.
     let (number, arguments) = unsafe { (*context).request() };
-    let request = Request { number, arguments, now };
+    let request = Request { cpu: entry.cpu, number, arguments, now };
     match state.kernel.decode(&View(machine), &request) {
         Ok(command) => {
-            let effect = state.kernel.perform(command, now);
+            let effect = state.kernel.perform(entry.cpu, command, now);
             state.carry_out(machine, effect);
         }
-        Err(refusal) => state.kernel.refuse(refusal, now),
+        Err(refusal) => state.kernel.refuse(entry.cpu, refusal, now),
     }
-    leave(state, machine, now)
+    entry.end(state, machine, now, EntryKind::of_syscall(number))
 }
 
 /// An exception or interrupt in user mode: `context` holds the thread's registers. Returns the context to go on with.
 pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) -> *const Context {
     debug_assert!(!context.is_null());
+    let entry = Entry::begin();
     let machine = state::machine();
     let fault_address = processor::fault_address();
     let mut state = state::lock();
     let now = machine.clock.now();
-    if vector < u64::from(EXCEPTIONS) {
+    let kind = if vector < u64::from(EXCEPTIONS) {
         let report = report(vector as u8, error, fault_address);
-        let effect = state.kernel.fault(report, now);
+        let effect = state.kernel.fault(entry.cpu, report, now);
         state.carry_out(machine, effect);
+        EntryKind::Exception
     } else {
-        interrupt(&mut state, machine, vector as u8, now);
+        interrupt(&mut state, machine, entry.cpu, vector as u8, now)
+    };
+    entry.end(state, machine, now, kind)
+}
+
+/// A stay of this processor in the kernel.
+struct Entry {
+    cpu: CpuId,
+    /// When it began, by the time-stamp counter.
+    begun: u64,
+}
+
+impl Entry {
+    fn begin() -> Self {
+        let begun = clock::time_stamp();
+        let own = PerCpu::current();
+        own.enter();
+        Entry { cpu: own.cpu(), begun }
     }
-    leave(state, machine, now)
+
+    /// Notes how long it took and leaves the kernel.
+    fn end(self, mut state: Held, machine: &'static Machine, now: u64, kind: EntryKind) -> *const Context {
+        let context = choose(&mut state, machine, self.cpu, now);
+        let ticks = clock::time_stamp().wrapping_sub(self.begun);
+        state.processor(self.cpu).times.note(kind, ticks);
+        match context {
+            Some(context) => {
+                PerCpu::current().leave();
+                context
+            }
+            None => idle(state, machine, self.cpu, now),
+        }
+    }
 }
 
 /// An exception or interrupt in kernel mode, or one that is the kernel's in any mode.
 pub(crate) extern "C" fn trap_in_kernel(frame: &mut KernelFrame) {
     if frame.vector == Exception::NonMaskableInterrupt as u64 {
+        if emergency::has_begun() {
+            processor::stop();
+        }
         NON_MASKABLE.fetch_add(1, Ordering::Relaxed);
     } else if frame.vector >= u64::from(EXCEPTIONS) && PerCpu::current().wake_by(frame.vector as u8) {
         // The idle loop takes one interrupt at a time.
@@ -102,29 +138,36 @@ fn report(vector: u8, error: u64, fault_address: u64) -> FaultReport {
     FaultReport { kind, address, code: u64::from(vector) << 32 | (error & 0xffff_ffff) }
 }
 
-/// An interrupt that has reached this processor.
-fn interrupt(state: &mut State, machine: &Machine, vector: u8, now: u64) {
-    match vector {
+/// An interrupt that has reached this processor. Tells what it was.
+fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: u64) -> EntryKind {
+    let kind = match vector {
         TIMER_VECTOR => {
-            state.processor.timer_fired();
-            state.kernel.tick(now);
+            state.processor(cpu).timer_fired();
+            state.kernel.tick(cpu, now);
+            EntryKind::Timer
+        }
+        KICK_VECTOR => {
+            state.kernel.look(cpu, now);
+            EntryKind::Kick
         }
         // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller.
-        SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST => return,
+        SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST => return EntryKind::Interrupt,
         _ => {
             if let Some(id) = InterruptId::from_vector(vector) {
-                let effect = state.kernel.interrupt(id, now);
+                let effect = state.kernel.interrupt(cpu, id, now);
                 if !leaves_line_open(machine, &effect) {
                     state.carry_out(machine, effect);
                 }
             }
+            EntryKind::Interrupt
         }
-    }
+    };
     machine.local_apic.end_of_interrupt();
     let unspoken = NON_MASKABLE.swap(0, Ordering::Relaxed);
     if unspoken > 0 {
         log::warn!("{unspoken} non-maskable interrupts without a known cause");
     }
+    kind
 }
 
 /// An edge-triggered line stays open while its interrupt is served: an edge that came meanwhile would be lost.
@@ -137,41 +180,76 @@ fn leaves_line_open(machine: &Machine, effect: &Effect) -> bool {
     }
 }
 
-/// Asks the core who runs next until somebody does.
-pub(crate) fn leave(
-    mut state: TicketMutexGuard<'static, State>,
-    machine: &'static Machine,
-    mut now: u64,
-) -> *const Context {
-    loop {
-        match state.kernel.schedule(now) {
-            Next::Run { thread, root, resume, timer } => {
+/// Leaves the kernel for the first time on this processor.
+pub(crate) fn leave(mut state: Held, machine: &'static Machine, now: u64) -> *const Context {
+    let cpu = PerCpu::current().cpu();
+    match choose(&mut state, machine, cpu, now) {
+        Some(context) => {
+            PerCpu::current().leave();
+            context
+        }
+        None => idle(state, machine, cpu, now),
+    }
+}
+
+/// Asks the core who runs next on this processor and prepares that; `None` if nobody does. Calls the processors for which
+/// there is something to do.
+fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) -> Option<*const Context> {
+    let chosen = loop {
+        match state.kernel.schedule(cpu, now) {
+            Next::Run { thread, root, resume, timer, forgets } => {
                 state.prepare(thread, resume);
                 if !state.contexts.get(thread).has_canonical_instruction() {
                     // The processor would fault in kernel mode; the thread is to blame.
                     let address = state.contexts.get(thread).instruction;
                     let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
-                    let effect = state.kernel.fault(report, now);
+                    let effect = state.kernel.fault(cpu, report, now);
                     state.carry_out(machine, effect);
                     continue;
                 }
-                let State { contexts, processor, .. } = &mut *state;
-                processor.run(thread, contexts);
+                let (processor, contexts) = state.processor_and_contexts(cpu);
+                if forgets && processor.uses_root(root) {
+                    processor.forget_translations();
+                }
+                processor.run(cpu, thread, contexts);
                 // SAFETY: the core names root tables of living spaces, which have the kernel's half.
                 unsafe { processor.use_root(root) };
                 processor.arm_timer(machine, timer, now);
-                return contexts.pointer(thread);
+                break Some(contexts.pointer(thread).cast_const());
             }
             Next::Idle { timer } => {
-                state.processor.arm_timer(machine, timer, now);
-                drop(state);
-                let vector = PerCpu::current().wait_for_interrupt();
-                state = state::lock();
-                let since = now;
-                now = machine.clock.now();
-                state.processor.idle += now.saturating_sub(since);
-                interrupt(&mut state, machine, vector, now);
+                let processor = state.processor(cpu);
+                // SAFETY: this is the kernel's own table. No space is used while nobody runs, so that it can go.
+                unsafe { processor.use_root(machine.root) };
+                processor.arm_timer(machine, timer, now);
+                break None;
             }
+        }
+    };
+    for called in state.kernel.take_kicks().iter() {
+        if called == cpu || PerCpu::needs_interrupt(called) {
+            machine.local_apic.interrupt(machine.apic_id(called), KICK_VECTOR);
+        }
+    }
+    chosen
+}
+
+/// Halts until there is somebody to run.
+fn idle(mut state: Held, machine: &'static Machine, cpu: CpuId, mut now: u64) -> *const Context {
+    let own = PerCpu::current();
+    loop {
+        own.leave();
+        drop(state);
+        let vector = own.wait_for_interrupt();
+        own.enter();
+        state = state::lock();
+        let since = now;
+        now = machine.clock.now();
+        state.processor(cpu).idle += now.saturating_sub(since);
+        interrupt(&mut state, machine, cpu, vector, now);
+        if let Some(context) = choose(&mut state, machine, cpu, now) {
+            own.leave();
+            return context;
         }
     }
 }

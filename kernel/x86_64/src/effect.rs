@@ -1,6 +1,7 @@
 //! Carrying out what the core decided.
 
 use crate::page_table::PageTable;
+use crate::per_cpu::PerCpu;
 use crate::ram::RamPage;
 use crate::state::{Machine, State};
 use crate::user_memory::{self, UserRange};
@@ -49,15 +50,15 @@ impl State {
                 }
             }
             Effect::ReturnFrame(frame) => {
-                if self.processor.uses_root(frame) {
-                    // SAFETY: this is the kernel's own root table.
-                    unsafe { self.processor.use_root(machine.root) };
+                let processor = self.processor(PerCpu::current().cpu());
+                if processor.uses_root(frame) {
+                    // SAFETY: this is the kernel's own root table, and this processor's record.
+                    unsafe { processor.use_root(machine.root) };
                 }
                 page(frame).zero();
             }
             Effect::StartThread { thread, instruction, stack, argument } => {
                 self.contexts.get_mut(thread).start(instruction, stack, argument);
-                self.processor.forget_thread();
             }
             Effect::WriteRegisters { thread, runtime, root, address } => {
                 let registers = self.contexts.get(thread).registers(runtime);
@@ -68,28 +69,31 @@ impl State {
             }
             Effect::WriteStatistics { root, address, statistics } => {
                 let statistics = Statistics {
-                    idle: self.processor.idle,
-                    processors: machine.processors,
-                    processors_used: 1,
+                    idle: self.idle(),
+                    processors: machine.processors.as_slice().len() as u64,
+                    processors_used: self.kernel.online().count() as u64,
                     ..statistics
                 };
                 write_words(root, address, &statistics_words(&statistics));
+            }
+            Effect::WriteTimes { root, address } => {
+                let times = self.take_times();
+                write_words(root, address, &times.words());
             }
             Effect::ReadLog { root, address, length, position } => {
                 let (bytes, next) = read_log(root, address, length, position);
                 self.kernel.log_read(bytes, next);
             }
             Effect::SetThreadLocal(address) => {
-                if let Some(thread) = self.kernel.current() {
-                    self.contexts.get_mut(thread).thread_local = address;
-                    self.processor.forget_thread();
+                if let Some(thread) = self.kernel.current(PerCpu::current().cpu()) {
+                    self.contexts.get_mut(thread).set_thread_local(address);
                 }
             }
             Effect::PortIn { port, width } => self.kernel.port_read(port_in(port, width)),
             Effect::PortOut { port, width, value } => port_out(port, width, value),
             Effect::ConnectInterrupt { interrupt, source } => {
                 if let InterruptSource::Isa(line) = source {
-                    machine.lines.connect(line, interrupt.vector(), machine.processor);
+                    machine.lines.connect(line, interrupt.vector(), machine.interrupted());
                 }
             }
             Effect::DisconnectInterrupt { source, .. } | Effect::MaskInterrupt { source, .. } => {
@@ -138,8 +142,10 @@ impl State {
 
     fn unmap(&mut self, piece: &UnmapPiece) {
         table(piece.root).unmap(piece.address, piece.pages);
-        if !self.processor.uses_root(piece.root) {
-            // No translation of another space is kept: loading its root table again forgets them all.
+        let processor = self.processor(PerCpu::current().cpu());
+        if !processor.uses_root(piece.root) {
+            // No translation of another space is kept: loading its root table again forgets them all. What other processors
+            // remember is the core's business.
             return;
         }
         if piece.pages <= SINGLE_FLUSHES_MAX {
@@ -147,8 +153,7 @@ impl State {
                 processor::forget_translation(piece.address + page * abi::PAGE_SIZE);
             }
         } else {
-            // SAFETY: it is in use already.
-            unsafe { processor::load_root_table(piece.root) };
+            processor.forget_translations();
         }
     }
 

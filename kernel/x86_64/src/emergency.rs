@@ -4,7 +4,7 @@
 //! it, and to the log's ring, where a debugger finds it.
 
 use crate::entry::KernelFrame;
-use crate::{log_ring, processor, serial};
+use crate::{log_ring, processor, secondary_stack, serial, state};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,11 @@ static STACKS_END: AtomicU64 = AtomicU64::new(0);
 
 /// Whether the end has begun: what fails then must not begin it again.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the end has begun, on any processor.
+pub fn has_begun() -> bool {
+    ENDING.load(Ordering::Relaxed)
+}
 
 /// Tells where the backtrace of a panic may look: the kernel's main stack.
 pub fn set_stack(start: u64, end: u64) {
@@ -59,14 +64,17 @@ fn end(cause: fmt::Arguments<'_>, registers: Option<&KernelFrame>, frame_pointer
     if ENDING.swap(true, Ordering::Relaxed) {
         processor::stop();
     }
+    if let Some(machine) = state::known() {
+        // The others stop at once: whatever is wrong must not spread.
+        machine.local_apic.interrupt_others_now();
+    }
     let report = Report { cause, registers, frame_pointer };
     // SAFETY: no user program runs again, so the port is the kernel's.
     unsafe {
         serial::start();
         let _ = write!(serial::Raw::new(), "{report}");
     }
-    // SAFETY: the kernel does not go on.
-    unsafe { log_ring::write_last(format_args!("{report}")) };
+    log_ring::write_last(format_args!("{report}"));
     processor::stop()
 }
 
@@ -97,15 +105,21 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Follows frame pointers upwards, as far as they stay within the kernel's stack.
+/// Follows frame pointers upwards, as far as they stay within the kernel's stacks.
 fn backtrace(mut frame: u64) -> impl Iterator<Item = u64> {
-    let (start, end) = (STACKS_START.load(Ordering::Relaxed), STACKS_END.load(Ordering::Relaxed));
+    let others = secondary_stack::all();
+    let (start, end) = if others.contains(&frame) {
+        (others.start, others.end)
+    } else {
+        (STACKS_START.load(Ordering::Relaxed), STACKS_END.load(Ordering::Relaxed))
+    };
     let mut lowest = start;
     core::iter::from_fn(move || {
         if frame < lowest || frame.checked_add(16)? > end || !frame.is_multiple_of(8) {
             return None;
         }
-        // SAFETY: both words lie within the kernel's stack, which is mapped, and are aligned.
+        // SAFETY: both words lie within the kernel's stacks, and are aligned. A guard page ends in the double fault of a
+        // kernel that has ended already.
         let (next, address) = unsafe {
             let words = core::ptr::with_exposed_provenance::<u64>(frame as usize);
             (words.read_volatile(), words.add(1).read_volatile())

@@ -63,16 +63,16 @@ struct Gates([Gate; 256]);
 
 struct GatesCell(UnsafeCell<Gates>);
 
-// SAFETY: written once by `load`, before any other processor runs; the processors only read it.
+// SAFETY: written once by `fill`, before any processor uses it; the processors only read it.
 unsafe impl Sync for GatesCell {}
 
 static GATES: GatesCell = GatesCell(UnsafeCell::new(Gates([Gate::EMPTY; 256])));
 
-/// Fills the table and makes this processor use it.
+/// Fills the table.
 ///
 /// # Safety
-/// Called once, with interrupts off.
-pub unsafe fn load() {
+/// Called once, before any processor uses the table.
+pub unsafe fn fill() {
     // SAFETY: the caller vouches that nobody else uses the table yet.
     let gates = unsafe { &mut *GATES.0.get() };
     for (vector, gate) in gates.0.iter_mut().enumerate() {
@@ -86,6 +86,13 @@ pub unsafe fn load() {
         let user = vector == Exception::Breakpoint as usize;
         *gate = Gate::new(entry::vector_entry(vector as u8), stack, user);
     }
+}
+
+/// Makes this processor use the table.
+///
+/// # Safety
+/// The table is filled, and interrupts are off.
+pub unsafe fn load() {
     let pointer =
         DescriptorTablePointer { limit: (size_of::<Gates>() - 1) as u16, base: VirtAddr::new(GATES.0.get() as u64) };
     // SAFETY: the table is static and every gate in it leads to the kernel's entry code.
@@ -94,6 +101,7 @@ pub unsafe fn load() {
 
 // The vectors that the shell keeps for itself lie above those that the core gives to interrupt objects.
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::TIMER_VECTOR).is_none());
+static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::KICK_VECTOR).is_none());
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::SPURIOUS_VECTOR).is_none());
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(LEGACY_LAST).is_none());
 

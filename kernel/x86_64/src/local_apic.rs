@@ -7,6 +7,8 @@ use x86_64::registers::model_specific::Msr;
 
 /// Vector of the timer.
 pub const TIMER_VECTOR: u8 = 0xf0;
+/// Vector by which one processor asks another to enter the kernel.
+pub const KICK_VECTOR: u8 = 0xf1;
 /// Vector of interrupts that were withdrawn before they could be delivered. They want no end of interrupt.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -19,10 +21,11 @@ const APIC_BASE_X2: u64 = 1 << 10;
 
 /// Offsets of registers.
 mod register {
-    pub(super) const ID: usize = 0x20;
     pub(super) const TASK_PRIORITY: usize = 0x80;
     pub(super) const END_OF_INTERRUPT: usize = 0xb0;
     pub(super) const SPURIOUS: usize = 0xf0;
+    pub(super) const COMMAND: usize = 0x300;
+    pub(super) const COMMAND_TARGET: usize = 0x310;
     pub(super) const TIMER: usize = 0x320;
     pub(super) const LINE_0: usize = 0x350;
     pub(super) const LINE_1: usize = 0x360;
@@ -37,6 +40,17 @@ const NON_MASKABLE: u32 = 4 << 8;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 /// The timer counts every sixteenth tick of its clock, which stretches 32 bits to more than a minute at 1 GHz.
 const DIVIDE_BY_16: u32 = 0b0011;
+
+/// Bits of the interrupt command register (Intel SDM volume 3A, 11.6.1).
+mod command {
+    pub(super) const INIT: u32 = 5 << 8;
+    pub(super) const STARTUP: u32 = 6 << 8;
+    pub(super) const NON_MASKABLE: u32 = 4 << 8;
+    pub(super) const PENDING: u32 = 1 << 12;
+    pub(super) const ASSERT: u32 = 1 << 14;
+    pub(super) const LEVEL: u32 = 1 << 15;
+    pub(super) const ALL_OTHERS: u32 = 3 << 18;
+}
 
 /// Why the local interrupt controller cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,20 +73,20 @@ impl core::fmt::Display for Unusable {
     }
 }
 
-/// The local interrupt controller of this processor.
+/// The local interrupt controller of whichever processor uses it: each finds its own at the same address.
 #[derive(Debug)]
 pub struct LocalApic {
     registers: RegisterPage,
 }
 
 impl LocalApic {
-    /// Switches the controller on with every local source masked but non-maskable interrupts.
+    /// Switches the boot processor's controller on with every local source masked but non-maskable interrupts.
     ///
     /// # Errors
     /// [`Unusable`] if the machine has none, or none with memory-mapped registers.
     ///
     /// # Safety
-    /// Called once a processor; the loader has mapped the registers.
+    /// Called once; the loader has mapped the registers.
     pub unsafe fn start(registers: &Registers) -> Result<Self, Unusable> {
         // SAFETY: the caller vouches for the mapping.
         let registers = unsafe { RegisterPage::new(registers) }.ok_or(Unusable::Missing)?;
@@ -85,6 +99,14 @@ impl LocalApic {
             }
             base.write(value | APIC_BASE_ENABLE);
         }
+        let apic = LocalApic { registers };
+        apic.start_here();
+        Ok(apic)
+    }
+
+    /// Switches this processor's controller on, as [`LocalApic::start`] does the boot processor's.
+    pub fn start_here(&self) {
+        let registers = self.registers;
         registers.write(register::SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
         registers.write(register::TASK_PRIORITY, 0);
         registers.write(register::LINE_0, MASKED);
@@ -92,12 +114,36 @@ impl LocalApic {
         registers.write(register::ERROR, MASKED);
         registers.write(register::TIMER_DIVIDE, DIVIDE_BY_16);
         registers.write(register::TIMER, MASKED | u32::from(TIMER_VECTOR));
-        Ok(LocalApic { registers })
     }
 
-    /// Identifier by which interrupts are sent to this processor.
-    pub fn id(&self) -> u8 {
-        (self.registers.read(register::ID) >> 24) as u8
+    /// Sends a command and waits until it is on its way.
+    fn command(&self, target: u8, value: u32) {
+        self.registers.write(register::COMMAND_TARGET, u32::from(target) << 24);
+        self.registers.write(register::COMMAND, value);
+        while self.registers.read(register::COMMAND) & command::PENDING != 0 {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Raises a vector on the processor with this identifier.
+    pub fn interrupt(&self, target: u8, vector: u8) {
+        self.command(target, command::ASSERT | u32::from(vector));
+    }
+
+    /// Resets the processor with this identifier: it waits for a start-up interrupt then.
+    pub fn reset_processor(&self, target: u8) {
+        self.command(target, command::INIT | command::LEVEL | command::ASSERT);
+        self.command(target, command::INIT | command::LEVEL);
+    }
+
+    /// Lets a processor that has been reset begin in real mode at this page.
+    pub fn start_processor(&self, target: u8, page: u8) {
+        self.command(target, command::STARTUP | command::ASSERT | u32::from(page));
+    }
+
+    /// Interrupts all other processors in a way that they cannot refuse.
+    pub fn interrupt_others_now(&self) {
+        self.command(0, command::NON_MASKABLE | command::ASSERT | command::ALL_OTHERS);
     }
 
     /// The interrupt in service has been taken care of.

@@ -6,8 +6,8 @@
 use crate::clock::Clock;
 use crate::serial;
 use core::fmt::{self, Write};
+use kernel_sync::FairLock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use spin::mutex::TicketMutex;
 use spin::once::Once;
 
 /// Bytes that the ring keeps.
@@ -54,7 +54,7 @@ impl Write for Ring {
     }
 }
 
-static RING: TicketMutex<Ring> = TicketMutex::new(Ring::new());
+static RING: FairLock<Ring> = FairLock::new(Ring::new());
 static CLOCK: Once<Clock> = Once::new();
 
 /// Lets lines of the log carry the time from now on.
@@ -67,13 +67,8 @@ pub fn read(position: u64, target: &mut [u8]) -> (usize, u64) {
     RING.lock().read(position, target)
 }
 
-/// Writes to the log's ring even if the holder of its lock will never release it.
-///
-/// # Safety
-/// Only to be called when the kernel does not go on: whoever holds the lock is interrupted for good.
-pub unsafe fn write_last(arguments: fmt::Arguments<'_>) {
-    // SAFETY: the holder, if there is one, does not go on, so its critical section is over.
-    unsafe { RING.force_unlock() };
+/// Writes to the log's ring unless its lock is held: the kernel does not go on, so its holder may never give it back.
+pub fn write_last(arguments: fmt::Arguments<'_>) {
     if let Some(mut ring) = RING.try_lock() {
         let _ = ring.write_fmt(arguments);
     }

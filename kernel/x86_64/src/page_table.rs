@@ -3,6 +3,7 @@
 //! A user space has four levels and pages of 4 KiB only. The upper half of every root table is the kernel's own, copied
 //! once from the table that the loader made; its lower half and everything below it is made of donated frames.
 
+use crate::processor;
 use crate::ram::RamPage;
 use abi::{PAGE_SIZE, USER_END};
 use bitflags::bitflags;
@@ -207,6 +208,22 @@ impl PageTable {
             self.root.set_word(place, Entry::EMPTY.0);
         }
     }
+}
+
+/// Takes a page out of the kernel's half of every address space: nothing is mapped there any more. The loader maps the
+/// kernel's image in pages of 4 KiB.
+///
+/// # Safety
+/// `root` is the kernel's root table, the page is in the kernel's image, and nothing of the kernel uses it from now on.
+pub unsafe fn remove_kernel_page(root: Frame, address: u64) {
+    // SAFETY: the kernel's page tables are RAM that the loader has set aside; no Rust object lives in them.
+    let mut table = unsafe { RamPage::new(root) };
+    for level in (1..=3).rev() {
+        let Some(below) = PageTable::table_below(table, index(address, level)) else { return };
+        table = below;
+    }
+    table.set_word(index(address, 0), Entry::EMPTY.0);
+    processor::forget_translation(address);
 }
 
 /// Bytes that one last-level table covers.

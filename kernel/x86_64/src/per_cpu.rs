@@ -3,22 +3,31 @@
 use crate::context::Context;
 use crate::segment::{Segments, Stacks};
 use crate::{interrupt_table, processor};
+use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
+use kernel_core::CpuId;
+use kernel_sync::Presence;
 
-/// What the entry code finds at the GS base. Only the processor itself uses it, with interrupts off.
+/// What the entry code finds at the GS base. Only the processor itself uses it, with interrupts off; others ask its
+/// [`Presence`] at most.
 #[repr(C)]
 pub struct PerCpu {
+    /// Where this is.
+    itself: Cell<*const PerCpu>,
     /// Top of the stack on which every entry from user mode begins.
     stack: Cell<u64>,
     /// Where `syscall` puts the user's stack pointer for a moment.
     user_stack: Cell<u64>,
     /// Where the registers of the running thread are saved.
     context: Cell<*mut Context>,
+    /// Which processor it is.
+    cpu: Cell<CpuId>,
     /// The vector of the interrupt that ended the processor's idleness, 0 if none has yet.
     woken_by: Cell<u8>,
     /// Whether the processor waits for an interrupt: only then may one come in kernel mode.
     waiting: Cell<bool>,
+    presence: Presence,
 }
 
 /// Offsets of [`PerCpu`]'s fields for the entry code.
@@ -32,49 +41,96 @@ pub mod offset {
     pub const CONTEXT: usize = offset_of!(PerCpu, context);
 }
 
-/// The boot processor's. Others get theirs when they start to run threads.
-static BOOT: BootCell<PerCpu> = BootCell(UnsafeCell::new(PerCpu {
-    stack: Cell::new(0),
-    user_stack: Cell::new(0),
-    context: Cell::new(core::ptr::null_mut()),
-    woken_by: Cell::new(0),
-    waiting: Cell::new(false),
-}));
+impl PerCpu {
+    const fn empty() -> PerCpu {
+        PerCpu {
+            itself: Cell::new(core::ptr::null()),
+            stack: Cell::new(0),
+            user_stack: Cell::new(0),
+            context: Cell::new(core::ptr::null_mut()),
+            cpu: Cell::new(CpuId::BOOT),
+            woken_by: Cell::new(0),
+            waiting: Cell::new(false),
+            presence: Presence::outside(),
+        }
+    }
+}
 
-static BOOT_SEGMENTS: BootCell<Segments> = BootCell(UnsafeCell::new(Segments::new()));
+/// Something that each processor has one of.
+struct Each<T>([UnsafeCell<T>; CpuId::MAX]);
 
-/// Something of the boot processor's.
-struct BootCell<T>(UnsafeCell<T>);
+// SAFETY: each processor touches its own only, with interrupts off; the entry code does so while no Rust code of the same
+// processor runs. What others may ask is atomic.
+unsafe impl<T> Sync for Each<T> {}
 
-// SAFETY: only the boot processor touches these, with interrupts off; the entry code does so while no Rust code of the
-// same processor runs.
-unsafe impl<T> Sync for BootCell<T> {}
+impl<T> Each<T> {
+    fn of(&self, cpu: CpuId) -> *mut T {
+        self.0[cpu.index() % CpuId::MAX].get()
+    }
+}
+
+static ALL: Each<PerCpu> = Each([const { UnsafeCell::new(PerCpu::empty()) }; CpuId::MAX]);
+static SEGMENTS: Each<Segments> = Each([const { UnsafeCell::new(Segments::new()) }; CpuId::MAX]);
 
 impl PerCpu {
-    /// Makes this processor, the boot processor, use the kernel's segments, interrupt table and per-processor data.
+    /// Makes this processor use the kernel's segments, interrupt table and per-processor data.
     ///
     /// # Safety
-    /// Called once, on the boot processor, with interrupts off and stacks that nobody else uses.
-    pub unsafe fn initialise_boot(stacks: &Stacks) {
-        // SAFETY: the caller vouches that this is the one call, so nobody else has a reference to either.
+    /// Called once on each processor, under a number of its own, with interrupts off and stacks that nobody else uses; on
+    /// the boot processor first, after [`interrupt_table::fill`].
+    pub unsafe fn initialise(cpu: CpuId, stacks: &Stacks) {
+        // SAFETY: the caller vouches that this is the one call for this processor, so nobody else has a reference to its
+        // segments, and nobody but itself uses its data.
         unsafe {
-            (*BOOT_SEGMENTS.0.get()).load(stacks);
-            (*BOOT.0.get()).stack.set(stacks.kernel);
+            (*SEGMENTS.of(cpu)).load(stacks);
+            let own = &*ALL.of(cpu);
+            own.itself.set(own);
+            own.stack.set(stacks.kernel);
+            own.cpu.set(cpu);
+            own.presence.enter();
             interrupt_table::load();
-            processor::set_kernel_gs(BOOT.0.get() as u64);
+            processor::set_kernel_gs(ALL.of(cpu) as u64);
         }
     }
 
     /// This processor's.
     pub fn current() -> &'static PerCpu {
-        // SAFETY: all threads run on the boot processor, so this is it. All fields are cells, so a shared reference
-        // excludes nobody.
-        unsafe { &*BOOT.0.get() }
+        let own: *const PerCpu;
+        // SAFETY: in kernel mode the GS base is that of this processor's data, which begins with its address. All fields
+        // are cells or atomic, so a shared reference excludes nobody.
+        unsafe {
+            asm!("mov {}, gs:[{}]", out(reg) own, const offset_of!(PerCpu, itself),
+                options(nostack, preserves_flags, readonly));
+            &*own
+        }
+    }
+
+    /// Which processor this is.
+    pub fn cpu(&self) -> CpuId {
+        self.cpu.get()
     }
 
     /// From now on the entry code saves registers there.
     pub fn set_context(&self, context: *mut Context) {
         self.context.set(context);
+    }
+
+    /// The processor has entered the kernel and will look at its state.
+    pub fn enter(&self) {
+        self.presence.enter();
+    }
+
+    /// The processor leaves the kernel or halts. While it holds the big lock.
+    pub fn leave(&self) {
+        self.presence.leave();
+    }
+
+    /// Whether another processor would miss a change of the kernel's state without an interrupt. While the big lock is
+    /// held.
+    pub fn needs_interrupt(cpu: CpuId) -> bool {
+        // SAFETY: of another processor's data only the presence is used, which is atomic.
+        let presence = unsafe { &(*ALL.of(cpu)).presence };
+        presence.needs_interrupt()
     }
 
     /// Halts until an interrupt has come and tells its vector.

@@ -2,29 +2,44 @@
 
 use crate::clock::Clock;
 use crate::context::ContextAccess;
+use crate::entry_time::EntryTimes;
 use crate::interrupt_line::InterruptLines;
 use crate::local_apic::LocalApic;
 use crate::per_cpu::PerCpu;
 use crate::processor;
+use crate::processor::Protections;
+use abi::boot::{CPUS_MAX, Cpu, List};
 use abi::time::NEVER;
-use kernel_core::{Frame, Kernel, MachineTables, ThreadId};
-use spin::mutex::{TicketMutex, TicketMutexGuard};
+use kernel_core::{CpuId, Frame, Kernel, MachineTables, ThreadId};
+use kernel_sync::{FairGuard, FairLock};
 use spin::once::Once;
 
 /// What the shell knows of the machine. It does not change after boot.
 pub struct Machine {
-    /// Its clock.
+    /// Its clock: the time-stamp counters of all processors count together.
     pub clock: Clock,
-    /// The boot processor's interrupt controller.
+    /// The interrupt controller of whichever processor uses it.
     pub local_apic: LocalApic,
     /// Its interrupt lines. Only used while the big lock is held.
     pub lines: InterruptLines,
-    /// Identifier to which interrupts are sent: the boot processor's.
-    pub processor: u8,
-    /// How many processors the loader has found.
-    pub processors: u64,
+    /// The processors' identifiers for interrupts, in the order of their numbers.
+    pub processors: List<Cpu, CPUS_MAX>,
+    /// What the processors can do.
+    pub protections: Protections,
     /// The kernel's own root table.
     pub root: Frame,
+}
+
+impl Machine {
+    /// Identifier to which interrupts for a processor are sent.
+    pub fn apic_id(&self, cpu: CpuId) -> u8 {
+        self.processors.as_slice().get(cpu.index()).map_or(0, |processor| processor.apic_id as u8)
+    }
+
+    /// Identifier to which devices send their interrupts: the boot processor's.
+    pub fn interrupted(&self) -> u8 {
+        self.apic_id(CpuId::BOOT)
+    }
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -32,6 +47,11 @@ static MACHINE: Once<Machine> = Once::new();
 /// Makes the machine known. Called once, at boot.
 pub fn set_machine(machine: Machine) -> &'static Machine {
     MACHINE.call_once(|| machine)
+}
+
+/// What the shell knows of the machine, if boot has come that far.
+pub fn known() -> Option<&'static Machine> {
+    MACHINE.get()
 }
 
 /// What the shell knows of the machine.
@@ -52,13 +72,17 @@ pub struct Processor {
     armed: u64,
     /// Nanoseconds without anything to do.
     pub idle: u64,
+    /// The longest entries.
+    pub times: EntryTimes,
 }
 
 impl Processor {
+    const EMPTY: Processor = Processor { running: None, root: Frame(0), armed: 0, idle: 0, times: EntryTimes::NONE };
+
     /// Makes this the root table in use.
     ///
     /// # Safety
-    /// The table's kernel half is the kernel's own.
+    /// This is the processor that executes it, and the table's kernel half is the kernel's own.
     pub unsafe fn use_root(&mut self, root: Frame) {
         if self.root != root {
             // SAFETY: the caller vouches for the table.
@@ -67,23 +91,25 @@ impl Processor {
         }
     }
 
+    /// Forgets every translation of user space.
+    pub fn forget_translations(&self) {
+        // SAFETY: it is in use already.
+        unsafe { processor::load_root_table(self.root) };
+    }
+
     /// Whether this is the root table in use.
     pub fn uses_root(&self, root: Frame) -> bool {
         self.root == root
     }
 
-    /// Makes the entry code save registers for this thread from now on.
-    pub fn run(&mut self, thread: ThreadId, contexts: &ContextAccess) {
-        if self.running != Some(thread) {
-            processor::load_user_segments(contexts.get(thread).thread_local);
+    /// Makes the entry code of this processor, `cpu`, save registers for this thread from now on.
+    pub fn run(&mut self, cpu: CpuId, thread: ThreadId, contexts: &mut ContextAccess) {
+        let context = contexts.get_mut(thread);
+        if context.load_on(cpu) || self.running != Some(thread) {
+            processor::load_user_segments(context.thread_local);
             PerCpu::current().set_context(contexts.pointer(thread));
             self.running = Some(thread);
         }
-    }
-
-    /// Forgets which thread ran last, so that the next one is loaded completely.
-    pub fn forget_thread(&mut self) {
-        self.running = None;
     }
 
     /// Arms the timer for a time, unless it is armed for an earlier one: that interrupt comes for nothing and arms the
@@ -108,18 +134,48 @@ pub struct State {
     pub kernel: Kernel<MachineTables>,
     /// The right to use saved registers.
     pub contexts: ContextAccess,
-    /// What the one processor that runs threads is doing.
-    pub processor: Processor,
+    /// What each processor is doing.
+    processors: [Processor; CpuId::MAX],
 }
 
-static STATE: TicketMutex<State> = TicketMutex::new(State {
+impl State {
+    /// What a processor is doing.
+    pub fn processor(&mut self, cpu: CpuId) -> &mut Processor {
+        &mut self.processors[cpu.index() % CpuId::MAX]
+    }
+
+    /// What a processor is doing, beside the registers of threads.
+    pub fn processor_and_contexts(&mut self, cpu: CpuId) -> (&mut Processor, &mut ContextAccess) {
+        (&mut self.processors[cpu.index() % CpuId::MAX], &mut self.contexts)
+    }
+
+    /// Nanoseconds for which processors had nothing to do, all together.
+    pub fn idle(&self) -> u64 {
+        self.processors.iter().map(|processor| processor.idle).sum()
+    }
+
+    /// The longest entries on any processor; measuring begins anew.
+    pub fn take_times(&mut self) -> EntryTimes {
+        let mut longest = EntryTimes::NONE;
+        for processor in &mut self.processors {
+            longest.merge(&processor.times);
+            processor.times = EntryTimes::NONE;
+        }
+        longest
+    }
+}
+
+static STATE: FairLock<State> = FairLock::new(State {
     kernel: Kernel::machine(),
     // SAFETY: this is the state behind the big lock, and there is one.
     contexts: unsafe { ContextAccess::new() },
-    processor: Processor { running: None, root: Frame(0), armed: 0, idle: 0 },
+    processors: [const { Processor::EMPTY }; CpuId::MAX],
 });
 
+/// The big lock, held.
+pub type Held = FairGuard<'static, State>;
+
 /// Takes the big lock. Processors are served in the order in which they come.
-pub fn lock() -> TicketMutexGuard<'static, State> {
+pub fn lock() -> Held {
     STATE.lock()
 }

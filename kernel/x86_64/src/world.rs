@@ -44,6 +44,6 @@ impl World for View<'_> {
     }
 
     fn interrupt_message(&self, vector: u8) -> (u64, u32) {
-        local_apic::message(self.0.processor, vector)
+        local_apic::message(self.0.interrupted(), vector)
     }
 }

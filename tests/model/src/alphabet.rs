@@ -134,6 +134,13 @@ impl Choices<'_> {
                     }
                 }
             }
+            S::Forward => {
+                for token in self.tokens() {
+                    for endpoint in self.of(Kind::Endpoint) {
+                        self.add(syscall, &[token, endpoint]);
+                    }
+                }
+            }
             S::ReplyFault | S::LeaseRead | S::LeaseWrite | S::LeaseInfo => {
                 for token in self.tokens() {
                     self.add(syscall, &[token, 0, 0, DATA, 8]);
@@ -214,7 +221,15 @@ impl Choices<'_> {
             S::BudgetCreate => {
                 for account in self.of(Kind::Account) {
                     let (priority, slice) = (u64::from(abi::root::PRIORITY), crate::machine::SLICE);
-                    self.add(syscall, &[account, priority, slice, slice]);
+                    self.add(syscall, &[account, priority, slice, slice, 0]);
+                    self.add(syscall, &[account, priority, slice, 2 * slice, 0]);
+                }
+            }
+            S::BudgetMove => {
+                for budget in self.of(Kind::Budget) {
+                    for cpu in self.machine.kernel.online() {
+                        self.add(syscall, &[budget, cpu.index() as u64]);
+                    }
                 }
             }
             S::SpaceCreate => {
@@ -333,7 +348,7 @@ impl Choices<'_> {
                     self.add(syscall, &[ports, 0x3f8, 1, 3]);
                 }
             }
-            S::LogRead | S::Statistics => {
+            S::LogRead | S::Statistics | S::EntryTimes => {
                 for system in self.of(Kind::System) {
                     self.add(syscall, &[system, DATA, 8, 0]);
                 }
@@ -348,7 +363,7 @@ impl Alphabet {
     /// What can happen in a state.
     pub fn events(&self, machine: &Machine<Tiny>) -> Vec<Event> {
         let mut events = Vec::new();
-        if machine.kernel.first_deadline().is_some() {
+        if machine.kernel.first_deadline(machine.cpu).is_some() {
             events.push(Event::Deadline);
         }
         events.extend(machine.world.connected.keys().map(|interrupt| Event::Interrupt(*interrupt)));

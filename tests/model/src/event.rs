@@ -82,7 +82,7 @@ impl Event {
     /// Whether the kernel refuses this, so that nothing happens.
     pub fn is_refused(self, machine: &Machine<Tiny>) -> bool {
         let Event::Syscall { syscall, arguments, .. } = self else { return false };
-        let request = Request { number: syscall as u64, arguments, now: machine.now + 1 };
+        let request = Request { cpu: machine.cpu, number: syscall as u64, arguments, now: machine.now + 1 };
         // What is in the message buffer matters only to calls that get past this.
         match machine.kernel.decode(&machine.world, &request) {
             Ok(_) => false,
@@ -107,7 +107,7 @@ impl Event {
             Event::Fault(kind) => machine.fault(FaultReport { kind, address: 0, code: 0 }),
             Event::SliceEnd => machine.tick(SLICE),
             Event::Deadline => {
-                let first = machine.kernel.first_deadline().unwrap_or(0);
+                let first = machine.kernel.first_deadline(machine.cpu).unwrap_or(0);
                 machine.tick(first.saturating_sub(machine.now));
             }
             Event::Interrupt(interrupt) => machine.interrupt(interrupt),

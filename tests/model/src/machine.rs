@@ -6,8 +6,8 @@ use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{MapAccess, Registers, Statistics};
 use abi::{Error, Handle, PAGE_SIZE, Syscall, root};
 use kernel_core::{
-    CopyFault, Effect, FaultReport, Frame, FrameState, InterruptId, Kernel, LeaseCopy, Next, Refusal, Request, Resume,
-    Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
+    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InterruptId, Kernel, LeaseCopy, Next, Refusal, Request,
+    Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
 };
 use std::hash::{Hash, Hasher};
 
@@ -52,8 +52,12 @@ pub struct Machine<T: SmallTables> {
     pub world: FakeWorld,
     /// Nanoseconds since boot.
     pub now: u64,
-    /// When the timer is to interrupt.
-    pub timer: u64,
+    /// The processor in whose name everything below happens.
+    pub cpu: CpuId,
+    /// When the timer of each processor is to interrupt.
+    pub timers: [u64; CpuId::MAX],
+    /// Whether processors that are asked to enter the kernel do so at once. If not, that is an event like others.
+    pub obedient: bool,
     /// The root domain.
     pub root: Root,
     /// The capability of all free RAM.
@@ -74,7 +78,9 @@ where
             kernel: self.kernel.clone(),
             world: self.world.clone(),
             now: self.now,
-            timer: self.timer,
+            cpu: self.cpu,
+            timers: self.timers,
+            obedient: self.obedient,
             root: self.root,
             ram: self.ram,
             device: self.device,
@@ -125,7 +131,19 @@ impl<T: SmallTables> Machine<T> {
         let contexts = vec![Context::default(); <T::Threads as Slots<Slot<Thread>>>::LENGTH];
         let mut world = FakeWorld::default();
         world.lines.extend(0..16);
-        let mut machine = Machine { kernel, world, now: 1, timer: 0, root, ram, device, checking: true, contexts };
+        let mut machine = Machine {
+            kernel,
+            world,
+            now: 1,
+            cpu: CpuId::BOOT,
+            timers: [abi::time::NEVER; CpuId::MAX],
+            obedient: true,
+            root,
+            ram,
+            device,
+            checking: true,
+            contexts,
+        };
         machine.carry_out(effect);
         for (page, address) in [(0, DATA), (1, BUFFER)] {
             let effect = machine
@@ -142,9 +160,30 @@ impl<T: SmallTables> Machine<T> {
 
     // ---- looking ----
 
-    /// The thread that runs.
+    /// The thread that runs on the processor of [`Machine::cpu`].
     pub fn current(&self) -> Option<ThreadId> {
-        self.kernel.current()
+        self.kernel.current(self.cpu)
+    }
+
+    /// When the timer of this processor is to interrupt.
+    pub fn timer(&self) -> u64 {
+        self.timers[self.cpu.index()]
+    }
+
+    /// Another processor starts to run threads.
+    pub fn start_cpu(&mut self, number: usize) -> CpuId {
+        let cpu = CpuId::from_index(number).expect("a processor of this number");
+        self.kernel.start_cpu(cpu);
+        let before = core::mem::replace(&mut self.cpu, cpu);
+        self.settle(Effect::None);
+        self.cpu = before;
+        cpu
+    }
+
+    /// What follows happens on this processor.
+    pub fn on(&mut self, cpu: CpuId) -> &mut Self {
+        self.cpu = cpu;
+        self
     }
 
     /// A thread's registers.
@@ -175,6 +214,7 @@ impl<T: SmallTables> Machine<T> {
             }
         }
         self.world.connected.hash(hasher);
+        self.world.processors.hash(hasher);
     }
 
     // ---- entries ----
@@ -182,19 +222,19 @@ impl<T: SmallTables> Machine<T> {
     /// The running thread makes a system call: one entry into the kernel.
     pub fn enter(&mut self, number: u64, arguments: [u64; 6]) -> Result<(), Refusal> {
         self.now += 1;
-        let request = Request { number, arguments, now: self.now };
+        let request = Request { cpu: self.cpu, number, arguments, now: self.now };
         let context = self.current_context();
         context.request = Some((number, arguments));
         context.again = false;
         context.result = None;
         match self.kernel.decode(&self.world, &request) {
             Ok(command) => {
-                let effect = self.kernel.perform(command, self.now);
+                let effect = self.kernel.perform(self.cpu, command, self.now);
                 self.settle(effect);
                 Ok(())
             }
             Err(refusal) => {
-                self.kernel.refuse(refusal, self.now);
+                self.kernel.refuse(self.cpu, refusal, self.now);
                 self.settle(Effect::None);
                 Err(refusal)
             }
@@ -240,14 +280,14 @@ impl<T: SmallTables> Machine<T> {
     pub fn fault(&mut self, report: FaultReport) {
         self.now += 1;
         self.current_context().repaired = false;
-        let effect = self.kernel.fault(report, self.now);
+        let effect = self.kernel.fault(self.cpu, report, self.now);
         self.settle(effect);
     }
 
     /// A device raises an interrupt.
     pub fn interrupt(&mut self, interrupt: InterruptId) {
         self.now += 1;
-        let effect = self.kernel.interrupt(interrupt, self.now);
+        let effect = self.kernel.interrupt(self.cpu, interrupt, self.now);
         self.settle(effect);
     }
 
@@ -255,8 +295,8 @@ impl<T: SmallTables> Machine<T> {
     pub fn pass(&mut self, nanoseconds: u64) {
         self.now += nanoseconds;
         let mut interrupts = 0;
-        while self.timer <= self.now {
-            self.kernel.tick(self.now);
+        while self.timers[self.cpu.index()] <= self.now {
+            self.kernel.tick(self.cpu, self.now);
             self.settle(Effect::None);
             interrupts += 1;
             assert!(interrupts < 1000, "the timer comes to rest");
@@ -266,7 +306,14 @@ impl<T: SmallTables> Machine<T> {
     /// The timer interrupts once, after this much time.
     pub fn tick(&mut self, nanoseconds: u64) {
         self.now += nanoseconds;
-        self.kernel.tick(self.now);
+        self.kernel.tick(self.cpu, self.now);
+        self.settle(Effect::None);
+    }
+
+    /// The processor enters the kernel because another one has asked it to.
+    pub fn look(&mut self) {
+        self.now += 1;
+        self.kernel.look(self.cpu, self.now);
         self.settle(Effect::None);
     }
 
@@ -274,10 +321,11 @@ impl<T: SmallTables> Machine<T> {
 
     fn settle(&mut self, effect: Effect) {
         self.carry_out(effect);
-        match self.kernel.schedule(self.now) {
-            Next::Run { thread, root, resume, timer } => {
+        match self.kernel.schedule(self.cpu, self.now) {
+            Next::Run { thread, root, resume, timer, forgets } => {
+                self.world.run_in(self.cpu, root, forgets);
                 assert!(self.world.spaces.contains_key(&root), "{thread:?} runs in a space that has page tables");
-                self.timer = timer;
+                self.timers[self.cpu.index()] = timer;
                 let context = &mut self.contexts[thread.index()];
                 context.root = Some(root);
                 match resume {
@@ -293,12 +341,24 @@ impl<T: SmallTables> Machine<T> {
                     }
                 }
             }
-            Next::Idle { timer } => self.timer = timer,
+            Next::Idle { timer } => {
+                self.world.idle(self.cpu);
+                self.timers[self.cpu.index()] = timer;
+            }
         }
+        let kicked = self.kernel.take_kicks();
         if self.checking
             && let Err(violation) = self.check()
         {
             panic!("{violation}");
+        }
+        if self.obedient {
+            let before = self.cpu;
+            for cpu in kicked.iter() {
+                self.cpu = cpu;
+                self.look();
+            }
+            self.cpu = before;
         }
     }
 
@@ -320,9 +380,9 @@ impl<T: SmallTables> Machine<T> {
                 self.kernel.copied(&copy, result);
             }
             Effect::Map(piece) => self.world.map(&piece),
-            Effect::Unmap(piece) => self.world.unmap(&piece),
+            Effect::Unmap(piece) => self.world.unmap(self.cpu, &piece),
             Effect::TakeFrames { first, count, root } => self.world.take_frames(first, count, root),
-            Effect::ReturnFrame(frame) => self.world.return_frame(frame),
+            Effect::ReturnFrame(frame) => self.world.return_frame(self.cpu, frame),
             Effect::StartThread { thread, instruction, stack, argument } => {
                 self.contexts[thread.index()] =
                     Context { start: Some((instruction, stack, argument)), ..Context::default() };
@@ -346,6 +406,9 @@ impl<T: SmallTables> Machine<T> {
                 words.extend([statistics.idle, 1, 1]);
                 assert_eq!(words.len() * 8, size_of::<Statistics>());
                 self.write_words(root, address, &words);
+            }
+            Effect::WriteTimes { root, address } => {
+                self.write_words(root, address, &[0; abi::syscall::ENTRY_KINDS / 2]);
             }
             Effect::ReadLog { root, address, length, position } => {
                 let text: Vec<u8> = b"log".iter().copied().take(length as usize).collect();
@@ -444,6 +507,8 @@ pub struct PeerPlan {
     pub level: u8,
     /// The priority of its thread.
     pub priority: u8,
+    /// The processor of its thread.
+    pub cpu: CpuId,
     /// The endpoint that hears of its faults, in the root's table, and the badge.
     pub handler: (Handle, u64),
     /// First page of [`Machine::ram`] to use, of [`PEER_PAGES`].
@@ -480,7 +545,8 @@ impl<T: SmallTables> Machine<T> {
         let handler = plan.handler;
         let level = u64::from(plan.level);
         let domain = self.make(Syscall::DomainCreate, &[account, space.0, level, 16, handler.0.0, handler.1]);
-        let budget = self.make(Syscall::BudgetCreate, &[account, u64::from(plan.priority), SLICE, SLICE]);
+        let cpu = plan.cpu.index() as u64;
+        let budget = self.make(Syscall::BudgetCreate, &[account, u64::from(plan.priority), SLICE, SLICE, cpu]);
         let thread = self.make(Syscall::ThreadCreate, &[account, domain.0, budget.0]);
         let access = MapAccess::ReadWrite as u64;
         self.make(Syscall::Map, &[space.0, ram, DATA, page + 4, 1, access]);

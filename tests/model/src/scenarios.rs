@@ -9,6 +9,7 @@ use abi::fault::{FAULT_INTERFACE, FaultKind};
 use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
 use abi::syscall::Charge;
 use abi::{Handle, Syscall, root};
+use kernel_core::CpuId;
 
 /// Every scenario.
 pub const ALL: [Scenario; 4] = [
@@ -34,6 +35,7 @@ fn peer(machine: &mut Machine<Tiny>, level: u8, page: u64, handler: Handle) -> P
         account: own::ACCOUNT,
         level,
         priority: root::PRIORITY,
+        cpu: CpuId::BOOT,
         handler: (handler, u64::from(level)),
         page,
     })

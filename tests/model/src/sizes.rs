@@ -1,14 +1,14 @@
 //! Tables of a few slots.
 
 use kernel_core::{
-    Account, Budget, CapSlot, Domain, Endpoint, FrameEntry, Interrupt, Mapping, Notification, Slot, Space, Storage,
-    Tables, Thread, ThreadId,
+    Account, Budget, CapSlot, Cpu, Domain, Endpoint, FrameEntry, Interrupt, Mapping, Notification, Slot, Space,
+    Storage, Tables, Thread, ThreadId,
 };
 
 macro_rules! sizes {
     ($(#[doc = $doc:expr])* $name:ident {
         accounts $accounts:literal, caps $caps:literal, spaces $spaces:literal, domains $domains:literal,
-        threads $threads:literal, budgets $budgets:literal, endpoints $endpoints:literal,
+        threads $threads:literal, cpus $cpus:literal, budgets $budgets:literal, endpoints $endpoints:literal,
         notifications $notifications:literal, mappings $mappings:literal, interrupts $interrupts:literal,
     }) => {
         $(#[doc = $doc])*
@@ -22,6 +22,7 @@ macro_rules! sizes {
             type Domains = [Slot<Domain>; $domains];
             type Threads = [Slot<Thread>; $threads];
             type Timers = [Option<ThreadId>; $threads];
+            type Cpus = [Cpu<Self::Timers>; $cpus];
             type Budgets = [Slot<Budget>; $budgets];
             type Endpoints = [Slot<Endpoint>; $endpoints];
             type Notifications = [Slot<Notification>; $notifications];
@@ -38,7 +39,7 @@ macro_rules! sizes {
                     spaces: [Slot::empty(Space::EMPTY); _],
                     domains: [Slot::empty(Domain::EMPTY); _],
                     threads: [Slot::empty(Thread::EMPTY); _],
-                    timers: [None; _],
+                    cpus: [const { Cpu::new([None; $threads]) }; _],
                     budgets: [Slot::empty(Budget::EMPTY); _],
                     endpoints: [Slot::empty(Endpoint::EMPTY); _],
                     notifications: [Slot::empty(Notification::EMPTY); _],
@@ -62,7 +63,7 @@ pub trait SmallTables: Tables {
 sizes! {
     /// Room enough for tests that are written by hand.
     Small {
-        accounts 16, caps 1024, spaces 8, domains 8, threads 32, budgets 16, endpoints 16,
+        accounts 16, caps 1024, spaces 8, domains 8, threads 32, cpus 4, budgets 32, endpoints 16,
         notifications 16, mappings 64, interrupts 8,
     }
 }
@@ -70,7 +71,7 @@ sizes! {
 sizes! {
     /// As little as a few domains need, for the exhaustive search.
     Tiny {
-        accounts 4, caps 64, spaces 4, domains 4, threads 4, budgets 4, endpoints 4,
+        accounts 4, caps 64, spaces 4, domains 4, threads 4, cpus 2, budgets 4, endpoints 4,
         notifications 4, mappings 16, interrupts 4,
     }
 }

@@ -2,7 +2,7 @@
 
 use abi::PAGE_SIZE;
 use abi::syscall::InterruptSource;
-use kernel_core::{Frame, InterruptId, Kernel, MapPiece, Probe, Tables, UnmapPiece, World};
+use kernel_core::{CpuId, Frame, InterruptId, Kernel, MapPiece, Probe, Tables, UnmapPiece, World};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One leaf of a fake page table.
@@ -38,6 +38,15 @@ impl PageTables {
     }
 }
 
+/// What a processor remembers of translations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Translations {
+    /// The root table in use; none while it is idle.
+    root: Option<Frame>,
+    /// What has gone from the page tables while this root was in use: the processor may still use it.
+    gone: BTreeSet<Leaf>,
+}
+
 /// The fake.
 #[derive(Clone, Debug, Default)]
 pub struct FakeWorld {
@@ -49,6 +58,8 @@ pub struct FakeWorld {
     pub lines: BTreeSet<u8>,
     /// Connected interrupts, and whether each is unmasked.
     pub connected: BTreeMap<InterruptId, bool>,
+    /// What each processor remembers.
+    pub processors: BTreeMap<CpuId, Translations>,
     /// What a read of each port finds.
     pub ports: BTreeMap<u16, u32>,
 }
@@ -152,10 +163,28 @@ impl FakeWorld {
                 return Err(format!("{root:?} shows {:?}, which is the kernel's", leaf.frame));
             }
         }
+        for (cpu, remembered) in &self.processors {
+            if let Some(leaf) = remembered.gone.iter().find(|leaf| kernel.is_kernel_frame(leaf.frame)) {
+                return Err(format!("{cpu:?} remembers {:?}, which is the kernel's now", leaf.frame));
+            }
+        }
         Ok(())
     }
 
     // ---- effects ----
+
+    /// A processor runs a thread with this root table.
+    pub(crate) fn run_in(&mut self, cpu: CpuId, root: Frame, forgets: bool) {
+        let remembered = self.processors.entry(cpu).or_default();
+        if forgets || remembered.root != Some(root) {
+            *remembered = Translations { root: Some(root), gone: BTreeSet::new() };
+        }
+    }
+
+    /// A processor uses the kernel's own root table.
+    pub(crate) fn idle(&mut self, cpu: CpuId) {
+        self.processors.remove(&cpu);
+    }
 
     pub(crate) fn take_frames(&mut self, first: Frame, count: u8, root: bool) {
         for index in 0..u32::from(count) {
@@ -167,7 +196,13 @@ impl FakeWorld {
         }
     }
 
-    pub(crate) fn return_frame(&mut self, frame: Frame) {
+    pub(crate) fn return_frame(&mut self, cpu: CpuId, frame: Frame) {
+        for (other, remembered) in &mut self.processors {
+            if remembered.root == Some(frame) {
+                assert_eq!(*other, cpu, "{frame:?} is returned while {other:?} uses it as a root table");
+                *remembered = Translations::default();
+            }
+        }
         self.zero(frame);
         self.spaces.remove(&frame);
     }
@@ -195,11 +230,16 @@ impl FakeWorld {
         }
     }
 
-    pub(crate) fn unmap(&mut self, piece: &UnmapPiece) {
+    pub(crate) fn unmap(&mut self, cpu: CpuId, piece: &UnmapPiece) {
         let space = self.spaces.get_mut(&piece.root).expect("an unmap is of a living root table");
         for index in 0..u64::from(piece.pages) {
             let gone = space.leaves.remove(&(piece.address / PAGE_SIZE + index));
-            assert!(gone.is_some(), "an unmap finds what was mapped");
+            let Some(leaf) = gone else { panic!("an unmap finds what was mapped") };
+            for (other, remembered) in &mut self.processors {
+                if *other != cpu && remembered.root == Some(piece.root) {
+                    remembered.gone.insert(leaf);
+                }
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ fn a_seeded_bug_is_found_and_told_as_a_shortest_script() {
         scenario,
         Limits { states: 10_000, threads: 1 },
         Some(|machine| {
-            if machine.kernel.first_deadline().is_some()
+            if machine.kernel.first_deadline(machine.cpu).is_some()
                 && let Some(space) = machine.world.spaces.values_mut().next()
             {
                 space.leaves.clear();

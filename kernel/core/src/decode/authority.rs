@@ -100,7 +100,7 @@ impl<T: Tables> Kernel<T> {
             let in_use = match capability.kind {
                 Kind::Account => !self.accounts.at(index).is_unused() || self.accounts.at(index).parent.is_none(),
                 Kind::Space => self.spaces.at(index).domains > 0,
-                Kind::Budget => self.budgets.at(index).threads > 0,
+                Kind::Budget => self.budgets.at(index).thread.is_some(),
                 Kind::Domain => index == caller.domain.index(),
                 Kind::Thread => index == caller.thread.index(),
                 _ => false,

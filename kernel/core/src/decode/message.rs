@@ -8,7 +8,7 @@ use crate::effect::LeaseCopy;
 use crate::identity::NotificationId;
 use crate::ipc::{CopyFault, Outgoing, Reception, late};
 use crate::kernel::{Kernel, Tables};
-use crate::schedule::Queue;
+use crate::queue::Queue;
 use crate::world::{BUFFER_BYTES, World};
 use abi::message::{Lease, MAX_CAPS, MAX_LEASE_COPY, MAX_LEASES, MessageInfo, offset};
 use abi::rights::{EndpointRights, Kind, NotificationRights};
@@ -106,6 +106,23 @@ impl<T: Tables> Kernel<T> {
         let (handles, _) = self.decode_message(world, caller, info, 0)?;
         let pending = self.pending_caller(caller.thread, token)?;
         Ok(Answer { caller: pending, info, handles })
+    }
+
+    /// The call is not a fault, is for the interface that the endpoint serves, and goes down from here as well.
+    pub(super) fn decode_forward(&self, caller: Caller, token: u64, handle: u64) -> Result<Command, Error> {
+        let pending = self.pending_caller(caller.thread, token)?;
+        let (endpoint, capability) = self.endpoint(caller, handle, EndpointRights::CALL)?;
+        let entry = *self.endpoints.at(endpoint.index());
+        if self.thread(pending).fault.is_some() {
+            return Err(Error::WrongState);
+        }
+        if entry.interface != self.thread(pending).interface {
+            return Err(Error::WrongInterface);
+        }
+        if self.domains.at(caller.domain.index()).level <= entry.level {
+            return Err(Error::WrongDirection);
+        }
+        Ok(Command::Forward { caller: pending, endpoint, badge: capability.badge })
     }
 
     pub(super) fn decode_notify(&self, caller: Caller, handle: u64, bits: u64) -> Result<Command, Error> {

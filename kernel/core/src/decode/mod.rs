@@ -8,10 +8,12 @@ mod message;
 
 pub(crate) use memory::ports_badge;
 
+use crate::budget::Budget;
 use crate::capability::{Capability, Extent};
 use crate::command::{Command, Refusal, Request};
-use crate::domain::Budget;
-use crate::identity::{AccountId, BudgetId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId};
+use crate::identity::{
+    AccountId, BudgetId, CpuId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId,
+};
 use crate::kernel::{Kernel, Tables};
 use crate::thread::State;
 use crate::world::World;
@@ -20,7 +22,7 @@ use abi::rights::{
     AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptRights, Kind, MemoryRights, NotificationRights,
     PortsRights, SpaceRights, SystemRights, ThreadRights,
 };
-use abi::syscall::{Charge, InterruptSource, Registers, Statistics, Syscall};
+use abi::syscall::{Charge, ENTRY_KINDS, InterruptSource, Registers, Statistics, Syscall};
 use abi::{Error, Handle, PAGE_SIZE, USER_END};
 
 /// Bytes of the window within which one map must lie: what one page table covers.
@@ -57,7 +59,9 @@ impl<T: Tables> Kernel<T> {
     /// Checks a system call of the running thread. Changes nothing.
     pub fn decode(&self, world: &impl World, request: &Request) -> Result<Command, Refusal> {
         let syscall = Syscall::from_number(request.number).ok_or(Error::UnknownSyscall)?;
-        let thread = self.current.ok_or(Error::WrongState)?;
+        // Another processor may have stopped the thread while this one was on its way in.
+        let running = self.current(request.cpu).filter(|thread| self.thread(*thread).state == State::Ready);
+        let thread = running.ok_or(Error::WrongState)?;
         let domain = self.thread(thread).domain.ok_or(Error::WrongState)?;
         // A domain that is being taken apart acquires nothing any more.
         if !self.domains.is_live(domain.index()) {
@@ -79,6 +83,7 @@ impl<T: Tables> Kernel<T> {
                 Command::ReplyReceive { answer, reception }
             }
             Syscall::ReplyFault => Command::ReplyFault { caller: self.pending_caller(thread, a)?, code: b },
+            Syscall::Forward => self.decode_forward(caller, a, b)?,
             Syscall::Notify => self.decode_notify(caller, a, b)?,
             Syscall::Wait => Command::Wait {
                 notification: self.optional_notification(caller, a, NotificationRights::WAIT)?,
@@ -133,7 +138,12 @@ impl<T: Tables> Kernel<T> {
                 if !valid.contains(&c) || !valid.contains(&d) || c > d {
                     return Err(Error::BadArgument.into());
                 }
-                Command::CreateBudget { account, priority: narrow(b)?, slice: c, period: d }
+                Command::CreateBudget { account, priority: narrow(b)?, slice: c, period: d, cpu: self.online_cpu(e)? }
+            }
+            Syscall::BudgetMove => {
+                let (_, budget) = self.lookup_kind(domain, Handle(a), Kind::Budget, BudgetRights::MOVE.bits())?;
+                let budget = BudgetId::from_index(budget.object as usize).ok_or(Error::StaleHandle)?;
+                Command::MoveBudget { budget, cpu: self.online_cpu(b)? }
             }
             Syscall::SpaceCreate => {
                 let account = self.new_object(caller, a, Charge::Spaces, self.spaces.has_room())?;
@@ -146,6 +156,9 @@ impl<T: Tables> Kernel<T> {
                 let target = self.domain(caller, b, DomainRights::SPAWN)?;
                 let (_, budget) = self.lookup_kind(domain, Handle(c), Kind::Budget, BudgetRights::BIND.bits())?;
                 let budget = BudgetId::from_index(budget.object as usize).ok_or(Error::StaleHandle)?;
+                if self.budgets.at(budget.index()).thread.is_some() {
+                    return Err(Error::InUse.into());
+                }
                 Command::CreateThread { account, domain: target, budget }
             }
             Syscall::InterruptCreate => self.decode_interrupt(world, caller, a, b)?,
@@ -201,7 +214,8 @@ impl<T: Tables> Kernel<T> {
             }
             Syscall::ThreadRead => {
                 let target = self.thread_cap(caller, a, ThreadRights::INSPECT)?;
-                if target == thread {
+                // The registers of a thread that runs are in a processor.
+                if target == thread || self.current(self.thread(target).cpu) == Some(target) {
                     return Err(Error::WrongState.into());
                 }
                 self.writable(world, caller, b, size_of::<Registers>() as u64)?;
@@ -249,6 +263,11 @@ impl<T: Tables> Kernel<T> {
                 self.lookup_kind(domain, Handle(a), Kind::System, SystemRights::INSPECT.bits())?;
                 self.writable(world, caller, b, size_of::<Statistics>() as u64)?;
                 Command::ReadStatistics { address: b }
+            }
+            Syscall::EntryTimes => {
+                self.lookup_kind(domain, Handle(a), Kind::System, SystemRights::INSPECT.bits())?;
+                self.writable(world, caller, b, ENTRY_KINDS as u64 * 4)?;
+                Command::ReadTimes { address: b }
             }
         };
         Ok(command)
@@ -310,6 +329,11 @@ impl<T: Tables> Kernel<T> {
         }
         self.free_slot(caller.domain)?;
         Ok(account)
+    }
+
+    /// A processor that runs threads.
+    fn online_cpu(&self, number: u64) -> Result<CpuId, Error> {
+        self.online().find(|cpu| cpu.index() as u64 == number).ok_or(Error::BadArgument)
     }
 
     fn free_slot(&self, domain: DomainId) -> Result<(), Error> {

@@ -30,7 +30,12 @@ impl<T: Tables> Kernel<T> {
                     expect(there, "a thread waits for no notification", at)?;
                     false
                 }
-                State::Ready | State::Stopped | State::Sleeping | State::Receiving(None) => false,
+                State::Ready
+                | State::Stopped
+                | State::Sleeping
+                | State::Receiving(None)
+                | State::Exhausted
+                | State::Forgetting => false,
             };
             let idle = entry.server.is_none() && entry.fault.is_none();
             expect(calls || idle, "a thread without a call has a server or a fault", at)?;
@@ -57,7 +62,8 @@ impl<T: Tables> Kernel<T> {
         for thread in self.live_threads() {
             let (entry, at) = (self.thread(thread), thread.index());
             let Some(token) = entry.serving else {
-                expect(entry.budget == entry.reserve, "a loan without a call", at)?;
+                let own = entry.loan.is_none() && entry.budget == entry.reserve;
+                expect(own, "a loan without a call", at)?;
                 expect(entry.ceiling == 0, "a ceiling without a call", at)?;
                 continue;
             };
@@ -69,7 +75,9 @@ impl<T: Tables> Kernel<T> {
             let pending = matches!(other.state, State::Replying(domain) if Some(domain) == entry.domain);
             expect(pending, "a lender that does not wait for the borrower", at)?;
             expect(other.fault.is_none(), "a loan for a fault", at)?;
-            expect(entry.budget == other.budget, "a loan of another budget", at)?;
+            expect(entry.loan == other.budget, "a loan of another budget", at)?;
+            let runs_on = entry.budget == entry.loan || entry.budget == entry.reserve;
+            expect(runs_on, "a thread on a budget that it does not have", at)?;
         }
         Ok(())
     }
@@ -88,7 +96,7 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn budgets_of_threads_live(&self) -> Result<(), Contradiction> {
         for thread in self.live_threads() {
             let entry = self.thread(thread);
-            for budget in [entry.reserve, entry.budget] {
+            for budget in [entry.reserve, entry.budget, entry.loan.or(entry.budget)] {
                 let lives = budget.is_some_and(|budget| self.budgets.is_live(budget.index()));
                 expect(lives, "a thread with a dead budget", thread.index())?;
             }
@@ -96,10 +104,35 @@ impl<T: Tables> Kernel<T> {
         for index in self.budgets.live_indices() {
             let budget = self.budgets.at(index);
             let id = BudgetId::from_index(index);
-            let users = self.live_threads().filter(|thread| self.thread(*thread).reserve == id).count();
-            expect(budget.threads as usize == users, "a budget counts its threads otherwise", index)?;
-            let sound = budget.remaining > 0 && budget.remaining <= budget.slice;
-            expect(sound, "a budget with more or less left than a turn", index)?;
+            let mut users = self.live_threads().filter(|thread| self.thread(*thread).reserve == id);
+            let known = users.next() == budget.thread && users.next().is_none();
+            expect(known, "a budget that is another thread's own", index)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn budgets_keep_to_their_share(&self) -> Result<(), Contradiction> {
+        for index in self.budgets.live_indices() {
+            let budget = self.budgets.at(index);
+            let refills = budget.refills.as_slice();
+            let sum: u64 = refills.iter().map(|refill| refill.amount).sum();
+            let whole = if budget.is_turn() { sum > 0 && sum <= budget.slice } else { sum == budget.slice };
+            expect(whole, "a budget whose pieces are not its slice", index)?;
+            expect(refills.is_sorted_by_key(|refill| refill.at), "pieces out of order", index)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn one_thread_uses_a_budget(&self) -> Result<(), Contradiction> {
+        for thread in self.live_threads().filter(|thread| self.thread(*thread).state == State::Ready) {
+            let budget = self.thread(thread).budget;
+            let same = |other: &ThreadId| {
+                *other != thread && self.thread(*other).state == State::Ready && self.thread(*other).budget == budget
+            };
+            expect(!self.live_threads().any(|other| same(&other)), "a budget that two threads use", thread.index())?;
+            let usable = budget.is_some_and(|budget| self.budgets.at(budget.index()).is_usable(self.now));
+            let runs = self.current(self.thread(thread).cpu) == Some(thread);
+            expect(usable || runs, "a thread is ready on a budget that is dry", thread.index())?;
         }
         Ok(())
     }

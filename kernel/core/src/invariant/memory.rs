@@ -114,6 +114,7 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn kernel_frames_are_never_mapped(&self) -> Result<(), Contradiction> {
         for frame in self.all_frames().filter(|frame| self.frames.state(*frame) == FrameState::Kernel) {
             expect(self.frames.entry(frame).pins == 0, "a frame of the kernel is pinned", frame.0 as usize)?;
+            expect(!self.is_quarantined(frame), "a frame of the kernel is remembered", frame.0 as usize)?;
         }
         for index in self.mappings.live_indices() {
             let entry = self.mappings.at(index);

@@ -86,14 +86,18 @@ invariants! {
     children_have_no_more_than_parents: "a capability's object, rights and extent lie within its parent's";
     queues_agree_with_states: "every thread is in just the queue that its state names, and queues are linked both ways and in order";
     ready_bits_agree: "a priority's bit is set if and only if somebody is ready at it";
-    the_highest_runs: "the running thread is the first of the highest priority that is ready";
+    the_highest_runs: "the thread that a processor runs is the first of the highest priority that is ready there, or the processor is asked to look";
+    threads_run_in_one_place: "a thread runs on one processor, the one in whose queue it is, and that is its budget's, or it is asked to leave";
+    shootdowns_come_to_an_end: "a processor that may remember what is gone is asked to enter the kernel, and who waits for it waits for something";
     priorities_agree: "a thread's priority is that of the budget it runs on, raised to its ceiling";
     timers_agree: "the timer heap is in order and holds just the threads that wait with a deadline";
     callers_wait_for_somebody: "a call waits at an endpoint or with a domain of which something is left, and nobody else has a call";
     endpoints_match_eagerly: "no endpoint has a caller and a receiver waiting at the same time";
-    loans_are_of_pending_calls: "whoever runs on another's budget works on that thread's pending call, and everybody else on their own";
+    loans_are_of_pending_calls: "a loan is the budget of a thread whose pending call the borrower works on, and everybody else runs on their own";
     lenders_form_no_circle: "following a borrower to its lender comes to an end";
-    budgets_of_threads_live: "the budgets that a thread has and runs on are alive, and a budget knows how many have it";
+    budgets_of_threads_live: "the budgets that a thread has and runs on are alive, and a budget knows whose own it is";
+    budgets_keep_to_their_share: "the pieces of a budget are its slice, the earliest first";
+    one_thread_uses_a_budget: "at most one thread is ready on a budget, and the budget has something for it";
     calls_go_down: "a call waits at an endpoint and with a domain below its caller's level, the root apart";
     bound_both_ways: "a thread and the notification bound to it name each other";
     bits_do_not_wait_with_waiters: "a notification with bits set has nobody waiting for them";
@@ -101,7 +105,7 @@ invariants! {
     mappings_are_derived: "a mapping lies within a memory capability that allows its access, and they name each other";
     mappings_have_one_holder: "a mapping is in the list of a space or is a thread's message buffer";
     pins_count_mappings: "a frame has as many pins as mappings and buffers cover it";
-    kernel_frames_are_never_mapped: "no frame of the kernel is mapped or pinned";
+    kernel_frames_are_never_mapped: "no frame of the kernel is mapped, pinned or remembered by any processor";
     donated_frames_have_one_place: "a donated frame is in exactly one list of the space to which it belongs";
     frame_counters_agree: "the counters of frames tell how many there are";
 }

@@ -2,16 +2,19 @@
 
 use crate::capability::Capability;
 use crate::command::{Command, DomainOrder};
+use crate::cpu::Shootdown;
 use crate::frame::{Frame, FrameEntry, FrameState};
 use crate::identity::{
-    BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+    BudgetId, CapId, CpuId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
 };
 use crate::ipc::{Outgoing, Reception};
 use crate::kernel::{Kernel, Storage, Tables};
 use crate::memory::MapOrder;
 use crate::table::Slot;
 use crate::thread::State;
-use crate::{Account, Budget, CapSlot, Domain, Endpoint, Interrupt, Mapping, Notification, RootPlan, Space, Thread};
+use crate::{
+    Account, Budget, CapSlot, Cpu, Domain, Endpoint, Interrupt, Mapping, Notification, RootPlan, Space, Thread,
+};
 use abi::message::{Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 use abi::rights::Kind;
 use abi::syscall::{Charge, InterruptSource, MapAccess};
@@ -29,7 +32,8 @@ impl Tables for Few {
     type Domains = [Slot<Domain>; 4];
     type Threads = [Slot<Thread>; 8];
     type Timers = [Option<ThreadId>; 8];
-    type Budgets = [Slot<Budget>; 4];
+    type Cpus = [Cpu<Self::Timers>; 2];
+    type Budgets = [Slot<Budget>; 8];
     type Endpoints = [Slot<Endpoint>; 4];
     type Notifications = [Slot<Notification>; 4];
     type Mappings = [Slot<Mapping>; 16];
@@ -61,7 +65,7 @@ fn scene() -> Kernel<Few> {
         spaces: [Slot::empty(Space::EMPTY); _],
         domains: [Slot::empty(Domain::EMPTY); _],
         threads: [Slot::empty(Thread::EMPTY); _],
-        timers: [None; _],
+        cpus: [const { Cpu::new([None; 8]) }; _],
         budgets: [Slot::empty(Budget::EMPTY); _],
         endpoints: [Slot::empty(Endpoint::EMPTY); _],
         notifications: [Slot::empty(Notification::EMPTY); _],
@@ -76,14 +80,14 @@ fn scene() -> Kernel<Few> {
     let (root, _) = kernel.create_root(plan).expect("the plan fits");
     let extent = kernel.root_extent(root, Frame(8), 24);
     kernel.start_root(root, 0, 0, 0);
-    kernel.schedule(1);
+    kernel.schedule(CpuId::BOOT, 1);
     let account = id(kernel.domains.at(root.domain.index()).account);
-    kernel.perform(Command::CreateEndpoint { account, interface: 7, level: 3, ceiling: 0 }, 1);
-    kernel.perform(Command::CreateNotification { account }, 1);
-    kernel.perform(Command::CreateInterrupt { account, source: InterruptSource::Isa(4) }, 1);
-    kernel.perform(Command::CreateInterrupt { account, source: InterruptSource::Isa(5) }, 1);
+    kernel.perform(CpuId::BOOT, Command::CreateEndpoint { account, interface: 7, level: 3, ceiling: 0 }, 1);
+    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 1);
+    kernel.perform(CpuId::BOOT, Command::CreateInterrupt { account, source: InterruptSource::Isa(4) }, 1);
+    kernel.perform(CpuId::BOOT, Command::CreateInterrupt { account, source: InterruptSource::Isa(5) }, 1);
     let notification = Some(id(NotificationId::from_index(1)));
-    kernel.perform(Command::BindNotification { thread: root.thread, notification }, 1);
+    kernel.perform(CpuId::BOOT, Command::BindNotification { thread: root.thread, notification }, 1);
     for level in [9, 3] {
         let table_base = if level == 9 { 32 } else { 48 };
         let order = DomainOrder {
@@ -95,12 +99,14 @@ fn scene() -> Kernel<Few> {
             fault_handler: None,
             fault_badge: 0,
         };
-        kernel.perform(Command::CreateDomain(order), 1);
+        kernel.perform(CpuId::BOOT, Command::CreateDomain(order), 1);
     }
-    let budget = id(BudgetId::from_index(1));
-    for domain in [2, 2, 3, 3] {
+    for (domain, budget) in [(2, 2), (2, 3), (3, 4), (3, 5)] {
         let domain = id(DomainId::from_index(domain));
-        kernel.perform(Command::CreateThread { account, domain, budget }, 1);
+        let (slice, cpu) = (10_000_000, CpuId::BOOT);
+        kernel.perform(CpuId::BOOT, Command::CreateBudget { account, priority: 250, slice, period: slice, cpu }, 1);
+        let budget = id(BudgetId::from_index(budget));
+        kernel.perform(CpuId::BOOT, Command::CreateThread { account, domain, budget }, 1);
     }
     let (memory, _) = kernel.lookup(root.domain, extent).expect("the extent is there");
     let capability = kernel.cap(memory).capability.expect("the extent is there");
@@ -123,7 +129,7 @@ fn scene() -> Kernel<Few> {
     }
     kernel.wake(SERVER, crate::Resume::Continue);
     kernel.receive(SERVER, Reception { endpoint: Some(endpoint), accepts: 0, deadline: NEVER }, 1);
-    kernel.schedule(1);
+    kernel.schedule(CpuId::BOOT, 1);
     kernel
 }
 
@@ -149,8 +155,8 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         k.cap_mut(child).capability.as_mut().expect("a child").rights = u16::MAX;
     }),
     ("queues_agree_with_states", |k| k.thread_mut(WAITING_CLIENT).state = State::Sleeping),
-    ("ready_bits_agree", |k| k.ready_bits[0] |= 1),
-    ("the_highest_runs", |k| k.current = None),
+    ("ready_bits_agree", |k| k.cpu_mut(CpuId::BOOT).ready_bits[0] |= 1),
+    ("the_highest_runs", |k| k.cpu_mut(CpuId::BOOT).current = None),
     ("priorities_agree", |k| k.thread_mut(STOPPED).priority += 1),
     ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).timer_place = 0),
     ("callers_wait_for_somebody", |k| k.thread_mut(STOPPED).server = Some(SERVER)),
@@ -163,14 +169,25 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         k.set_state(SERVER, State::Replying(client), NEVER);
         k.thread_mut(SERVER).server = Some(CLIENT);
         k.thread_mut(CLIENT).serving = Some(k.token_of(SERVER));
+        k.thread_mut(CLIENT).loan = k.thread(SERVER).budget;
     }),
-    ("budgets_of_threads_live", |k| k.budgets.at_mut(1).remaining = 0),
+    ("threads_run_in_one_place", |k| k.thread_mut(STOPPED).turn_over = true),
+    ("shootdowns_come_to_an_end", |k| k.cpu_mut(CpuId::BOOT).owes = Some(Shootdown::after(None))),
+    ("budgets_of_threads_live", |k| k.budgets.at_mut(1).thread = None),
+    ("budgets_keep_to_their_share", |k| k.budgets.at_mut(1).slice -= 1),
+    ("one_thread_uses_a_budget", |k| {
+        let budget = k.budgets.at_mut(1);
+        budget.period += 1;
+        budget.charge(budget.slice, 1);
+        k.cpu_mut(CpuId::BOOT).current = None;
+        k.cpu_mut(CpuId::BOOT).kicked = true;
+    }),
     ("calls_go_down", |k| k.endpoints.at_mut(1).level = 9),
     ("bound_both_ways", |k| k.thread_mut(ROOT).bound = None),
     ("bits_do_not_wait_with_waiters", |k| {
         k.set_state(ROOT, State::Receiving(None), NEVER);
         k.notifications.at_mut(1).bits = 1;
-        k.schedule(1);
+        k.schedule(CpuId::BOOT, 1);
     }),
     ("interrupt_lines_are_held_once", |k| {
         k.interrupts.at_mut(id(InterruptId::from_index(1)).index()).source = 5;
@@ -223,7 +240,7 @@ fn call_numbers_begin_again_after_as_many_as_fit_into_a_token() {
 fn a_slot_whose_generations_are_used_up_is_never_used_again() {
     let mut kernel = scene();
     let account = id(kernel.domains.at(1).account);
-    kernel.perform(Command::CreateNotification { account }, 2);
+    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 2);
     kernel.notifications.age(2);
     let aged = kernel.full_slots().last().and_then(|id| kernel.cap(id).capability).expect("the newest capability");
     assert_eq!((aged.kind, aged.object), (Kind::Notification, 2));
@@ -232,6 +249,6 @@ fn a_slot_whose_generations_are_used_up_is_never_used_again() {
     kernel.notifications.bury();
     assert!(kernel.notifications.lists_are_sound());
     assert_eq!(kernel.notifications.next_index(), 3);
-    kernel.perform(Command::CreateNotification { account }, 3);
+    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 3);
     assert!(!kernel.notifications.has_room(), "of three slots two are in use and one is used up");
 }

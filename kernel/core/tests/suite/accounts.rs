@@ -158,8 +158,10 @@ fn kernel_tables_that_are_full_say_so() {
 fn mappings_that_were_promised_are_there_whoever_has_message_buffers() {
     let mut m = boot();
     // Every thread of the machine with a buffer.
-    while let Ok(result) = m.sys(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::BUDGET.0]) {
-        m.sys(Syscall::ThreadBuffer, &[result[0], own::RAM.0, 100, 0x41_0000]).unwrap();
+    let (threads, running) = usage(&mut m, Charge::Threads);
+    for _ in running..threads {
+        let thread = crate::scene::thread_in(&mut m, own::DOMAIN);
+        m.sys(Syscall::ThreadBuffer, &[thread.0, own::RAM.0, 100, 0x41_0000]).unwrap();
     }
     let (limit, used) = usage(&mut m, Charge::Mappings);
     for index in 0..u64::from(limit - used) {
@@ -188,7 +190,14 @@ fn everything_of_a_domain_comes_back_when_it_is_torn_down() {
     let before = statistics(&mut m);
     let sub = create(&mut m, own::ACCOUNT, &all);
     let root = m.root.thread;
-    let plan = PeerPlan { account: sub, level: 1, priority: 250, handler: (Handle::NONE, 0), page: 2 };
+    let plan = PeerPlan {
+        account: sub,
+        level: 1,
+        priority: 250,
+        cpu: kernel_core::CpuId::BOOT,
+        handler: (Handle::NONE, 0),
+        page: 2,
+    };
     let peer = m.make_peer(plan);
     let theirs = crate::scene::grant(&mut m, &peer, sub, AccountRights::all().bits(), 0);
     let control = crate::scene::grant(&mut m, &peer, abi::root::INTERRUPTS, 1, 0);

@@ -162,7 +162,7 @@ fn equals_take_turns_of_a_slice() {
 #[test]
 fn somebody_alone_at_a_priority_is_not_interrupted_for_its_slice() {
     let m = boot();
-    assert_eq!(m.timer, NEVER);
+    assert_eq!(m.timer(), NEVER);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_long_message_to_a_thread_without_a_buffer_arrives_as_its_register_words() {
     let mut s = stage();
     // A second thread of the server, without a buffer.
     s.m.switch_to(s.root);
-    let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.server.domain.0, s.server.budget.0]);
+    let thread = crate::scene::thread_in(&mut s.m, s.server.domain);
     let bare = s.m.start(thread);
     waits(&mut s.m, bare, Syscall::Receive, &[s.serve.0, 0, NEVER]);
     waits(&mut s.m, s.client.id, Syscall::Call, &[s.call.0, info(0, 20), NEVER, INTERFACE]);
@@ -172,7 +172,7 @@ fn replies_may_be_deferred_and_given_in_another_order() {
 fn any_thread_of_the_domain_that_took_a_call_may_answer_it() {
     let mut s = stage();
     s.m.switch_to(s.root);
-    let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.server.domain.0, s.server.budget.0]);
+    let thread = crate::scene::thread_in(&mut s.m, s.server.domain);
     let colleague = s.m.start(thread);
     let token = s.pending_call();
     by(&mut s.m, colleague, Syscall::Reply, &[token, info(3, 0)]).unwrap();
@@ -262,7 +262,7 @@ fn reply_fault_returns_the_blame_to_the_client() {
 fn unknown_numbers_are_no_system_calls() {
     let mut s = stage();
     s.m.switch_to(s.root);
-    for number in [10, 31, 43, 1000, u64::MAX] {
+    for number in [11, 31, 44, 1000, u64::MAX] {
         assert_eq!(s.m.enter(number, [0; 6]).map_err(|refusal| refusal.error), Err(Error::UnknownSyscall));
     }
 }
@@ -301,7 +301,7 @@ fn a_call_that_was_taken_returns_peer_died_when_the_servers_last_thread_is_destr
 fn a_call_goes_on_while_another_thread_of_the_server_lives() {
     let mut s = stage();
     s.m.switch_to(s.root);
-    let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.server.domain.0, s.server.budget.0]);
+    let thread = crate::scene::thread_in(&mut s.m, s.server.domain);
     let colleague = s.m.start(thread);
     let token = s.pending_call();
     by(&mut s.m, s.root, Syscall::Destroy, &[s.server.thread.0]).unwrap();

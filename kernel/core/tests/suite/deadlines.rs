@@ -3,6 +3,7 @@
 use crate::scene::{INTERFACE, boot, by, notification, refused, stage, waits};
 use abi::time::{NEVER, NOW};
 use abi::{Error, Syscall};
+use kernel_core::CpuId;
 use model::machine::own;
 
 const SOON: u64 = 1_000_000_000;
@@ -38,7 +39,7 @@ fn an_answer_in_time_stops_the_clock() {
     let token = s.server_takes();
     by(&mut s.m, s.server.id, Syscall::Reply, &[token, 0]).unwrap();
     assert!(s.m.result_of(s.client.id).is_ok());
-    assert_eq!(s.m.kernel.first_deadline(), None);
+    assert_eq!(s.m.kernel.first_deadline(CpuId::BOOT), None);
     s.m.pass(2 * SOON);
 }
 
@@ -82,7 +83,7 @@ fn a_sleep_is_a_wait_for_nothing() {
     let deadline = m.now + SOON;
     waits(&mut m, root, Syscall::Wait, &[0, deadline]);
     assert_eq!(m.current(), None, "the machine idles");
-    assert_eq!(m.timer, deadline);
+    assert_eq!(m.timer(), deadline);
     m.pass(SOON);
     assert_eq!(m.result_of(root), Err(Error::TimedOut));
     assert_eq!(m.sys(Syscall::Wait, &[0, NOW]), Err(Error::WouldBlock));
@@ -93,7 +94,7 @@ fn a_sleep_for_ever_arms_no_timer() {
     let mut m = boot();
     let root = m.root.thread;
     waits(&mut m, root, Syscall::Wait, &[0, NEVER]);
-    assert_eq!(m.timer, NEVER);
+    assert_eq!(m.timer(), NEVER);
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn many_deadlines_pass_in_their_order_however_many_at_once() {
     let root = m.root.thread;
     let mut sleepers = Vec::new();
     for index in 0..20 {
-        let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::BUDGET.0]);
+        let thread = crate::scene::thread_in(&mut m, own::DOMAIN);
         let id = m.start(thread);
         // Deadlines in an order that is not that of creation.
         sleepers.push((id, SOON + (index * 7 % 20) * 1000));
@@ -122,7 +123,7 @@ fn many_deadlines_pass_in_their_order_however_many_at_once() {
     }
     m.pass(SOON);
     assert!(sleepers.iter().all(|(thread, _)| m.kernel.is_ready(*thread)));
-    assert_eq!(m.kernel.first_deadline(), None);
+    assert_eq!(m.kernel.first_deadline(CpuId::BOOT), None);
 }
 
 #[test]
@@ -143,9 +144,9 @@ fn time_that_runs_backwards_or_to_its_end_does_no_harm() {
     let root = m.root.thread;
     m.now = u64::MAX - 10;
     waits(&mut m, root, Syscall::Wait, &[0, u64::MAX - 1]);
-    m.kernel.tick(5);
-    m.kernel.tick(u64::MAX);
-    m.kernel.schedule(u64::MAX);
+    m.kernel.tick(CpuId::BOOT, 5);
+    m.kernel.tick(CpuId::BOOT, u64::MAX);
+    m.kernel.schedule(CpuId::BOOT, u64::MAX);
     assert!(m.kernel.is_ready(root));
     assert_eq!(m.check(), Ok(()));
 }

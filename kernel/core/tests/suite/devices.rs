@@ -5,6 +5,7 @@ use abi::rights::{InterruptRights, NotificationRights, PortsRights, SystemRights
 use abi::syscall::InterruptSource;
 use abi::time::NOW;
 use abi::{Error, Syscall, root};
+use kernel_core::CpuId;
 use kernel_core::{Effect, InterruptId};
 use model::machine::{DATA, own};
 
@@ -109,7 +110,7 @@ fn an_interrupt_whose_notification_is_gone_is_harmless() {
     // And one that nobody holds any more.
     let line = connected(&m);
     m.sys(Syscall::Destroy, &[interrupt.0]).unwrap();
-    assert_eq!(m.kernel.interrupt(line, m.now), Effect::None);
+    assert_eq!(m.kernel.interrupt(CpuId::BOOT, line, m.now), Effect::None);
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn spawning_granting_inspecting_and_destroying_are_rights_of_their_own() {
     let mut m = boot();
     let root = m.root.thread;
     let domain = m.make(Syscall::DomainCreate, &order(16));
+    let budget = crate::scene::budget(&mut m);
     for (right, allowed) in [
         (DomainRights::GRANT, Syscall::CapGrant),
         (DomainRights::SPAWN, Syscall::ThreadCreate),
@@ -92,7 +93,7 @@ fn spawning_granting_inspecting_and_destroying_are_rights_of_their_own() {
         let weak = m.make(Syscall::CapCopy, &[domain.0, right.bits().into(), 0]);
         let tries = [
             (Syscall::CapGrant, [weak.0, own::SPACE.0, 0, 0]),
-            (Syscall::ThreadCreate, [own::ACCOUNT.0, weak.0, own::BUDGET.0, 0]),
+            (Syscall::ThreadCreate, [own::ACCOUNT.0, weak.0, budget.0, 0]),
             (Syscall::CapInspect, [weak.0, 1, 0, 0]),
             (Syscall::Destroy, [weak.0, 0, 0, 0]),
         ];

@@ -19,6 +19,7 @@ fn a_call_travels_to_a_server_in_another_domain_and_its_answer_comes_back() {
         account: own::ACCOUNT,
         level: 3,
         priority: abi::root::PRIORITY,
+        cpu: kernel_core::CpuId::BOOT,
         handler: (Handle::NONE, 0),
         page: 2,
     });

@@ -4,7 +4,7 @@ use abi::message::{MAX_CAPS, MessageInfo, offset};
 use abi::rights::{EndpointRights, RawRights};
 use abi::time::NEVER;
 use abi::{Error, Handle, Syscall, root};
-use kernel_core::ThreadId;
+use kernel_core::{CpuId, ThreadId};
 use model::Outcome;
 use model::machine::{BUFFER, Machine, Peer, PeerPlan, Plan, own};
 use model::sizes::Small;
@@ -42,7 +42,19 @@ pub(crate) fn peer_watched(machine: &mut M, level: u8, number: u64, handler: Han
 /// The same, with a priority.
 pub(crate) fn peer_at(machine: &mut M, level: u8, priority: u8, number: u64, handler: (Handle, u64)) -> Peer {
     let page = 2 + number * model::machine::PEER_PAGES;
-    machine.make_peer(PeerPlan { account: own::ACCOUNT, level, priority, handler, page })
+    machine.make_peer(PeerPlan { account: own::ACCOUNT, level, priority, cpu: CpuId::BOOT, handler, page })
+}
+
+/// The root makes a budget: turns at its own priority.
+pub(crate) fn budget(machine: &mut M) -> Handle {
+    let (priority, slice) = (u64::from(root::PRIORITY), model::machine::SLICE);
+    machine.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, priority, slice, slice, 0])
+}
+
+/// The root makes another thread in a domain, at its own priority.
+pub(crate) fn thread_in(machine: &mut M, domain: Handle) -> Handle {
+    let budget = budget(machine);
+    machine.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, domain.0, budget.0])
 }
 
 /// The root makes an endpoint.

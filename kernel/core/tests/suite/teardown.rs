@@ -225,7 +225,7 @@ fn many_callers_hear_of_a_destroyed_endpoint_whatever_their_number() {
     s.m.switch_to(s.root);
     let mut callers = Vec::new();
     for _ in 0..20 {
-        let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.client.domain.0, s.client.budget.0]);
+        let thread = crate::scene::thread_in(&mut s.m, s.client.domain);
         callers.push(s.m.start(thread));
     }
     for caller in &callers {

@@ -4,6 +4,7 @@ use crate::scene::{INTERFACE, boot, by, peer, refused, stage, waits};
 use abi::rights::ThreadRights;
 use abi::time::{NEVER, NOW};
 use abi::{Error, Syscall, USER_END};
+use kernel_core::CpuId;
 use model::Outcome;
 use model::machine::{DATA, own};
 
@@ -11,7 +12,7 @@ use model::machine::{DATA, own};
 fn a_new_thread_is_stopped_until_it_is_started() {
     let mut m = boot();
     let root = m.root.thread;
-    let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::BUDGET.0]);
+    let thread = crate::scene::thread_in(&mut m, own::DOMAIN);
     m.sys(Syscall::ThreadStart, &[thread.0, 0x1234, 0x5678, 9]).unwrap();
     let id = m.kernel.living_threads().find(|id| *id != root).unwrap();
     assert!(m.kernel.is_ready(id));
@@ -23,7 +24,7 @@ fn a_new_thread_is_stopped_until_it_is_started() {
 fn a_thread_starts_only_in_user_space() {
     let mut m = boot();
     let root = m.root.thread;
-    let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::BUDGET.0]);
+    let thread = crate::scene::thread_in(&mut m, own::DOMAIN);
     for bad in [USER_END, 0x8000_0000_0000, 0xffff_8000_0000_0000, u64::MAX] {
         refused(&mut m, root, Syscall::ThreadStart, &[thread.0, bad, 0x1000, 0], Error::BadAddress);
     }
@@ -43,6 +44,8 @@ fn making_a_thread_needs_rights_to_domain_and_budget() {
     refused(&mut m, root, Syscall::ThreadCreate, &[own::ACCOUNT.0, domain.0, own::BUDGET.0], Error::MissingRight);
     refused(&mut m, root, Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, budget.0], Error::MissingRight);
     refused(&mut m, root, Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::SPACE.0], Error::WrongKind);
+    // A budget is one thread's own.
+    refused(&mut m, root, Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, own::BUDGET.0], Error::InUse);
 }
 
 #[test]
@@ -139,13 +142,14 @@ fn nothing_runs_when_nobody_is_ready_and_calls_of_nobody_are_refused() {
     let mut m = boot();
     let root = m.root.thread;
     waits(&mut m, root, Syscall::Wait, &[0, NEVER]);
-    let request = kernel_core::Request { number: Syscall::Clock as u64, arguments: [0; 6], now: m.now };
+    let request =
+        kernel_core::Request { cpu: CpuId::BOOT, number: Syscall::Clock as u64, arguments: [0; 6], now: m.now };
     assert!(m.kernel.decode(&m.world, &request).is_err());
     let refusal = kernel_core::Refusal { error: Error::WrongState, detail: 0 };
-    m.kernel.refuse(refusal, m.now);
+    m.kernel.refuse(CpuId::BOOT, refusal, m.now);
     m.kernel.port_read(1);
     m.kernel.log_read(1, 1);
-    assert_eq!(m.kernel.fault(report(), m.now), kernel_core::Effect::None);
+    assert_eq!(m.kernel.fault(CpuId::BOOT, report(), m.now), kernel_core::Effect::None);
     assert_eq!(m.check(), Ok(()));
 }
 
@@ -157,7 +161,7 @@ fn report() -> kernel_core::FaultReport {
 fn a_second_thread_shares_the_domains_capabilities() {
     let mut s = stage();
     s.m.switch_to(s.root);
-    let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.client.domain.0, s.client.budget.0]);
+    let thread = crate::scene::thread_in(&mut s.m, s.client.domain);
     let second = s.m.start(thread);
     waits(&mut s.m, second, Syscall::Call, &[s.call.0, 0, NEVER, INTERFACE]);
     s.server_takes();

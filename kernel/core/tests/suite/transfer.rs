@@ -113,7 +113,7 @@ fn sending_needs_capabilities_the_right_to_grant_and_a_buffer() {
     refused(&mut s.m, s.client.id, Syscall::Call, &[plain.0, with_caps(1), NEVER, INTERFACE], Error::MissingRight);
 
     s.m.switch_to(s.root);
-    let thread = s.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, s.client.domain.0, s.client.budget.0]);
+    let thread = crate::scene::thread_in(&mut s.m, s.client.domain);
     let bare = s.m.start(thread);
     for info in [with_caps(1), MessageInfo::new(0, 7).0, MessageInfo::new(0, 0).with_leases(1).0] {
         refused(&mut s.m, bare, Syscall::Call, &[s.call.0, info, NEVER, INTERFACE], Error::NoBuffer);

@@ -1,0 +1,92 @@
+//! What the kernel knows of each processor.
+
+use crate::identity::ThreadId;
+use crate::kernel::PRIORITIES;
+use crate::timer::Timers;
+
+/// A processor: who runs on it, who waits to, and whose deadlines it watches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cpu<S> {
+    /// It runs threads.
+    pub(crate) online: bool,
+    /// The thread that it runs in user mode, or whose entry it is working on. Another processor may have stopped the
+    /// thread meanwhile; this one then lets it go on its next entry.
+    pub(crate) current: Option<ThreadId>,
+    /// Until when time has been charged.
+    pub(crate) charged_until: u64,
+    /// It is to enter the kernel: another processor has changed what it should run, or an address space that it uses.
+    pub(crate) kicked: bool,
+    /// The first shootdown that it has not taken part in yet: it may remember translations that are gone. Until it has
+    /// entered the kernel, nobody else may rely on their being gone.
+    pub(crate) owes: Option<Shootdown>,
+    /// It forgets all translations of user space before it runs a thread again.
+    pub(crate) forgets: bool,
+    /// First thread of each priority's ready queue, and which queues are not empty.
+    pub(crate) ready: [Option<ThreadId>; PRIORITIES],
+    pub(crate) ready_bits: [u64; PRIORITIES / 64],
+    /// Deadlines of threads that ran here last.
+    pub(crate) timers: Timers<S>,
+}
+
+impl<S> Cpu<S> {
+    /// A processor that has not started.
+    pub const fn new(places: S) -> Self {
+        Cpu {
+            online: false,
+            current: None,
+            charged_until: 0,
+            kicked: false,
+            owes: None,
+            forgets: false,
+            ready: [None; PRIORITIES],
+            ready_bits: [0; PRIORITIES / 64],
+            timers: Timers::new(places),
+        }
+    }
+
+    pub(crate) fn set_ready(&mut self, priority: u8, head: Option<ThreadId>) {
+        if let Some(place) = self.ready.get_mut(usize::from(priority)) {
+            *place = head;
+        }
+        let bit = 1 << (priority % 64);
+        if let Some(word) = self.ready_bits.get_mut(usize::from(priority / 64)) {
+            *word = if head.is_some() { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// The thread that runs next: the first one of the highest priority.
+    pub(crate) fn highest_ready(&self) -> Option<ThreadId> {
+        for (index, word) in self.ready_bits.iter().enumerate().rev() {
+            if *word != 0 {
+                let priority = index * 64 + 63 - word.leading_zeros() as usize;
+                return self.ready.get(priority).copied().flatten();
+            }
+        }
+        None
+    }
+}
+
+/// The number of a shootdown: of translations that are gone from the page tables, and that other processors may still
+/// remember. Numbers begin again after 2³², which is harmless: they are only compared while one is not over yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Shootdown(pub(crate) core::num::NonZeroU32);
+
+impl Shootdown {
+    /// The one after this.
+    pub(crate) const fn after(last: Option<Shootdown>) -> Shootdown {
+        let number = match last {
+            Some(Shootdown(number)) => number.get(),
+            None => 0,
+        };
+        match core::num::NonZeroU32::new(number.wrapping_add(1)) {
+            Some(number) => Shootdown(number),
+            None => Shootdown(core::num::NonZeroU32::MIN),
+        }
+    }
+
+    /// Whether this one is `other` or came before it.
+    pub(crate) const fn is_no_later_than(self, other: Shootdown) -> bool {
+        other.0.get().wrapping_sub(self.0.get()) < 1 << 31
+    }
+}
