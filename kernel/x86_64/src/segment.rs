@@ -1,5 +1,6 @@
 //! Segment descriptors and the task-state segment: what is left of segmentation in 64-bit mode.
 
+use core::arch::asm;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
@@ -91,6 +92,10 @@ impl Segments {
             SS::set_reg(SegmentSelector(KERNEL_DATA));
             load_tss(SegmentSelector(TASK_STATE));
         }
+        // After reset there is a local descriptor table, 64 KiB long from linear address 0 (AMD64 manual volume 2, 14.1.3):
+        // in user space, where a program could put descriptors of its own into it, call gates to the kernel among them.
+        // SAFETY: the null selector means that there is no such table; nobody uses one.
+        unsafe { asm!("lldt {0:x}", in(reg) 0u16, options(nostack, preserves_flags)) };
     }
 }
 

@@ -1,15 +1,21 @@
 //! The cases, by what they are about.
 
 mod account;
+mod canonical;
 mod capability;
 mod device;
+mod exception;
 mod fault;
+mod flag;
 mod hostile;
 mod ipc;
 mod lease;
 mod memory;
 mod notification;
+mod offender;
+mod privilege;
 mod schedule;
+mod segment;
 mod server;
 mod system;
 mod thread;
@@ -50,6 +56,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         transfer::CASES,
         lease::CASES,
         fault::CASES,
+        exception::CASES,
+        privilege::CASES,
+        segment::CASES,
+        canonical::CASES,
+        flag::CASES,
         thread::CASES,
         schedule::CASES,
         device::CASES,
