@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bench;
 pub mod build;
 pub mod console;
+pub mod coverage;
 pub mod disk;
 pub mod doctor;
 pub mod machine;

@@ -8,6 +8,7 @@ use clap::Parser;
 use xtask::audit::Audit;
 use xtask::bench::{self, BenchError};
 use xtask::build::{self, Check, Composition};
+use xtask::coverage::Coverage;
 use xtask::disk;
 use xtask::doctor::Examination;
 use xtask::machine::{Drive, Machine, Serial};
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test(&options),
         Command::Doctor => Ok(doctor()),
         Command::Audit => audit(),
+        Command::Coverage => coverage(),
         Command::Setup => set_up(),
         Command::Check => check(),
         Command::Bench(options) => bench(&options),
@@ -112,6 +114,12 @@ fn audit() -> Result<bool, Failure> {
     let audit = Audit::of_tree()?;
     print!("{audit}");
     Ok(audit.passed())
+}
+
+fn coverage() -> Result<bool, Failure> {
+    let coverage = Coverage::measure()?;
+    print!("{coverage}");
+    Ok(coverage.passed())
 }
 
 fn set_up() -> Result<bool, Failure> {

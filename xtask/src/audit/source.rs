@@ -39,6 +39,11 @@ impl Line {
 }
 
 impl Source {
+    /// For each line of a file's text, whether it belongs to an item under `#[cfg(test)]`.
+    pub fn test_lines(text: &str) -> Vec<bool> {
+        test_lines(&split(text))
+    }
+
     /// Reads a file's text.
     pub fn read(text: &str) -> Self {
         let lines = split(text);
