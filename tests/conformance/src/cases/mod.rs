@@ -14,6 +14,7 @@ mod memory;
 mod notification;
 mod offender;
 mod privilege;
+mod processor;
 mod schedule;
 mod segment;
 mod server;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         flag::CASES,
         thread::CASES,
         schedule::CASES,
+        processor::CASES,
         device::CASES,
         hostile::CASES,
     ]
