@@ -140,7 +140,8 @@ Examples:
   cargo xtask test host                what needs no machine
   cargo xtask test conformance ipc     the kernel's cases that have `ipc` in their name
   cargo xtask test conformance --list  the names of the kernel's cases
-  cargo xtask test system files        the tests of the booted system that have `files` in their name")]
+  cargo xtask test system files        the tests of the booted system that have `files` in their name
+  cargo xtask test model --large       ten times as many states of the kernel core")]
 pub(crate) struct Test {
     /// Only this suite
     #[arg(value_enum)]
@@ -152,6 +153,10 @@ pub(crate) struct Test {
     /// Print the names of the conformance suite's cases and run nothing
     #[arg(long)]
     pub(crate) list: bool,
+
+    /// Go on for longer where a suite can: the search visits ten million states instead of one
+    #[arg(long)]
+    pub(crate) large: bool,
 }
 
 /// Measure something, beside the same figure for something well known

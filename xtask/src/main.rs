@@ -14,7 +14,7 @@ use xtask::doctor::Examination;
 use xtask::machine::{Drive, Machine, Serial};
 use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
-use xtask::suites::{self, SuiteError};
+use xtask::suites::{self, Size, SuiteError};
 
 use arguments::{Arguments, Bench, Command, Measurement, Run, Test};
 
@@ -82,7 +82,8 @@ fn test(options: &Test) -> Result<bool, Failure> {
         Some(suite) => vec![suite],
         None => suites::Suite::ALL.to_vec(),
     };
-    let tally = suites::run(&chosen, options.filter.as_deref())?;
+    let size = if options.large { Size::Large } else { Size::Usual };
+    let tally = suites::run(&chosen, options.filter.as_deref(), size)?;
     println!("{tally}");
     Ok(tally.failed == 0)
 }

@@ -6,11 +6,17 @@
 
 pub mod alphabet;
 pub mod event;
+pub mod fingerprint;
 pub mod machine;
 pub mod scenarios;
+pub mod script;
 pub mod search;
 pub mod sizes;
+pub mod table;
+pub mod tree;
 pub mod walk;
+mod watch;
 pub mod world;
 
 pub use machine::{Machine, Outcome};
+pub use watch::explain_panics;

@@ -1,11 +1,12 @@
 //! Breadth-first search over everything that can happen, so that the first counterexample is a shortest one.
 
 use crate::event::Event;
+use crate::fingerprint::{Fingerprint, Fingerprints, Recorder};
 use crate::machine::Machine;
+use crate::script::{Counterexample, script};
 use crate::sizes::Tiny;
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
-use std::sync::Mutex;
+use crate::tree::{Breakage, Climber, Tree};
+use crate::watch;
 use std::time::{Duration, Instant};
 
 /// A machine to start from, and what can happen on it.
@@ -24,8 +25,15 @@ pub struct Scenario {
 pub struct Limits {
     /// Stops when this many distinct states are known.
     pub states: usize,
+    /// Goes this many events away from the start at most.
+    pub depth: usize,
     /// Threads of the host that search.
     pub threads: usize,
+}
+
+impl Limits {
+    /// No limit but the memory, with one thread.
+    pub const NONE: Limits = Limits { states: u32::MAX as usize, depth: usize::MAX, threads: 1 };
 }
 
 /// What a search found.
@@ -47,106 +55,33 @@ pub struct Report {
     pub counterexample: Option<Counterexample>,
 }
 
-/// A shortest way to a violation.
-#[derive(Clone, Debug)]
-pub struct Counterexample {
-    /// What is violated.
-    pub violation: String,
-    /// What happened, and who ran.
-    pub script: Vec<String>,
-}
-
-impl std::fmt::Display for Counterexample {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "violated: {}", self.violation)?;
-        for (index, line) in self.script.iter().enumerate() {
-            writeln!(f, "{:4}. {line}", index + 1)?;
-        }
-        Ok(())
-    }
-}
-
-/// A state that was reached: how, and its fingerprint decides whether it is new.
-struct Node {
-    parent: u32,
-    event: Option<Event>,
-}
-
 /// A successor found by a worker.
 struct Found {
-    fingerprint: u64,
+    fingerprint: Fingerprint,
     parent: u32,
     event: Event,
     violation: Option<String>,
 }
 
-/// The fingerprint of a state: equal for states with the same future.
-pub fn fingerprint(machine: &Machine<Tiny>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    machine.kernel.canonical(machine.now, &mut hasher);
-    machine.canonical(&mut hasher);
-    hasher.finish()
-}
-
-/// Fingerprints are hashes already.
+/// What a worker brings home.
 #[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
+struct Harvest {
+    found: Vec<Found>,
+    transitions: usize,
+    refused: usize,
 }
 
-type Fingerprints = HashSet<u64, BuildHasherDefault<Identity>>;
+/// How many states each worker expands before results are merged: few enough to keep what waits small.
+const BATCH: usize = 256;
 
-/// The events that lead to a node.
-fn path(nodes: &[Node], mut node: u32) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(event) = nodes[node as usize].event {
-        events.push(event);
-        node = nodes[node as usize].parent;
-    }
-    events.reverse();
-    events
-}
-
-/// Remembers what this thread is about to do, for the message of a panic.
-pub(crate) fn watch_this(events: &[Event]) {
-    watch(&WATCHED[WORKER.with(|worker| *worker) % WATCHED.len()], events.to_vec());
-}
-
-/// What this worker is about to do, for the message of a panic.
-fn watch(script: &Mutex<Vec<Event>>, events: Vec<Event>) {
-    if let Ok(mut watched) = script.lock() {
-        *watched = events;
-    }
-}
-
-/// Tells a path in words.
-pub fn script(start: fn() -> Machine<Tiny>, events: &[Event]) -> Vec<String> {
-    let mut machine = start();
-    let mut lines = Vec::new();
-    for event in events {
-        lines.push(event.describe(&machine));
-        event.apply(&mut machine);
-    }
-    lines
-}
-
-/// Searches a scenario. `mutate` is applied after every event: tests of the search itself break the state there.
-pub fn search(scenario: &Scenario, limits: Limits, mutate: Option<fn(&mut Machine<Tiny>)>) -> Report {
+/// Searches a scenario. `breakage` is applied after every event: tests of the search itself break the state there.
+pub fn search(scenario: &Scenario, limits: Limits, breakage: Option<Breakage>) -> Report {
     let begun = Instant::now();
+    let threads = limits.threads.max(1);
     let start = (scenario.start)();
-    let mut known = Fingerprints::with_capacity_and_hasher(limits.states, BuildHasherDefault::default());
-    known.insert(fingerprint(&start));
-    let mut nodes = vec![Node { parent: 0, event: None }];
+    let mut known = Fingerprints::default();
+    known.insert(Recorder::default().fingerprint(&start));
+    let mut tree = Tree::new();
     let mut report = Report {
         states: 1,
         transitions: 0,
@@ -156,35 +91,36 @@ pub fn search(scenario: &Scenario, limits: Limits, mutate: Option<fn(&mut Machin
         time: Duration::ZERO,
         counterexample: None,
     };
-    let mut frontier = vec![0u32];
-    'search: while !frontier.is_empty() {
-        let mut next = Vec::new();
-        // Batches keep the results that wait to be merged small.
-        for batch in frontier.chunks(1024 * limits.threads.max(1)) {
-            let share = batch.len().div_ceil(limits.threads.max(1)).max(1);
-            let results: Vec<(Vec<Found>, usize, usize)> = std::thread::scope(|scope| {
-                let (nodes, known, start) = (&nodes, &known, &start);
-                let workers: Vec<_> = batch
-                    .chunks(share)
-                    .map(|part| scope.spawn(move || expand_all(scenario, start, nodes, known, part, mutate)))
+    // The states of one depth are a run of numbers.
+    let mut level = Tree::ROOT..tree.len();
+    'search: while report.depth < limits.depth {
+        let beyond = tree.len();
+        for batch in level.clone().step_by(BATCH * threads) {
+            let end = level.end.min(batch.saturating_add((BATCH * threads) as u32));
+            let share = ((end - batch) as usize).div_ceil(threads);
+            let harvests: Vec<Harvest> = std::thread::scope(|scope| {
+                let worker = Worker { scenario, tree: &tree, start: &start, known: &known, breakage };
+                let workers: Vec<_> = (batch..end)
+                    .step_by(share)
+                    .map(|first| first..end.min(first + share as u32))
+                    .map(|states| scope.spawn(move || worker.expand(states)))
                     .collect();
-                workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect()
+                workers.into_iter().map(|worker| worker.join().expect("a worker catches panics")).collect()
             });
-            for (found, transitions, refused) in results {
-                report.transitions += transitions;
-                report.refused += refused;
-                for Found { fingerprint, parent, event, violation } in found {
-                    if !known.insert(fingerprint) {
-                        continue;
-                    }
-                    nodes.push(Node { parent, event: Some(event) });
-                    let node = nodes.len() as u32 - 1;
-                    next.push(node);
+            for harvest in harvests {
+                report.transitions += harvest.transitions;
+                report.refused += harvest.refused;
+                for Found { fingerprint, parent, event, violation } in harvest.found {
                     if let Some(violation) = violation {
-                        let script = script(scenario.start, &path(&nodes, node));
+                        let mut events = tree.path(parent);
+                        events.push(event);
+                        let script = script(scenario.start, &events, breakage);
                         report.counterexample = Some(Counterexample { violation, script });
                         report.depth += 1;
                         break 'search;
+                    }
+                    if known.insert(fingerprint) {
+                        tree.push(parent, event);
                     }
                 }
             }
@@ -193,87 +129,68 @@ pub fn search(scenario: &Scenario, limits: Limits, mutate: Option<fn(&mut Machin
                 break 'search;
             }
         }
-        report.depth += usize::from(!next.is_empty());
-        report.complete = next.is_empty();
-        frontier = next;
+        level = beyond..tree.len();
+        if level.is_empty() {
+            report.complete = true;
+            break;
+        }
+        report.depth += 1;
     }
     report.states = known.len();
     report.time = begun.elapsed();
     report
 }
 
-/// Expands some nodes; returns what is new, and how many transitions there were and how many of them refused.
-fn expand_all(
-    scenario: &Scenario,
-    start: &Machine<Tiny>,
-    nodes: &[Node],
-    known: &Fingerprints,
-    part: &[u32],
-    mutate: Option<fn(&mut Machine<Tiny>)>,
-) -> (Vec<Found>, usize, usize) {
-    let watched: &Mutex<Vec<Event>> = &WATCHED[WORKER.with(|worker| *worker) % WATCHED.len()];
-    let mut found = Vec::new();
-    let mut seen: HashSet<u64, BuildHasherDefault<Identity>> = HashSet::default();
-    let (mut transitions, mut refused) = (0, 0);
-    for node in part {
-        let mut events = path(nodes, *node);
-        let mut machine = start.clone();
-        for event in &events {
-            event.apply(&mut machine);
-            if let Some(mutate) = mutate {
-                mutate(&mut machine);
-            }
-        }
-        events.push(Event::SliceEnd);
-        for event in (scenario.events)(&machine) {
-            transitions += 1;
-            if event.is_refused(&machine) {
-                refused += 1;
-                continue;
-            }
-            if let Some(last) = events.last_mut() {
-                *last = event;
-            }
-            watch(watched, events.clone());
-            let mut after = machine.clone();
-            event.apply(&mut after);
-            if let Some(mutate) = mutate {
-                mutate(&mut after);
-            }
-            let fingerprint = fingerprint(&after);
-            if known.contains(&fingerprint) || !seen.insert(fingerprint) {
-                continue;
-            }
-            let violation = after.check().err();
-            found.push(Found { fingerprint, parent: *node, event, violation });
-        }
-    }
-    (found, transitions, refused)
+/// What the workers of a search look at.
+#[derive(Clone, Copy)]
+struct Worker<'s> {
+    scenario: &'s Scenario,
+    tree: &'s Tree,
+    start: &'s Machine<Tiny>,
+    known: &'s Fingerprints,
+    breakage: Option<Breakage>,
 }
 
-/// What each worker is doing, for the message of a panic in the core.
-static WATCHED: [Mutex<Vec<Event>>; 16] = [const { Mutex::new(Vec::new()) }; 16];
-static WORKERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-
-thread_local! {
-    static WORKER: usize = WORKERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// Makes a panic, which is a violation too, print the way to it.
-pub fn explain_panics(start: fn() -> Machine<Tiny>) {
-    let earlier = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        earlier(info);
-        let watched = &WATCHED[WORKER.with(|worker| *worker) % WATCHED.len()];
-        if let Ok(mut events) = watched.lock() {
-            let last = events.pop();
-            let mut machine = start();
-            for (index, event) in events.iter().chain(&last).enumerate() {
-                eprintln!("{:4}. {}", index + 1, event.describe(&machine));
-                if index < events.len() {
-                    event.apply(&mut machine);
+impl Worker<'_> {
+    /// Tries everything that can happen in some states.
+    fn expand(self, states: std::ops::Range<u32>) -> Harvest {
+        let mut harvest = Harvest::default();
+        let mut climber = Climber::new(self.tree, self.start, self.breakage);
+        let mut recorder = Recorder::default();
+        let mut seen = Fingerprints::default();
+        for state in states {
+            let before = climber.machine(state);
+            watch::path(self.scenario.start, || self.tree.path(state));
+            for event in (self.scenario.events)(before) {
+                harvest.transitions += 1;
+                if event.is_refused(before) {
+                    harvest.refused += 1;
+                    continue;
+                }
+                let mut after = before.clone();
+                let broken = watch::attempt(event, || {
+                    event.apply(&mut after);
+                    if let Some(breakage) = self.breakage {
+                        breakage(&mut after);
+                    }
+                });
+                let (fingerprint, violation) = match broken {
+                    Some(panic) => (0, Some(panic)),
+                    None => {
+                        let fingerprint = recorder.fingerprint(&after);
+                        if self.known.contains(&fingerprint) || !seen.insert(fingerprint) {
+                            continue;
+                        }
+                        (fingerprint, after.check().err())
+                    }
+                };
+                let last = violation.is_some();
+                harvest.found.push(Found { fingerprint, parent: state, event, violation });
+                if last {
+                    return harvest;
                 }
             }
         }
-    }));
+        harvest
+    }
 }

@@ -2,8 +2,10 @@
 
 use crate::event::Event;
 use crate::machine::Machine;
-use crate::search::{Counterexample, Scenario, script, watch_this};
+use crate::script::{Counterexample, script};
+use crate::search::Scenario;
 use crate::sizes::Tiny;
+use crate::watch;
 
 /// What random walks are to be made.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +48,12 @@ pub fn walk(scenario: &Scenario, walks: Walks) -> Result<usize, (u64, Counterexa
         let mut events = Vec::new();
         for _ in 0..walks.steps {
             let Some(event) = choose(scenario, &machine, &mut random) else { break };
+            watch::path(scenario.start, || events.clone());
             events.push(event);
-            watch_this(&events);
-            event.apply(&mut machine);
+            let broken = watch::attempt(event, || event.apply(&mut machine));
             steps += 1;
-            if let Err(violation) = machine.check() {
-                let script = script(scenario.start, &events);
+            if let Some(violation) = broken.or_else(|| machine.check().err()) {
+                let script = script(scenario.start, &events, None);
                 return Err((seed, Counterexample { violation, script }));
             }
         }

@@ -10,7 +10,7 @@ use model::walk::{Walks, walk};
 
 fn visit(name: &str, states: usize) {
     let scenario = scenarios::by_name(name).expect("a scenario of that name");
-    let report = search(scenario, Limits { states, threads: 2 }, None);
+    let report = search(scenario, Limits { states, threads: 2, ..Limits::NONE }, None);
     if let Some(counterexample) = report.counterexample {
         panic!("{name}: {counterexample}");
     }
@@ -20,7 +20,7 @@ fn visit(name: &str, states: usize) {
 #[test]
 fn every_invariant_holds_in_every_state_that_calls_can_reach() {
     let scenario = scenarios::by_name("calls").expect("a scenario of that name");
-    let report = search(scenario, Limits { states: 1_000_000, threads: 2 }, None);
+    let report = search(scenario, Limits { states: 1_000_000, threads: 2, ..Limits::NONE }, None);
     if let Some(counterexample) = report.counterexample {
         panic!("{counterexample}");
     }
@@ -45,8 +45,8 @@ fn every_invariant_holds_in_twenty_thousand_states_of_all_system_calls() {
 #[test]
 fn a_search_is_the_same_with_one_thread_and_with_two() {
     let scenario = scenarios::by_name("ipc").expect("a scenario of that name");
-    let one = search(scenario, Limits { states: 2_000, threads: 1 }, None);
-    let two = search(scenario, Limits { states: 2_000, threads: 2 }, None);
+    let one = search(scenario, Limits { states: 2_000, ..Limits::NONE }, None);
+    let two = search(scenario, Limits { states: 2_000, threads: 2, ..Limits::NONE }, None);
     assert_eq!(one.depth, two.depth);
 }
 
@@ -56,7 +56,7 @@ fn a_seeded_bug_is_found_and_told_as_a_shortest_script() {
     let scenario = scenarios::by_name("ipc").expect("a scenario of that name");
     let report = search(
         scenario,
-        Limits { states: 10_000, threads: 1 },
+        Limits { states: 10_000, ..Limits::NONE },
         Some(|machine| {
             if machine.kernel.first_deadline(machine.cpu).is_some()
                 && let Some(space) = machine.world.spaces.values_mut().next()
@@ -75,11 +75,11 @@ fn the_search_sees_through_names_of_past_things() {
     // A refused call changes the clock and nothing else; a call that timed out at once only a call number.
     let scenario = scenarios::by_name("ipc").expect("a scenario of that name");
     let mut machine = (scenario.start)();
-    let before = model::search::fingerprint(&machine);
+    let before = model::fingerprint::fingerprint(&machine);
     Event::syscall(Syscall::Reply, &[99, MessageInfo::new(0, 0).0]).apply(&mut machine);
-    assert_eq!(model::search::fingerprint(&machine), before);
+    assert_eq!(model::fingerprint::fingerprint(&machine), before);
     Event::syscall(Syscall::Wait, &[0, NEVER]).apply(&mut machine);
-    assert_ne!(model::search::fingerprint(&machine), before);
+    assert_ne!(model::fingerprint::fingerprint(&machine), before);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod catalogue;
 mod conformance;
 mod libtest;
+mod model;
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -38,7 +39,7 @@ pub enum SuiteError {
 pub enum Suite {
     /// Unit and property tests of everything that runs on the host
     Host,
-    /// Exhaustive search through the kernel core's states at small sizes
+    /// Exhaustive search through the kernel core's states at small sizes, with a table of what was visited
     Model,
     /// The kernel's behaviour, case by case, from inside the machine
     Conformance,
@@ -64,7 +65,7 @@ impl Suite {
     /// # Errors
     ///
     /// [`SuiteError`] if the suite could not be run; tests that fail are counted instead.
-    pub fn run(self, filter: Option<&str>) -> Result<Tally, SuiteError> {
+    pub fn run(self, filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
         let started = Instant::now();
         eprintln!("\n== {} ==", self.name());
         let tally = match self {
@@ -75,7 +76,7 @@ impl Suite {
                 let arguments: Vec<&str> = ["test", "--no-fail-fast"].into_iter().chain(packages).collect();
                 libtest::run(&arguments, &[], filter)
             }
-            Self::Model => libtest::run(&["test", "--no-fail-fast", "--release", "--package", MODEL], &[], filter),
+            Self::Model => model::run(filter, size),
             Self::Conformance => conformance::run(filter),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {
@@ -85,6 +86,16 @@ impl Suite {
         eprintln!("== {}: {tally} ({:.0} s) ==", self.name(), started.elapsed().as_secs_f64());
         Ok(tally)
     }
+}
+
+/// How much of a suite is run, where it could go on for as long as one likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    /// What every change has to pass, in minutes.
+    #[default]
+    Usual,
+    /// What is worth an hour now and then.
+    Large,
 }
 
 /// How many tests passed and failed.
@@ -114,11 +125,11 @@ impl fmt::Display for Tally {
 /// # Errors
 ///
 /// [`SuiteError::Setup`] if the machine lacks what the tests need.
-pub fn run(suites: &[Suite], filter: Option<&str>) -> Result<Tally, SuiteError> {
+pub fn run(suites: &[Suite], filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
     setup::ensure()?;
     let mut total = Tally::default();
     for suite in suites {
-        match suite.run(filter) {
+        match suite.run(filter, size) {
             Ok(tally) => total += tally,
             Err(error) => {
                 eprintln!("{error}\n== {}: not run ==", suite.name());

@@ -1,0 +1,24 @@
+//! The search through the kernel core's states: its own tests, then the search itself, whose table is shown.
+
+use super::{MODEL, Size, SuiteError, Tally, libtest};
+use crate::workspace;
+
+/// Distinct states that the search visits, by size.
+const fn states(size: Size) -> &'static str {
+    match size {
+        Size::Usual => "1000000",
+        Size::Large => "10000000",
+    }
+}
+
+/// Runs the tests whose names contain `filter` and, unless there is a filter, the search, which counts as one.
+pub(super) fn run(filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
+    let mut tally = libtest::run(&["test", "--no-fail-fast", "--release", "--package", MODEL], &[], filter)?;
+    if filter.is_none() {
+        let search = ["run", "--quiet", "--release", "--package", MODEL, "--", "--states", states(size)];
+        let status = workspace::cargo().args(search).status()?;
+        let (passed, failed) = if status.success() { (1, 0) } else { (0, 1) };
+        tally += Tally { passed, failed };
+    }
+    Ok(tally)
+}
