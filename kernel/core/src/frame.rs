@@ -78,6 +78,14 @@ impl<F: FrameStore> Frames<F> {
         self.entries.as_ref().and_then(|entries| entries.as_ref().get(frame.0 as usize)).copied().unwrap_or_default()
     }
 
+    /// Whether two frame tables are the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let counters = |frames: &Self| (frames.total, frames.kernel, frames.mapped);
+        counters(self) == counters(other)
+            && self.entries.as_ref().map(|entries| entries.as_ref())
+                == other.entries.as_ref().map(|entries| entries.as_ref())
+    }
+
     /// How many entries the table has.
     pub(crate) fn length(&self) -> usize {
         self.entries.as_ref().map_or(0, |entries| entries.as_ref().len())

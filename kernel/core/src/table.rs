@@ -246,6 +246,44 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
     }
 }
 
+/// What observers need; see [`crate::Kernel::difference`] and [`crate::Kernel::normal`].
+impl<T: Copy, S: Slots<Slot<T>>> Table<T, S> {
+    /// Whether two tables are the same, their objects compared by `same`.
+    pub(crate) fn is_like(&self, other: &Self, same: impl Fn(&T, &T) -> bool) -> bool {
+        let lists = |table: &Self| (table.free, table.fresh, table.dying);
+        let meta = |slot: &Slot<T>| (slot.generation, slot.references, slot.next, slot.live);
+        lists(self) == lists(other)
+            && (0..S::LENGTH)
+                .map(|index| (self.slots.at(index), other.slots.at(index)))
+                .all(|(one, two)| meta(one) == meta(two) && same(&one.value, &two.value))
+    }
+
+    /// Replaces generations by 1 of what lives and 0 of what does not, and leaves nothing of what is gone.
+    pub(crate) fn forget_generations(&mut self, empty: T) {
+        for index in 0..S::LENGTH {
+            let present = self.is_present(index);
+            let slot = self.slots.at_mut(index);
+            slot.generation = u32::from(slot.live);
+            if !slot.live {
+                slot.references = 0;
+            }
+            if !present {
+                slot.value = empty;
+            }
+        }
+    }
+
+    /// Feeds all of it to a hasher.
+    pub(crate) fn hash_all(&self, hasher: &mut impl core::hash::Hasher)
+    where
+        T: core::hash::Hash,
+    {
+        use core::hash::Hash;
+        (self.free, self.fresh, self.dying).hash(hasher);
+        (0..S::LENGTH).for_each(|index| self.slots.at(index).hash(hasher));
+    }
+}
+
 #[cfg(test)]
 impl<T, S: Slots<Slot<T>>> Table<T, S> {
     /// Breaks the table: one of its slots is in no list.

@@ -28,6 +28,11 @@ impl<S: Slots<Option<ThreadId>>> Timers<S> {
         usize::from(self.length)
     }
 
+    /// Whether two heaps are the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.length == other.length && (1..=self.length()).all(|place| self.at(place) == other.at(place))
+    }
+
     pub(crate) fn at(&self, place: usize) -> Option<ThreadId> {
         if place >= 1 && place <= usize::from(self.length) { *self.places.at(place) } else { None }
     }

@@ -5,7 +5,7 @@ use crate::sizes::Tiny;
 use abi::fault::FaultKind;
 use abi::message::{Lease, MessageInfo, offset};
 use abi::{Error, Syscall};
-use kernel_core::{FaultReport, InterruptId, Request};
+use kernel_core::{FaultReport, InterruptId, Refusal, Request};
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,17 +93,14 @@ impl Event {
         }
     }
 
-    /// Lets it happen.
-    pub fn apply(self, machine: &mut Machine<Tiny>) {
+    /// Lets it happen. Tells why the kernel has refused it, if it has.
+    pub fn apply(self, machine: &mut Machine<Tiny>) -> Option<Refusal> {
         match self {
             Event::Syscall { syscall, arguments, .. } => {
                 self.prepare(machine);
-                // A refusal leaves everything as it was.
-                let _ = machine.enter(syscall as u64, arguments);
+                return machine.enter(syscall as u64, arguments).err();
             }
-            Event::Repeat => {
-                machine.repeat();
-            }
+            Event::Repeat => return machine.repeat().and_then(Result::err),
             Event::Fault(kind) => machine.fault(FaultReport { kind, address: 0, code: 0 }),
             Event::SliceEnd => machine.tick(SLICE),
             Event::Deadline => {
@@ -112,6 +109,7 @@ impl Event {
             }
             Event::Interrupt(interrupt) => machine.interrupt(interrupt),
         }
+        None
     }
 
     /// The event in words, with who runs.

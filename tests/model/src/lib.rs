@@ -7,13 +7,16 @@
 pub mod alphabet;
 pub mod event;
 pub mod fingerprint;
+pub mod law;
 pub mod machine;
+pub mod reference;
 pub mod scenarios;
 pub mod script;
 pub mod search;
 pub mod sizes;
 pub mod table;
 pub mod tree;
+pub mod view;
 pub mod walk;
 mod watch;
 pub mod world;

@@ -241,18 +241,17 @@ impl<T: SmallTables> Machine<T> {
         }
     }
 
-    /// The running thread executes its system call again, if that is what it does next.
-    pub fn repeat(&mut self) -> bool {
-        let Some(thread) = self.current() else { return false };
-        let context = self.context(thread);
-        match context.request {
-            Some((number, arguments)) if context.again => {
-                // What was possible may have become impossible: then this entry refuses.
-                let _ = self.enter(number, arguments);
-                true
-            }
-            _ => false,
-        }
+    /// The system call that the running thread executes again, if that is what it does next.
+    pub fn repeated(&self) -> Option<(u64, [u64; 6])> {
+        let context = self.context(self.current()?);
+        context.request.filter(|_| context.again)
+    }
+
+    /// The running thread executes its system call again, if that is what it does next. What was possible may have
+    /// become impossible: then this entry refuses.
+    pub fn repeat(&mut self) -> Option<Result<(), Refusal>> {
+        let (number, arguments) = self.repeated()?;
+        Some(self.enter(number, arguments))
     }
 
     /// The running thread makes a system call, and makes it again for as long as the kernel wants.

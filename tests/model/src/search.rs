@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::fingerprint::{Fingerprint, Fingerprints, Recorder};
+use crate::law::Before;
 use crate::machine::Machine;
 use crate::script::{Counterexample, script};
 use crate::sizes::Tiny;
@@ -157,33 +158,42 @@ impl Worker<'_> {
         let mut harvest = Harvest::default();
         let mut climber = Climber::new(self.tree, self.start, self.breakage);
         let mut recorder = Recorder::default();
-        let mut seen = Fingerprints::default();
+        let mut new = Fingerprints::default();
         for state in states {
             let before = climber.machine(state);
+            let prepared = Before::new(before);
             watch::path(self.scenario.start, || self.tree.path(state));
+            // Refused calls change nothing, so one machine serves for all of them.
+            let mut unmoved = before.clone();
             for event in (self.scenario.events)(before) {
                 harvest.transitions += 1;
-                if event.is_refused(before) {
-                    harvest.refused += 1;
-                    continue;
-                }
-                let mut after = before.clone();
-                let broken = watch::attempt(event, || {
-                    event.apply(&mut after);
+                let hopeless = event.is_refused(before);
+                let mut moved;
+                let after = if hopeless {
+                    &mut unmoved
+                } else {
+                    moved = before.clone();
+                    &mut moved
+                };
+                let (mut refused, mut violation) = (false, None);
+                let panic = watch::attempt(event, || {
+                    (refused, violation) = prepared.happen(event, after);
                     if let Some(breakage) = self.breakage {
-                        breakage(&mut after);
+                        breakage(after);
                     }
                 });
-                let (fingerprint, violation) = match broken {
-                    Some(panic) => (0, Some(panic)),
-                    None => {
-                        let fingerprint = recorder.fingerprint(&after);
-                        if self.known.contains(&fingerprint) || !seen.insert(fingerprint) {
-                            continue;
-                        }
-                        (fingerprint, after.check().err())
+                harvest.refused += usize::from(refused);
+                violation = panic.or(violation);
+                let mut fingerprint = 0;
+                if violation.is_none() && !hopeless {
+                    fingerprint = recorder.fingerprint(after);
+                    if self.known.contains(&fingerprint) || !new.insert(fingerprint) {
+                        continue;
                     }
-                };
+                    violation = after.check().err();
+                } else if violation.is_none() {
+                    continue;
+                }
                 let last = violation.is_some();
                 harvest.found.push(Found { fingerprint, parent: state, event, violation });
                 if last {

@@ -1,6 +1,7 @@
 //! Random walks: far from the start, where a breadth-first search does not come.
 
 use crate::event::Event;
+use crate::law::Before;
 use crate::machine::Machine;
 use crate::script::{Counterexample, script};
 use crate::search::Scenario;
@@ -50,9 +51,11 @@ pub fn walk(scenario: &Scenario, walks: Walks) -> Result<usize, (u64, Counterexa
             let Some(event) = choose(scenario, &machine, &mut random) else { break };
             watch::path(scenario.start, || events.clone());
             events.push(event);
-            let broken = watch::attempt(event, || event.apply(&mut machine));
+            let before = machine.clone();
+            let mut broken = None;
+            let panic = watch::attempt(event, || broken = Before::new(&before).happen(event, &mut machine).1);
             steps += 1;
-            if let Some(violation) = broken.or_else(|| machine.check().err()) {
+            if let Some(violation) = panic.or(broken).or_else(|| machine.check().err()) {
                 let script = script(scenario.start, &events, None);
                 return Err((seed, Counterexample { violation, script }));
             }
