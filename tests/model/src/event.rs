@@ -100,7 +100,10 @@ impl Event {
                 self.prepare(machine);
                 return machine.enter(syscall as u64, arguments).err();
             }
-            Event::Repeat => return machine.repeat().and_then(Result::err),
+            Event::Repeat => {
+                let (number, arguments) = machine.repeated()?;
+                return machine.enter(number, arguments).err();
+            }
             Event::Fault(kind) => machine.fault(FaultReport { kind, address: 0, code: 0 }),
             Event::SliceEnd => machine.tick(SLICE),
             Event::Deadline => {

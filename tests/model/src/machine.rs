@@ -249,9 +249,10 @@ impl<T: SmallTables> Machine<T> {
 
     /// The running thread executes its system call again, if that is what it does next. What was possible may have
     /// become impossible: then this entry refuses.
-    pub fn repeat(&mut self) -> Option<Result<(), Refusal>> {
-        let (number, arguments) = self.repeated()?;
-        Some(self.enter(number, arguments))
+    pub fn repeat(&mut self) -> bool {
+        let Some((number, arguments)) = self.repeated() else { return false };
+        let _ = self.enter(number, arguments);
+        true
     }
 
     /// The running thread makes a system call, and makes it again for as long as the kernel wants.
