@@ -197,6 +197,19 @@ impl Bench {
         self.endpoint_with(abi::fault::FAULT_INTERFACE, 0)
     }
 
+    /// Makes objects of several kinds, this many in all, that stay for the whole run: what the kernel does must not take
+    /// longer beside them.
+    pub(crate) fn take_ballast(&self, count: u64) -> Result<(), Error> {
+        for index in 0..count {
+            match index % 3 {
+                0 => self.notification(),
+                1 => self.endpoint(),
+                _ => self.budget(PRIORITY),
+            }?;
+        }
+        Ok(())
+    }
+
     /// A budget.
     pub(crate) fn budget(&self, priority: u64) -> Result<u64, Error> {
         call(Syscall::BudgetCreate, [root::ACCOUNT.0, priority, SLICE, SLICE])

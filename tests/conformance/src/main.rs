@@ -16,6 +16,7 @@ mod bench;
 mod call;
 mod cases;
 mod console;
+mod entry_times;
 mod outcome;
 mod parameters;
 
@@ -29,7 +30,17 @@ userlib::root_entry!(main, heap = 256 * 1024);
 fn main(info: &'static RootInfo) -> ! {
     let parameters = Parameters::read();
     let (passed, failed) = match Bench::new(info) {
-        Ok(mut bench) => conformance(&mut bench, parameters.value("case").unwrap_or_default()),
+        Ok(mut bench) => {
+            let ballast = parameters.value("ballast").and_then(|count| count.parse().ok()).unwrap_or(0);
+            if let Err(error) = bench.take_ballast(ballast) {
+                print(format_args!("FAIL ballast: {error}\n"));
+            }
+            let counts = conformance(&mut bench, parameters.value("case").unwrap_or_default());
+            if parameters.value("times").is_some() {
+                entry_times::report();
+            }
+            counts
+        }
         Err(failure) => {
             print(format_args!("FAIL bench: {failure}\n"));
             (0, 1)

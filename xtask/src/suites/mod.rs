@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, counted together.
 
+mod bound;
 pub mod catalogue;
 mod conformance;
 mod libtest;
@@ -43,19 +44,22 @@ pub enum Suite {
     Model,
     /// The kernel's behaviour, case by case, from inside the machine
     Conformance,
+    /// How long the kernel keeps the processor: the longest entry by system call, in guest instructions
+    Bound,
     /// The whole system, booted and driven from the host
     System,
 }
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 4] = [Self::Host, Self::Model, Self::Conformance, Self::System];
+    pub const ALL: [Self; 5] = [Self::Host, Self::Model, Self::Conformance, Self::Bound, Self::System];
 
     fn name(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Model => "model",
             Self::Conformance => "conformance",
+            Self::Bound => "bound",
             Self::System => "system",
         }
     }
@@ -78,6 +82,7 @@ impl Suite {
             }
             Self::Model => model::run(filter, size),
             Self::Conformance => conformance::run(filter),
+            Self::Bound => bound::run(filter),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {
                 libtest::run(&["test", "--no-fail-fast", "--package", "system-tests"], &["--test-threads=2"], filter)
