@@ -2,7 +2,8 @@
 
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
-use crate::{Budget, Cpu, Thread, ThreadId};
+use crate::thread::State;
+use crate::{Budget, Cpu, Resume, Thread, ThreadId};
 
 impl<T: Tables> Kernel<T> {
     /// The first thing in which two states differ, if they do. The clock and the time that was used do not count, and
@@ -57,7 +58,12 @@ impl<T: Tables> Kernel<T> {
 }
 
 fn timeless_thread(thread: &Thread) -> Thread {
-    Thread { runtime: 0, ..*thread }
+    // Which error a refused call ends with is its caller's only.
+    let resume = match thread.resume {
+        Resume::Result(_) if thread.state == State::Ready => Resume::Result([0; 4]),
+        resume => resume,
+    };
+    Thread { runtime: 0, resume, ..*thread }
 }
 
 fn timeless_budget(budget: &Budget) -> Budget {

@@ -363,11 +363,16 @@ impl Alphabet {
     /// What can happen in a state.
     pub fn events(&self, machine: &Machine<Tiny>) -> Vec<Event> {
         let mut events = Vec::new();
+        events.extend(machine.kernel.online().filter(|cpu| *cpu != machine.cpu).map(Event::Processor));
+        if machine.kernel.is_kicked(machine.cpu) {
+            events.push(Event::Look);
+        }
         if machine.kernel.first_deadline(machine.cpu).is_some() {
             events.push(Event::Deadline);
         }
         events.extend(machine.world.connected.keys().map(|interrupt| Event::Interrupt(*interrupt)));
-        let Some(thread) = machine.current() else { return events };
+        // A thread that was stopped meanwhile makes no system call that counts.
+        let Some(thread) = machine.current().filter(|thread| machine.kernel.is_ready(*thread)) else { return events };
         if machine.kernel.living_threads().filter(|thread| machine.kernel.is_ready(*thread)).nth(1).is_some() {
             events.push(Event::SliceEnd);
         }

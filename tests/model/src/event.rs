@@ -5,7 +5,7 @@ use crate::sizes::Tiny;
 use abi::fault::FaultKind;
 use abi::message::{Lease, MessageInfo, offset};
 use abi::{Error, Syscall};
-use kernel_core::{FaultReport, InterruptId, Refusal, Request};
+use kernel_core::{CpuId, FaultReport, InterruptId, Refusal, Request};
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub enum Event {
     Deadline,
     /// A device interrupts.
     Interrupt(InterruptId),
+    /// The processor enters the kernel because another one has asked it to.
+    Look,
+    /// What follows happens on this processor.
+    Processor(CpuId),
 }
 
 impl Event {
@@ -51,6 +55,8 @@ impl Event {
             Event::SliceEnd => (3, 0),
             Event::Deadline => (4, 0),
             Event::Interrupt(_) => (5, 0),
+            Event::Look => (6, 0),
+            Event::Processor(_) => (7, 0),
         }
     }
 
@@ -63,7 +69,12 @@ impl Event {
                 S::Destroy | S::CapDelete | S::CapRevoke | S::CapMove | S::ThreadExit | S::ThreadPanic | S::ThreadStop
             ),
             Event::Fault(_) => true,
-            Event::Repeat | Event::SliceEnd | Event::Deadline | Event::Interrupt(_) => false,
+            Event::Repeat
+            | Event::SliceEnd
+            | Event::Deadline
+            | Event::Interrupt(_)
+            | Event::Look
+            | Event::Processor(_) => false,
         }
     }
 
@@ -111,6 +122,10 @@ impl Event {
                 machine.tick(first.saturating_sub(machine.now));
             }
             Event::Interrupt(interrupt) => machine.interrupt(interrupt),
+            Event::Look => machine.look(),
+            Event::Processor(cpu) => {
+                machine.on(cpu);
+            }
         }
         None
     }

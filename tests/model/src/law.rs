@@ -50,7 +50,12 @@ pub(crate) struct Before<'m> {
 impl<'m> Before<'m> {
     pub(crate) fn new(machine: &'m Machine<Tiny>) -> Self {
         let mut idle = machine.clone();
-        idle.look();
+        if machine.kernel.is_kicked(machine.cpu) && machine.current().is_some() {
+            // What the entry does for other processors may keep the thread from finding its result at once.
+            let _ = idle.enter(u64::MAX, [0; 6]);
+        } else {
+            idle.look();
+        }
         Before { machine, seen: View::of(machine), idle }
     }
 

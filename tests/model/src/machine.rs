@@ -215,6 +215,7 @@ impl<T: SmallTables> Machine<T> {
         }
         self.world.connected.hash(hasher);
         self.world.processors.hash(hasher);
+        self.cpu.hash(hasher);
     }
 
     // ---- entries ----

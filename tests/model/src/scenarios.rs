@@ -12,10 +12,12 @@ use abi::{Handle, Syscall, root};
 use kernel_core::CpuId;
 
 /// Every scenario.
-pub const ALL: [Scenario; 4] = [
+pub const ALL: [Scenario; 6] = [
     Scenario { name: "calls", start: calls, events: calls_events },
     Scenario { name: "ipc", start: ipc, events: ipc_events },
     Scenario { name: "authority", start: authority, events: authority_events },
+    Scenario { name: "processors", start: processors, events: processors_events },
+    Scenario { name: "shootdowns", start: shootdowns, events: shootdowns_events },
     Scenario { name: "everything", start: everything, events: everything_events },
 ];
 
@@ -163,6 +165,89 @@ fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
             S::Destroy,
         ],
         uses: |machine, handle, _| handle.index() > root::FIRST_EXTENT && handle != machine.device,
+        rich_messages: false,
+        faults: &[],
+    };
+    ALPHABET.events(machine)
+}
+
+/// Two processors that enter the kernel when they like: the root on the first, a server on the second, which the root
+/// calls, stops, starts, moves and destroys. Stopped or moved, a thread may still run there.
+fn processors() -> Machine<Tiny> {
+    let mut machine = boot();
+    let endpoint = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
+    let server = peer(&mut machine, 1, 2, Handle::NONE);
+    grant(&mut machine, &server, endpoint, EndpointRights::RECEIVE.bits(), 0);
+    grant(&mut machine, &server, bits, NotificationRights::all().bits(), 0);
+    let other = machine.start_cpu(1);
+    machine.make(Syscall::BudgetMove, &[server.budget.0, other.index() as u64]);
+    machine.obedient = false;
+    machine
+}
+
+fn processors_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::Call,
+            S::Receive,
+            S::Reply,
+            S::Notify,
+            S::Wait,
+            S::ThreadStart,
+            S::ThreadStop,
+            S::ThreadRead,
+            S::BudgetMove,
+            S::Destroy,
+            S::Yield,
+        ],
+        uses: |machine, handle, kind| {
+            let own = handle.index() <= root::FIRST_EXTENT && machine.current() == Some(machine.root.thread);
+            !own && matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread | Kind::Budget | Kind::Domain)
+        },
+        rich_messages: false,
+        faults: &[FaultKind::Read],
+    };
+    ALPHABET.events(machine)
+}
+
+/// Two threads of one domain, on two processors, that map, unmap, donate and revoke the same page while the other may
+/// remember it.
+fn shootdowns() -> Machine<Tiny> {
+    let mut machine = boot();
+    let (priority, slice) = (u64::from(root::PRIORITY), crate::machine::SLICE);
+    let budget = machine.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, priority, slice, slice, 0]);
+    let twin = machine.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, budget.0]);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 2, u64::from(RawRights::MAX)]);
+    machine.make(Syscall::MemorySplit, &[memory.0, 0, 1, u64::from(RawRights::MAX)]);
+    machine.start(twin);
+    let other = machine.start_cpu(1);
+    machine.make(Syscall::BudgetMove, &[budget.0, other.index() as u64]);
+    machine.obedient = false;
+    machine
+}
+
+fn shootdowns_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::Map,
+            S::Unmap,
+            S::SpaceDonate,
+            S::SpaceCreate,
+            S::CapRevoke,
+            S::ThreadStop,
+            S::ThreadStart,
+            S::BudgetMove,
+            S::Destroy,
+            S::Wait,
+        ],
+        uses: |machine, handle, kind| {
+            // Its own space, to map into; of the rest, what the scenario has made.
+            let made = handle.index() > root::FIRST_EXTENT && handle != machine.device;
+            made || kind == Kind::Account || (kind == Kind::Space && handle == own::SPACE)
+        },
         rich_messages: false,
         faults: &[],
     };

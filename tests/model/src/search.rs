@@ -167,7 +167,8 @@ impl Worker<'_> {
             let mut unmoved = before.clone();
             for event in (self.scenario.events)(before) {
                 harvest.transitions += 1;
-                let hopeless = event.is_refused(before);
+                // An entry that was asked for by another processor does something even if it is refused.
+                let hopeless = !before.kernel.is_kicked(before.cpu) && event.is_refused(before);
                 let mut moved;
                 let after = if hopeless {
                     &mut unmoved
