@@ -60,7 +60,7 @@ impl<T: Tables> Kernel<T> {
 fn timeless_thread(thread: &Thread) -> Thread {
     // Which error a refused call ends with is its caller's only.
     let resume = match thread.resume {
-        Resume::Result(_) if thread.state == State::Ready => Resume::Result([0; 4]),
+        Resume::Result(_) if matches!(thread.state, State::Ready | State::Exhausted) => Resume::Result([0; 4]),
         resume => resume,
     };
     Thread { runtime: 0, resume, ..*thread }

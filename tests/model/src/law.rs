@@ -50,13 +50,23 @@ pub(crate) struct Before<'m> {
 impl<'m> Before<'m> {
     pub(crate) fn new(machine: &'m Machine<Tiny>) -> Self {
         let mut idle = machine.clone();
-        if machine.kernel.is_kicked(machine.cpu) && machine.current().is_some() {
-            // What the entry does for other processors may keep the thread from finding its result at once.
+        if machine.current().is_some() {
+            // What every entry does, for other processors and with the time, may keep the thread from finding its result
+            // at once.
             let _ = idle.enter(u64::MAX, [0; 6]);
         } else {
             idle.look();
         }
         Before { machine, seen: View::of(machine), idle }
+    }
+
+    /// Whether entries that want nothing change nothing either, as many as there are choices: no other processor has asked
+    /// for one, and nobody's time is nearly up.
+    pub(crate) fn entries_are_quiet(&self) -> bool {
+        const CHOICES: u64 = 100_000;
+        !self.machine.kernel.is_kicked(self.machine.cpu)
+            && self.idle.current() == self.machine.current()
+            && self.machine.timer() > self.machine.now + CHOICES
     }
 
     /// Lets something happen to a machine in this state. Tells whether the kernel has refused it, and the first law that

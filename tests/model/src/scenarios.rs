@@ -12,10 +12,11 @@ use abi::{Handle, Syscall, root};
 use kernel_core::CpuId;
 
 /// Every scenario.
-pub const ALL: [Scenario; 6] = [
+pub const ALL: [Scenario; 7] = [
     Scenario { name: "calls", start: calls, events: calls_events },
     Scenario { name: "ipc", start: ipc, events: ipc_events },
     Scenario { name: "authority", start: authority, events: authority_events },
+    Scenario { name: "budgets", start: budgets, events: budgets_events },
     Scenario { name: "processors", start: processors, events: processors_events },
     Scenario { name: "shootdowns", start: shootdowns, events: shootdowns_events },
     Scenario { name: "everything", start: everything, events: everything_events },
@@ -165,6 +166,56 @@ fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
             S::Destroy,
         ],
         uses: |machine, handle, _| handle.index() > root::FIRST_EXTENT && handle != machine.device,
+        rich_messages: false,
+        faults: &[],
+    };
+    ALPHABET.events(machine)
+}
+
+/// A client and a server whose budgets run dry, and the root, whose does not: loans, reserves and debts, and waiting for
+/// the first of them to be worth something again.
+fn budgets() -> Machine<Tiny> {
+    let mut machine = boot();
+    let endpoint = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
+    let client = bounded_peer(&mut machine, 2, 2);
+    let server = bounded_peer(&mut machine, 1, 8);
+    grant(&mut machine, &client, endpoint, EndpointRights::CALL.bits(), 0);
+    grant(&mut machine, &server, endpoint, EndpointRights::RECEIVE.bits(), 0);
+    machine
+}
+
+/// A peer with a slice of time in every two.
+fn bounded_peer(machine: &mut Machine<Tiny>, level: u8, page: u64) -> Peer {
+    let mut peer = peer(machine, level, page, Handle::NONE);
+    let (priority, slice) = (u64::from(root::PRIORITY), crate::machine::SLICE);
+    machine.make(Syscall::Destroy, &[peer.thread.0]);
+    machine.make(Syscall::Destroy, &[peer.budget.0]);
+    machine.make(Syscall::CapDelete, &[peer.thread.0]);
+    machine.make(Syscall::CapDelete, &[peer.budget.0]);
+    peer.budget = machine.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, priority, slice, 2 * slice, 0]);
+    peer.thread = machine.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, peer.domain.0, peer.budget.0]);
+    peer.id = machine.start(peer.thread);
+    peer
+}
+
+fn budgets_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::Call,
+            S::Receive,
+            S::Reply,
+            S::ReplyReceive,
+            S::Wait,
+            S::ThreadStart,
+            S::ThreadStop,
+            S::Destroy,
+            S::Yield,
+        ],
+        uses: |_, handle, kind| {
+            handle.index() >= root::FIRST_EXTENT && matches!(kind, Kind::Endpoint | Kind::Thread | Kind::Budget)
+                || kind == Kind::Endpoint
+        },
         rich_messages: false,
         faults: &[],
     };

@@ -167,8 +167,7 @@ impl Worker<'_> {
             let mut unmoved = before.clone();
             for event in (self.scenario.events)(before) {
                 harvest.transitions += 1;
-                // An entry that was asked for by another processor does something even if it is refused.
-                let hopeless = !before.kernel.is_kicked(before.cpu) && event.is_refused(before);
+                let hopeless = prepared.entries_are_quiet() && event.is_refused(before);
                 let mut moved;
                 let after = if hopeless {
                     &mut unmoved
