@@ -153,9 +153,9 @@ syscalls! {
     InterruptMask = 83;
     /// `(ports, first, count, rights)` → `(handle)`. A capability for a part of a range (absolute port numbers).
     PortsSplit = 84;
-    /// `(ports, port, width 1|2|4)` → `(value)`.
+    /// `(ports, port, width 1, 2 or 4)` → `(value)`.
     PortIn = 85;
-    /// `(ports, port, width 1|2|4, value)` → `(0)`.
+    /// `(ports, port, width 1, 2 or 4, value)` → `(0)`.
     PortOut = 86;
 
     // ---- system ----

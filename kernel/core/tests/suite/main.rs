@@ -7,6 +7,7 @@ mod calls;
 mod capabilities;
 mod deadlines;
 mod devices;
+mod documents;
 mod domains;
 mod faults;
 mod forwards;
