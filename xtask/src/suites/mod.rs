@@ -18,6 +18,21 @@ use crate::workspace;
 /// The crate that searches the kernel core's states.
 const MODEL: &str = "model";
 
+/// How the crate with the kernel's lock is explored: built for loom, apart from everything else.
+const INTERLEAVINGS: [&str; 11] = [
+    "test",
+    "--no-fail-fast",
+    "--release",
+    "--package",
+    "kernel-sync",
+    "--test",
+    "interleavings",
+    "--target-dir",
+    "target/loom",
+    "--config",
+    "build.rustflags=['--cfg', 'loom']",
+];
+
 /// Why a suite could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
@@ -42,6 +57,8 @@ pub enum Suite {
     Host,
     /// Exhaustive search through the kernel core's states at small sizes, with a table of what was visited
     Model,
+    /// Every order in which processors can meet at the kernel's lock
+    Interleavings,
     /// The kernel's behaviour, case by case, from inside the machine
     Conformance,
     /// How long the kernel keeps the processor: the longest entry by system call, in guest instructions
@@ -52,12 +69,14 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 5] = [Self::Host, Self::Model, Self::Conformance, Self::Bound, Self::System];
+    pub const ALL: [Self; 6] =
+        [Self::Host, Self::Model, Self::Interleavings, Self::Conformance, Self::Bound, Self::System];
 
     fn name(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Model => "model",
+            Self::Interleavings => "interleavings",
             Self::Conformance => "conformance",
             Self::Bound => "bound",
             Self::System => "system",
@@ -81,6 +100,7 @@ impl Suite {
                 libtest::run(&arguments, &[], filter)
             }
             Self::Model => model::run(filter, size),
+            Self::Interleavings => libtest::run(&INTERLEAVINGS, &[], filter),
             Self::Conformance => conformance::run(filter),
             Self::Bound => bound::run(filter),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
