@@ -83,6 +83,8 @@ impl<T: Tables> Kernel<T> {
     pub fn schedule(&mut self, cpu: CpuId, now: u64) -> Next {
         self.active = cpu;
         self.now = self.now.max(now);
+        // The kernel's own time is charged to whom it worked for.
+        self.charge_cpu(cpu);
         if let Some(thread) = self.current(cpu) {
             if self.thread(thread).turn_over {
                 self.end_turn(thread);
@@ -91,10 +93,9 @@ impl<T: Tables> Kernel<T> {
                 self.settle(thread);
             }
         }
-        let now = self.now;
         let entry = self.cpu_mut(cpu);
-        entry.kicked = false;
-        entry.charged_until = entry.charged_until.max(now);
+        // Whoever still owes something has an interrupt on its way.
+        entry.kicked = entry.owes.is_some();
         entry.current = entry.highest_ready();
         let (current, first) = (entry.current, entry.timers.first());
         let first_deadline = first.map_or(NEVER, |thread| self.thread(thread).deadline);

@@ -46,7 +46,7 @@ pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
         }
         Err(refusal) => state.kernel.refuse(entry.cpu, refusal, now),
     }
-    entry.end(state, machine, now, EntryKind::of_syscall(number))
+    entry.end(state, machine, EntryKind::of_syscall(number))
 }
 
 /// An exception or interrupt in user mode: `context` holds the thread's registers. Returns the context to go on with.
@@ -65,7 +65,7 @@ pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) ->
     } else {
         interrupt(&mut state, machine, entry.cpu, vector as u8, now)
     };
-    entry.end(state, machine, now, kind)
+    entry.end(state, machine, kind)
 }
 
 /// A stay of this processor in the kernel.
@@ -84,7 +84,8 @@ impl Entry {
     }
 
     /// Notes how long it took and leaves the kernel.
-    fn end(self, mut state: Held, machine: &'static Machine, now: u64, kind: EntryKind) -> *const Context {
+    fn end(self, mut state: Held, machine: &'static Machine, kind: EntryKind) -> *const Context {
+        let now = machine.clock.now();
         let context = choose(&mut state, machine, self.cpu, now);
         let ticks = clock::time_stamp().wrapping_sub(self.begun);
         state.processor(self.cpu).times.note(kind, ticks);
@@ -198,6 +199,10 @@ fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) ->
     let chosen = loop {
         match state.kernel.schedule(cpu, now) {
             Next::Run { thread, root, resume, timer, forgets } => {
+                if forgets {
+                    // At once: the core takes it for done, whoever runs in the end.
+                    state.processor(cpu).forget_translations();
+                }
                 state.prepare(thread, resume);
                 if !state.contexts.get(thread).has_canonical_instruction() {
                     // The processor would fault in kernel mode; the thread is to blame.
@@ -208,9 +213,6 @@ fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) ->
                     continue;
                 }
                 let (processor, contexts) = state.processor_and_contexts(cpu);
-                if forgets && processor.uses_root(root) {
-                    processor.forget_translations();
-                }
                 processor.run(cpu, thread, contexts);
                 // SAFETY: the core names root tables of living spaces, which have the kernel's half.
                 unsafe { processor.use_root(root) };
