@@ -92,16 +92,7 @@ impl Bench {
 
     /// Runs a case and takes apart what it has left.
     pub(crate) fn run(&mut self, case: &Case) -> Outcome {
-        let (page, actor, before) = (self.next_page, self.next_actor, statistics()?);
-        let first = self.first_unused_slots();
-        let outcome = (case.run)(self);
-        let cleaned = self.clean(&first);
-        self.restart_board();
-        self.next_page = page;
-        self.next_actor = actor;
-        outcome?;
-        cleaned?;
-        let after = statistics()?;
+        let ((), before, after) = self.isolated(case.run)?;
         if after.objects != before.objects || after.kernel_frames != before.kernel_frames {
             let (old, new) = (before.objects, after.objects);
             return Err(Failure::new(format!(
@@ -114,6 +105,23 @@ impl Bench {
             return Err(Failure::new(format!("left behind: {old} mapped pages before, {new} after")));
         }
         Ok(())
+    }
+
+    /// Does something, takes apart what it has left, and says what the machine's statistics were before and are after.
+    pub(crate) fn isolated<T>(
+        &mut self,
+        work: impl FnOnce(&mut Bench) -> Result<T, Failure>,
+    ) -> Result<(T, Statistics, Statistics), Failure> {
+        let (page, actor, before) = (self.next_page, self.next_actor, statistics()?);
+        let first = self.first_unused_slots();
+        let outcome = work(self);
+        let cleaned = self.clean(&first);
+        self.restart_board();
+        self.next_page = page;
+        self.next_actor = actor;
+        let outcome = outcome?;
+        cleaned?;
+        Ok((outcome, before, statistics()?))
     }
 
     /// Which slots of the own table are used, one bit each.

@@ -4,8 +4,8 @@
 //! is taken apart afterwards and compared with what there was before, so that every case also checks teardown.
 //!
 //! The suite writes `ok NAME` or `FAIL NAME: why` for each case to the first serial port, `conformance: N passed, N
-//! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only
-//! ([`parameters`]).
+//! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only,
+//! or for another of the suites that need this root server ([`parameters`], [`hostile`]).
 #![no_std]
 #![no_main]
 
@@ -17,8 +17,10 @@ mod call;
 mod cases;
 mod console;
 mod entry_times;
+mod hostile;
 mod outcome;
 mod parameters;
+mod random;
 
 use abi::root::RootInfo;
 use bench::Bench;
@@ -29,13 +31,16 @@ userlib::root_entry!(main, heap = 256 * 1024);
 
 fn main(info: &'static RootInfo) -> ! {
     let parameters = Parameters::read();
+    let suite = parameters.value("suite").unwrap_or("conformance");
     let (passed, failed) = match Bench::new(info) {
         Ok(mut bench) => {
-            let ballast = parameters.value("ballast").and_then(|count| count.parse().ok()).unwrap_or(0);
-            if let Err(error) = bench.take_ballast(ballast) {
+            if let Err(error) = bench.take_ballast(parameters.number("ballast").unwrap_or(0)) {
                 print(format_args!("FAIL ballast: {error}\n"));
             }
-            let counts = conformance(&mut bench, parameters.value("case").unwrap_or_default());
+            let counts = match suite {
+                "hostile" => hostile::run(&mut bench, &parameters),
+                _ => conformance(&mut bench, parameters.value("case").unwrap_or_default()),
+            };
             if parameters.value("times").is_some() {
                 entry_times::report();
             }
@@ -46,7 +51,7 @@ fn main(info: &'static RootInfo) -> ! {
             (0, 1)
         }
     };
-    print(format_args!("conformance: {passed} passed, {failed} failed\n"));
+    print(format_args!("{suite}: {passed} passed, {failed} failed\n"));
     console::exit(u8::from(failed > 0));
 }
 

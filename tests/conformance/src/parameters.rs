@@ -38,6 +38,11 @@ impl Parameters {
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
         self.0.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
+
+    /// The value of a word, as a decimal number.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        self.value(key)?.parse().ok()
+    }
 }
 
 fn select(item: u16) -> Option<()> {

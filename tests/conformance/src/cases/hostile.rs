@@ -6,6 +6,7 @@ use crate::actor::{self, AREA_BYTES};
 use crate::bench::{Bench, PRIORITY, inspect};
 use crate::call::{call, raw, sleep};
 use crate::outcome::{Outcome, holds, same};
+use crate::random::Random;
 use abi::syscall::{Charge, Syscall};
 use abi::time::NOW;
 use abi::{Handle, PAGE_SIZE, root};
@@ -16,32 +17,18 @@ cases![
     long_work_lets_others_run_in_between,
 ];
 
-/// Random numbers: the same ones each time (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// An argument that has a chance to mean something.
-    fn argument(&mut self) -> u64 {
-        let number = self.next();
-        let small = number >> 8 & 0x1f;
-        match number % 8 {
-            0 | 1 => Handle::new(small as u16, 1).0,
-            2 => small,
-            3 => actor::area().0 + number % AREA_BYTES as u64,
-            4 => 0x4000_0000 + small * PAGE_SIZE,
-            5 => {
-                [0, u64::MAX, abi::USER_END, abi::boot::DIRECT_MAP_BASE, 1 << 47, 1 << 62, 1 << 63][number as usize % 7]
-            }
-            6 => 1 << (number >> 8 & 0x3f),
-            _ => number,
-        }
+/// An argument that has a chance to mean something.
+fn argument(random: &mut Random) -> u64 {
+    let number = random.next();
+    let small = number >> 8 & 0x1f;
+    match number % 8 {
+        0 | 1 => Handle::new(small as u16, 1).0,
+        2 => small,
+        3 => actor::area().0 + number % AREA_BYTES as u64,
+        4 => 0x4000_0000 + small * PAGE_SIZE,
+        5 => [0, u64::MAX, abi::USER_END, abi::boot::DIRECT_MAP_BASE, 1 << 47, 1 << 62, 1 << 63][number as usize % 7],
+        6 => 1 << (number >> 8 & 0x3f),
+        _ => number,
     }
 }
 
@@ -50,10 +37,10 @@ const CALLS: u64 = 60_000;
 
 /// Makes calls with random numbers and arguments, but for those that end or suspend the thread. Its argument seeds them.
 extern "C" fn hostile(seed: u64) -> ! {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for _ in 0..CALLS {
         let number = random.next() % 104;
-        let mut arguments = core::array::from_fn(|_| random.argument());
+        let mut arguments = core::array::from_fn(|_| argument(&mut random));
         match Syscall::from_number(number) {
             Some(Syscall::ThreadExit | Syscall::ThreadPanic | Syscall::Yield | Syscall::ThreadLocal) => continue,
             Some(Syscall::Call | Syscall::Receive | Syscall::ReplyReceive) => arguments[2] = NOW,
@@ -68,7 +55,7 @@ extern "C" fn hostile(seed: u64) -> ! {
 fn random_calls_without_authority_do_no_harm(bench: &mut Bench) -> Outcome {
     let victim = Victim::new(bench)?;
     for seed in [1, 2, 3] {
-        victim.start(bench, hostile, seed * 0x9e37_79b9_7f4a_7c15)?;
+        victim.start(bench, hostile, seed)?;
     }
     bench.settle()?;
     same(actor::read(DONE), 3)
@@ -97,7 +84,7 @@ fn random_calls_with_some_authority_do_no_harm(bench: &mut Bench) -> Outcome {
         call(Syscall::CapMove, [victim.child.domain, handle])?;
     }
     for seed in [5, 6, 7] {
-        victim.start(bench, hostile, seed * 0x9e37_79b9_7f4a_7c15)?;
+        victim.start(bench, hostile, seed)?;
     }
     bench.settle()?;
     same(actor::read(DONE), 3)
