@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xtask::machine::{Accel, Chipset, Cpus, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
-use xtask::suites::Suite;
+use xtask::suites::{self, Size, Suite};
 
 /// Sets up, builds, boots, tests and measures Bulkhead.
 ///
@@ -141,7 +141,9 @@ Examples:
   cargo xtask test conformance ipc     the kernel's cases that have `ipc` in their name
   cargo xtask test conformance --list  the names of the kernel's cases
   cargo xtask test system files        the tests of the booted system that have `files` in their name
-  cargo xtask test model --large       ten times as many states of the kernel core")]
+  cargo xtask test model --large       ten times as many states of the kernel core
+  cargo xtask test hostile --minutes 10 --seed 7 --smp 4
+                                       hostile domains beside a victim, in one machine for ten minutes")]
 pub(crate) struct Test {
     /// Only this suite
     #[arg(value_enum)]
@@ -154,9 +156,52 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Go on for longer where a suite can: the search visits ten million states instead of one
+    /// Go on for longer where a suite can: the search visits ten million states instead of one, and
+    /// hostile domains run for ten minutes
     #[arg(long)]
     pub(crate) large: bool,
+
+    #[command(flatten)]
+    pub(crate) hostility: Hostility,
+}
+
+/// What the hostile run is like
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of the suite `hostile`")]
+pub(crate) struct Hostility {
+    /// How long hostile domains run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
+    minutes: Option<u64>,
+
+    /// How many domains are hostile: 1 to 16
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=16))]
+    domains: Option<u64>,
+
+    /// From which their random numbers begin
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+
+    /// How many processors the machine has; otherwise 1, 2 and 4 share the time
+    #[arg(long, value_name = "N")]
+    smp: Option<Cpus>,
+
+    /// Emulate several processors in parallel: for a host with a core to spare for each of them
+    #[arg(long)]
+    parallel: bool,
+}
+
+impl Hostility {
+    /// What was asked for, and the rest as in a run of this size.
+    pub(crate) fn plan(&self, size: Size) -> suites::Hostility {
+        let otherwise = suites::Hostility::of(size);
+        suites::Hostility {
+            duration: self.minutes.map_or(otherwise.duration, |minutes| Duration::from_secs(minutes * 60)),
+            domains: self.domains.unwrap_or(otherwise.domains),
+            seed: self.seed.unwrap_or(otherwise.seed),
+            cpus: self.smp.or(otherwise.cpus),
+            parallel: self.parallel,
+        }
+    }
 }
 
 /// Measure something, beside the same figure for something well known

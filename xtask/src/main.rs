@@ -14,7 +14,7 @@ use xtask::doctor::Examination;
 use xtask::machine::{Drive, Machine, Serial};
 use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
-use xtask::suites::{self, Size, SuiteError};
+use xtask::suites::{self, Choice, Size, SuiteError};
 
 use arguments::{Arguments, Bench, Command, Measurement, Run, Test};
 
@@ -83,7 +83,8 @@ fn test(options: &Test) -> Result<bool, Failure> {
         None => suites::Suite::ALL.to_vec(),
     };
     let size = if options.large { Size::Large } else { Size::Usual };
-    let tally = suites::run(&chosen, options.filter.as_deref(), size)?;
+    let hostility = options.hostility.plan(size);
+    let tally = suites::run(&chosen, &Choice { filter: options.filter.as_deref(), size, hostility })?;
     println!("{tally}");
     Ok(tally.failed == 0)
 }

@@ -65,6 +65,9 @@ pub struct Machine {
     pub cpu_model: String,
     /// Who executes its instructions.
     pub accelerator: Accelerator,
+    /// Whether one thread of the host emulates all of its processors, in turn. A processor that waits for another one then
+    /// gives way to it, however many cores the host has to spare.
+    pub in_turn: bool,
     /// Its disks, in the order of their PCI addresses.
     pub drives: Vec<Drive>,
     /// Where its serial line leads.
@@ -89,6 +92,7 @@ impl Machine {
             cpus: Cpus::default(),
             cpu_model: "max".to_owned(),
             accelerator: Accelerator::Tcg,
+            in_turn: false,
             drives: Vec::new(),
             serial: Serial::Pipe,
             restarts: false,
@@ -122,7 +126,8 @@ impl Machine {
             }
         };
         add("-machine", self.chipset.to_string().into());
-        add("-accel", self.accelerator.name().into());
+        let in_turn = if self.in_turn { ",thread=single" } else { "" };
+        add("-accel", format!("{}{in_turn}", self.accelerator.name()).into());
         add("-cpu", self.cpu_model.clone().into());
         add("-smp", self.cpus.to_string().into());
         add("-m", self.memory.to_string().into());

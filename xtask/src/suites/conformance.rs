@@ -107,7 +107,7 @@ pub(super) fn run(filter: Option<&str>) -> Result<Tally, SuiteError> {
 }
 
 /// Counts the cases' lines, and names those that passed or failed.
-fn count(text: &str) -> (Tally, BTreeSet<&str>) {
+pub(super) fn count(text: &str) -> (Tally, BTreeSet<&str>) {
     let mut tally = Tally::default();
     let mut names = BTreeSet::new();
     for verdict in text.lines().filter_map(verdict) {

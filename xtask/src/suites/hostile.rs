@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conformance::{count, machine};
-use super::{SuiteError, Tally};
+use super::{Size, SuiteError, Tally};
 use crate::build;
 use crate::console::Console;
 use crate::machine::Cpus;
@@ -21,12 +21,19 @@ pub struct Hostility {
     pub seed: u64,
     /// How many processors the machine has, or each of 1, 2 and 4 one after the other.
     pub cpus: Option<Cpus>,
+    /// Whether each processor is a thread of the host. Where the host has not a core to spare for each of them, they wait
+    /// for each other most of the time.
+    pub parallel: bool,
 }
 
-impl Default for Hostility {
-    /// What is run before a change lands: a minute in all.
-    fn default() -> Self {
-        Self { duration: Duration::from_secs(60), domains: 10, seed: 1, cpus: None }
+impl Hostility {
+    /// A minute in all, or ten.
+    pub fn of(size: Size) -> Self {
+        let minutes = match size {
+            Size::Usual => 1,
+            Size::Large => 10,
+        };
+        Self { duration: Duration::from_secs(minutes * 60), domains: 10, seed: 1, cpus: None, parallel: false }
     }
 }
 
@@ -46,9 +53,9 @@ pub(super) fn run(hostility: &Hostility) -> Result<Tally, SuiteError> {
     let seconds = (hostility.duration.as_secs() / cpus.len() as u64).max(1);
     let mut total = Tally::default();
     for cpus in cpus {
-        let words =
-            format!("suite=hostile seconds={seconds} domains={} seed={}", hostility.domains, hostility.seed);
-        let machine = machine(&built.image, cpus, &words);
+        let words = format!("suite=hostile seconds={seconds} domains={} seed={}", hostility.domains, hostility.seed);
+        let mut machine = machine(&built.image, cpus, &words);
+        machine.in_turn = cpus > 1 && !hostility.parallel;
         let step = Step::start(format!("{} hostile domains with -smp {cpus}", hostility.domains));
         let started = Instant::now();
         let mut console = Console::start(&machine, None)?;

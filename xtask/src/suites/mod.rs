@@ -3,12 +3,15 @@
 mod bound;
 pub mod catalogue;
 mod conformance;
+mod hostile;
 mod libtest;
 mod model;
 
 use std::fmt;
 use std::ops::AddAssign;
 use std::time::Instant;
+
+pub use hostile::Hostility;
 
 use crate::build::BuildError;
 use crate::console::ConsoleError;
@@ -63,14 +66,16 @@ pub enum Suite {
     Conformance,
     /// How long the kernel keeps the processor: the longest entry by system call, in guest instructions
     Bound,
+    /// Domains that make random system calls and run random bytes, beside a victim whose work is checked
+    Hostile,
     /// The whole system, booted and driven from the host
     System,
 }
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 6] =
-        [Self::Host, Self::Model, Self::Interleavings, Self::Conformance, Self::Bound, Self::System];
+    pub const ALL: [Self; 7] =
+        [Self::Host, Self::Model, Self::Interleavings, Self::Conformance, Self::Bound, Self::Hostile, Self::System];
 
     fn name(self) -> &'static str {
         match self {
@@ -79,16 +84,18 @@ impl Suite {
             Self::Interleavings => "interleavings",
             Self::Conformance => "conformance",
             Self::Bound => "bound",
+            Self::Hostile => "hostile",
             Self::System => "system",
         }
     }
 
-    /// Runs the tests of this suite whose names contain `filter`.
+    /// Runs the tests of this suite that were chosen.
     ///
     /// # Errors
     ///
     /// [`SuiteError`] if the suite could not be run; tests that fail are counted instead.
-    pub fn run(self, filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
+    pub fn run(self, choice: &Choice<'_>) -> Result<Tally, SuiteError> {
+        let Choice { filter, size, .. } = *choice;
         let started = Instant::now();
         eprintln!("\n== {} ==", self.name());
         let tally = match self {
@@ -103,6 +110,7 @@ impl Suite {
             Self::Interleavings => libtest::run(&INTERLEAVINGS, &[], filter),
             Self::Conformance => conformance::run(filter),
             Self::Bound => bound::run(filter),
+            Self::Hostile => hostile::run(&choice.hostility),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {
                 libtest::run(&["test", "--no-fail-fast", "--package", "system-tests"], &["--test-threads=2"], filter)
@@ -121,6 +129,17 @@ pub enum Size {
     Usual,
     /// What is worth an hour now and then.
     Large,
+}
+
+/// What of the suites is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Only tests whose names contain this. The hostile run has no parts to choose from.
+    pub filter: Option<&'a str>,
+    /// How much.
+    pub size: Size,
+    /// What the hostile run is like.
+    pub hostility: Hostility,
 }
 
 /// How many tests passed and failed.
@@ -150,11 +169,11 @@ impl fmt::Display for Tally {
 /// # Errors
 ///
 /// [`SuiteError::Setup`] if the machine lacks what the tests need.
-pub fn run(suites: &[Suite], filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
+pub fn run(suites: &[Suite], choice: &Choice<'_>) -> Result<Tally, SuiteError> {
     setup::ensure()?;
     let mut total = Tally::default();
     for suite in suites {
-        match suite.run(filter, size) {
+        match suite.run(choice) {
             Ok(tally) => total += tally,
             Err(error) => {
                 eprintln!("{error}\n== {}: not run ==", suite.name());

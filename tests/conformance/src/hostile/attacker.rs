@@ -5,11 +5,12 @@
 
 use super::place::{self, GIVEN, Record};
 use crate::actor::{Buffer, Memory};
+use crate::bench::INTERFACE;
 use crate::call::{now, raw};
 use crate::random::Random;
 use abi::boot::{DIRECT_MAP_BASE, KERNEL_BASE};
-use abi::message::{MAX_CAPS, MAX_LEASES, MAX_WORDS};
-use abi::syscall::Syscall;
+use abi::message::{MAX_CAPS, MAX_LEASES, MAX_WORDS, MessageInfo};
+use abi::syscall::{RECEIVED_MESSAGE, Syscall};
 use abi::time::NOW;
 use abi::{Error, Handle, PAGE_SIZE, USER_END};
 use core::arch::asm;
@@ -28,6 +29,8 @@ struct Attacker<'a> {
     given: [u64; GIVEN],
     remembered: [u64; REMEMBERED],
     next: usize,
+    /// Of the call that was taken last.
+    token: u64,
 }
 
 /// Addresses at which something begins or ends.
@@ -61,16 +64,20 @@ impl Attacker<'_> {
                 let mut words = core::array::from_fn(|place| arguments[place % 6]);
                 let [one, two, three, four, five, _] = arguments;
                 // SAFETY: whatever it lends or receives, it is this domain that bears it.
-                unsafe { sys::message(call, [one, two, three, four, five], &mut words) }.value()
+                let results = unsafe { sys::message(call, [one, two, three, four, five], &mut words) };
+                if call != Syscall::Call && results.rax == RECEIVED_MESSAGE {
+                    self.token = results.rdx;
+                }
+                results.value()
+            }
+            Some(Syscall::ThreadExit | Syscall::ThreadPanic) => {
+                // They do not return.
+                self.count(call, 0);
+                raw(number, arguments).0.value()
             }
             _ => raw(number, arguments).0.value(),
         };
-        let place = call.and_then(|call| Syscall::ALL.iter().position(|other| *other == call));
-        let outcome = result.err().map_or(0, |error| error as usize);
-        let row = &self.record.results[place.unwrap_or(place::CALLS - 1)];
-        if let Some(count) = row.get(outcome) {
-            count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-        }
+        self.count(call, result.err().map_or(0, |error| error as usize));
         if let Ok(value) = result
             && value > u64::from(u16::MAX)
         {
@@ -78,6 +85,14 @@ impl Attacker<'_> {
             self.next += 1;
         }
         result
+    }
+
+    fn count(&self, call: Option<Syscall>, outcome: usize) {
+        let place = call.and_then(|call| Syscall::ALL.iter().position(|other| *other == call));
+        let row = &self.record.results[place.unwrap_or(place::CALLS - 1)];
+        if let Some(count) = row.get(outcome) {
+            count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+        }
     }
 
     /// A handle: given, returned, of another generation, forged, or none at all.
@@ -137,6 +152,35 @@ impl Attacker<'_> {
         }
     }
 
+    /// Makes arguments of a message mean something, more often than not.
+    fn make_sense(&mut self, call: Syscall, arguments: &mut [u64; 6]) {
+        let info = MessageInfo::new(self.random.next() as u32, self.random.below(MAX_WORDS as u64 + 2) as u8)
+            .with_caps(self.random.one_of(&[0, 0, 1, 4, 5]) as u8)
+            .with_leases(self.random.one_of(&[0, 1, 4, 7]) as u8);
+        if !self.random.once_in(4) {
+            match call {
+                Syscall::Call => (arguments[1], arguments[3]) = (info.0, INTERFACE),
+                Syscall::Receive => arguments[1] = info.0 % 5,
+                Syscall::Reply => arguments[1] = info.with_leases(0).0,
+                Syscall::ReplyReceive => (arguments[1], arguments[4]) = (info.with_leases(0).0, info.0 % 5),
+                _ => {}
+            }
+        }
+        if !self.random.once_in(4) {
+            match call {
+                Syscall::Reply | Syscall::ReplyFault | Syscall::LeaseRead | Syscall::LeaseWrite => {
+                    arguments[0] = self.token;
+                }
+                Syscall::LeaseInfo | Syscall::Forward => arguments[0] = self.token,
+                Syscall::ReplyReceive => arguments[3] = self.token,
+                _ => {}
+            }
+            if matches!(call, Syscall::LeaseRead | Syscall::LeaseWrite) {
+                arguments[1] &= 3;
+            }
+        }
+    }
+
     fn random_call(&mut self) {
         let number = match self.random.below(16) {
             0 => self.random.next(),
@@ -151,7 +195,13 @@ impl Attacker<'_> {
         match Syscall::from_number(number) {
             // They end the thread, which starts anew.
             Some(Syscall::ThreadExit | Syscall::ThreadPanic) if !self.random.once_in(64) => return,
-            Some(Syscall::Call | Syscall::Receive | Syscall::ReplyReceive) => arguments[2] = self.deadline(),
+            Some(call @ (Syscall::Call | Syscall::Receive | Syscall::ReplyReceive)) => {
+                arguments[2] = self.deadline();
+                self.make_sense(call, &mut arguments);
+            }
+            Some(call) if (call as u64) < Syscall::CapCopy as u64 && call != Syscall::Wait => {
+                self.make_sense(call, &mut arguments);
+            }
             Some(Syscall::Wait) => arguments[1] = self.deadline(),
             _ => {}
         }
@@ -190,7 +240,6 @@ impl Attacker<'_> {
                 Syscall::CapRevoke as u64,
                 Syscall::CapInfo as u64,
                 Syscall::Notify as u64,
-                Syscall::Destroy as u64,
                 Syscall::CapCopy as u64,
                 Syscall::MemorySplit as u64,
                 Syscall::CapGrant as u64,
@@ -200,6 +249,58 @@ impl Attacker<'_> {
         let _ = self.call(Syscall::CapRevoke as u64, [own, 0, 0, 0, 0, 0]);
         for copy in copies {
             let _ = self.call(Syscall::CapDelete as u64, [copy, 0, 0, 0, 0, 0]);
+        }
+    }
+
+    /// A call that would be right if nobody had taken away what it needs, which this domain's other thread may do just
+    /// then: `given` is in the order in which `Offender::gifts` gives.
+    fn sensible(&mut self) {
+        let [account, memory, space, domain, endpoint, notification, meeting, own, thread, ..] = self.given;
+        let (page, pages) = (1 + self.random.below(15), 1 + self.random.below(3));
+        let address = 0x5000_0000 + self.random.below(8) * PAGE_SIZE;
+        let access = self.random.one_of(&[1, 3, 5]);
+        let all = u64::from(u16::MAX);
+        let info = MessageInfo::new(7, 8).with_caps(2).with_leases(2).0;
+        let id = self.random.below(64);
+        let deadline = self.deadline();
+        let (number, arguments) = match self.random.below(24) {
+            0 => (Syscall::EndpointCreate, [account, INTERFACE, 30, 50, 0, 0]),
+            1 => (Syscall::NotificationCreate, [account, 0, 0, 0, 0, 0]),
+            2 => (Syscall::SpaceCreate, [account, memory, page, 0, 0, 0]),
+            3 => (Syscall::MemorySplit, [memory, page, pages, all, 0, 0]),
+            4 | 5 => (Syscall::SpaceDonate, [space, memory, page, pages, 0, 0]),
+            6..=9 => (Syscall::Map, [space, memory, address, page, pages, access]),
+            10 => (Syscall::Unmap, [space, id, 0, 0, 0, 0]),
+            11 => (Syscall::DomainCreate, [account, space, 20, 16, 0, 0]),
+            12 => (Syscall::ThreadBuffer, [thread, memory, page, address, 0, 0]),
+            13 => (Syscall::ThreadBind, [thread, notification, 0, 0, 0, 0]),
+            14 => (Syscall::EndpointBind, [endpoint, notification, 1, 0, 0, 0]),
+            15 => (Syscall::CapGrant, [domain, memory, all, 0, 0, 0]),
+            16 => (Syscall::CapGrant, [own, endpoint, all, 1 + id, 0, 0]),
+            17 => (Syscall::CapRevoke, [memory, 0, 0, 0, 0, 0]),
+            18 => (Syscall::Notify, [notification, 1 << id, 0, 0, 0, 0]),
+            19 => (Syscall::Wait, [notification, deadline, 0, 0, 0, 0]),
+            20 => (Syscall::ThreadRead, [thread, place::scratch().address, 0, 0, 0, 0]),
+            21 => (Syscall::Receive, [meeting, 4, deadline, 0, 0, 0]),
+            _ => {
+                let buffer = Buffer(place::buffer(self.thread).address);
+                buffer.set_cap_out(0, endpoint);
+                buffer.set_cap_out(1, notification);
+                buffer.set_lease(0, place::scratch().address, PAGE_SIZE, 3 << 62);
+                buffer.set_lease(1, place::scratch().address + 64, 100, 1 << 62);
+                (Syscall::Call, [meeting, info, now() + 300_000, INTERFACE, 0, 0])
+            }
+        };
+        let _ = self.call(number as u64, arguments);
+        if number == Syscall::Receive && self.token != 0 {
+            for lease in 0..2 {
+                let there = place::scratch().address + self.random.below(PAGE_SIZE);
+                let length = self.random.below(PAGE_SIZE);
+                let _ = self.call(Syscall::LeaseRead as u64, [self.token, lease, 0, there, length, 0]);
+                let _ = self.call(Syscall::LeaseWrite as u64, [self.token, lease, length, there, 64, 0]);
+            }
+            let end = self.random.one_of(&[Syscall::Reply as u64, Syscall::ReplyFault as u64, Syscall::Reply as u64]);
+            let _ = self.call(end, [self.token, MessageInfo::new(1, 6).0, 0, 0, 0, 0]);
         }
     }
 
@@ -244,7 +345,7 @@ impl Attacker<'_> {
             let length = self.length(address);
             let _ = match Syscall::from_number(number) {
                 Some(Syscall::LeaseRead | Syscall::LeaseWrite) => {
-                    self.call(number, [handle, offset & 3, length, address, length, 0])
+                    self.call(number, [self.token, offset & 3, length, address, length, 0])
                 }
                 Some(Syscall::ThreadLocal) => self.call(number, [address, 0, 0, 0, 0, 0]),
                 _ => self.call(number, [handle, address, length, offset, 0, 0]),
@@ -303,6 +404,7 @@ pub(super) extern "C" fn attack(record: u64) -> ! {
         given: core::array::from_fn(|place| record.given[place].load(Relaxed)),
         remembered: [0; REMEMBERED],
         next: 0,
+        token: 0,
     };
     loop {
         record.progress.store(record.progress.load(Relaxed).wrapping_add(1), Relaxed);
@@ -312,6 +414,7 @@ pub(super) extern "C" fn attack(record: u64) -> ! {
             16..=23 => attacker.storm(),
             24..=39 => attacker.self_reference(),
             40..=47 => attacker.edge(),
+            48..=127 if attacker.given[0] != 0 => attacker.sensible(),
             _ => attacker.random_call(),
         }
     }

@@ -1,4 +1,4 @@
-//! A domain that shares nothing with the first thread's but code and constants.
+//! A domain that shares the suite's image, and can write to nothing of it.
 
 use super::place::Part;
 use crate::actor::{self, Body};
@@ -39,18 +39,18 @@ impl Home {
         Ok(Home { tables, pages, next_page: 0, domain: 0, space: 0, owned: Vec::new() })
     }
 
-    /// Makes the domain, with a table of 64 slots, and maps code and constants.
+    /// Makes the domain, with a table of 64 slots, and maps the image.
     pub(super) fn build(&mut self, bench: &Bench, level: u64, handler: u64, badge: u64) -> Result<(), Failure> {
         self.next_page = 0;
         self.space = call(Syscall::SpaceCreate, [root::ACCOUNT.0, self.tables, 0])?;
         call(Syscall::SpaceDonate, [self.space, self.tables, 1, TABLES - 1])?;
         for segment in bench.segments() {
-            if segment.access != MapAccess::ReadWrite as u32 {
-                let (memory, first) = bench.image_page(segment.address)?;
-                let pages = segment.extent.len.div_ceil(PAGE_SIZE);
-                let access = segment.access.into();
-                call(Syscall::Map, [self.space, memory, segment.address, first, pages, access])?;
-            }
+            let (memory, first) = bench.image_page(segment.address)?;
+            let pages = segment.extent.len.div_ceil(PAGE_SIZE);
+            // The data too, where the compiler keeps addresses of functions; nobody but the first thread writes to it.
+            let access =
+                if segment.access == MapAccess::ReadExecute as u32 { MapAccess::ReadExecute } else { MapAccess::Read };
+            call(Syscall::Map, [self.space, memory, segment.address, first, pages, access as u64])?;
         }
         self.domain = call(Syscall::DomainCreate, [root::ACCOUNT.0, self.space, level, 64, handler, badge])?;
         Ok(())

@@ -203,11 +203,18 @@ impl Offender {
             self.begin(thread)?;
             return Ok(true);
         }
-        if let Some(thread) = self.threads.iter().position(|thread| thread.index.is_none()) {
-            self.threads[thread].index = Some(index);
-            self.begin(thread)?;
+        if let Some(thread) = self.threads.iter_mut().find(|thread| thread.index.is_none()) {
+            thread.index = Some(index);
         }
         Ok(false)
+    }
+
+    /// Lets all threads attack.
+    pub(super) fn begin_all(&mut self) -> Result<(), Failure> {
+        for thread in 0..THREADS as usize {
+            self.begin(thread)?;
+        }
+        Ok(())
     }
 
     /// Lets a thread attack from its beginning, with other random numbers than before.

@@ -1,7 +1,7 @@
 //! Where things lie in the spaces of the domains of the hostile run, and what the first thread reads and writes of them.
 //!
-//! These domains share the suite's code and constants, which nobody can write to. Everything else they have for
-//! themselves, in one window of 2 MiB.
+//! These domains share the suite's image, to which they cannot write. Everything else they have for themselves, in one
+//! window of 2 MiB.
 
 use super::attacker::OUTCOMES;
 use abi::PAGE_SIZE;
