@@ -73,6 +73,8 @@ pub(super) fn run(filter: Option<&str>) -> Result<Tally, SuiteError> {
     for (cpus, model) in MACHINES {
         let mut machine = machine(&built.image, cpus, &format!("case={filter}"));
         machine.cpu_model = model.to_owned();
+        // Two in parallel, and more than most hosts have to spare in turn.
+        machine.in_turn = cpus > 2;
         let step = Step::start(format!("In a machine with -smp {cpus} -cpu {model}"));
         let started = Instant::now();
         let mut console = Console::start(&machine, None)?;

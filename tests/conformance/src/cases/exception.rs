@@ -211,7 +211,7 @@ fn an_unaligned_access_is_no_fault_whatever_the_flag_says(bench: &mut Bench) -> 
 fn half_mapped(bench: &mut Bench, offender: &Offender, access: MapAccess) -> Result<u64, crate::outcome::Failure> {
     let memory = bench.memory(1)?;
     bench.map(memory, WINDOW, 1)?;
-    let there = 0x3c_0000;
+    let there = 0x8c_0000;
     call(Syscall::Map, [offender.victim.child.space, memory, there, 0, 1, access as u64])?;
     Ok(there + PAGE_SIZE)
 }

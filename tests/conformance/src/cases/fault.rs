@@ -64,7 +64,7 @@ fn reading_the_kernels_half_is_a_fault(bench: &mut Bench) -> Outcome {
 fn writing_read_only_memory_is_a_fault(bench: &mut Bench) -> Outcome {
     let victim = Victim::new(bench)?;
     let memory = bench.memory(1)?;
-    let there = 0x3f_0000;
+    let there = 0x8f_0000;
     call(Syscall::Map, [victim.child.space, memory, there, 0, 1, MapAccess::Read as u64])?;
     victim.start(bench, load, there)?;
     bench.settle()?;
@@ -229,7 +229,7 @@ fn a_repaired_fault_goes_on_where_it_was(bench: &mut Bench) -> Outcome {
     let memory = bench.memory(1)?;
     bench.map(memory, WINDOW, 1)?;
     Memory(WINDOW).set_byte(0x10, 0x99);
-    let there = 0x3f_0000;
+    let there = 0x8f_0000;
     let fault = victim.fault_of(bench, load, there + 0x10)?;
     same(fault.kind, FaultKind::Read)?;
     call(Syscall::Map, [victim.child.space, memory, there, 0, 1, MapAccess::Read as u64])?;
@@ -285,7 +285,7 @@ extern "C" fn overflow(_: u64) -> ! {
 fn a_stack_that_overflows_is_a_fault(bench: &mut Bench) -> Outcome {
     let victim = Victim::new(bench)?;
     let memory = bench.memory(1)?;
-    let there = 0x3f_0000;
+    let there = 0x8f_0000;
     call(Syscall::Map, [victim.child.space, memory, there, 0, 1, MapAccess::ReadWrite as u64])?;
     let (thread, _) = bench.stopped_thread(victim.child.domain, PRIORITY)?;
     call(Syscall::ThreadStart, [thread, actor::code(overflow), there + PAGE_SIZE, 0])?;

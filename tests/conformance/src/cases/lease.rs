@@ -26,7 +26,7 @@ cases![
 const READ: u64 = Lease::READ;
 const WRITE: u64 = Lease::WRITE;
 /// Where the lender maps what it lends.
-const THERE: u64 = 0x3f_0000;
+const THERE: u64 = 0x8f_0000;
 /// Pages that it maps.
 const PAGES: u64 = 4;
 

@@ -143,7 +143,7 @@ fn missing_page_tables_are_counted(bench: &mut Bench) -> Outcome {
 }
 
 /// Where victims map what the case is about: the window of the suite's image, whose page table is there.
-const THERE: u64 = 0x3f_0000;
+const THERE: u64 = 0x8f_0000;
 
 fn an_unmapped_page_faults(bench: &mut Bench) -> Outcome {
     let victim = Victim::new(bench)?;
@@ -173,7 +173,7 @@ extern "C" fn touch_and_unmap(pages: u64) -> ! {
 fn a_page_that_one_unmaps_for_oneself_faults_at_once(bench: &mut Bench) -> Outcome {
     let victim = Victim::new(bench)?;
     // Few pages are forgotten one by one, many all at once.
-    for (pages, address) in [(1, THERE), (64, 0x38_0000)] {
+    for (pages, address) in [(1, THERE), (64, 0x88_0000)] {
         let memory = bench.memory(pages)?;
         actor::write(0, call(Syscall::CapGrant, [victim.child.domain, victim.child.space, ALL, 0])?);
         actor::write(1, map(victim.child.space, memory, address, 0, pages, READ_WRITE)?);

@@ -45,7 +45,7 @@ bodies! {
 }
 
 /// Where a [`Offender::code`] lies in the offender's space.
-pub(super) const CODE: u64 = 0x3e_0000;
+pub(super) const CODE: u64 = 0x8e_0000;
 
 /// Says that the thread came through, whatever flags it has set.
 #[unsafe(naked)]

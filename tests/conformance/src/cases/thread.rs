@@ -305,7 +305,7 @@ fn a_big_domain_is_taken_apart_without_a_remainder(bench: &mut Bench) -> Outcome
     }
     let memory = bench.memory(64)?;
     for page in 0..64 {
-        let address = 0x30_0000 + page * PAGE_SIZE;
+        let address = 0x80_0000 + page * PAGE_SIZE;
         call(Syscall::Map, [victim.child.space, memory, address, page, 1, MapAccess::ReadWrite as u64])?;
     }
     for _ in 0..4 {
