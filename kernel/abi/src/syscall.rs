@@ -92,7 +92,7 @@ syscalls! {
     /// `(account, memory, page)` → `(handle)`. That page of the memory is donated as the root table.
     SpaceCreate = 37;
     /// `(account, space, level, table length, fault endpoint, fault badge)` → `(handle)`. The length is a power of two
-    /// from 16 to 1024; the fault endpoint may be 0.
+    /// from 16 to 1024; the fault endpoint may be 0. The root's level, 255, is not given to others (`BadArgument`).
     DomainCreate = 38;
     /// `(account, domain, budget)` → `(handle)`. The new thread is stopped. A budget is one thread's own (`InUse`).
     ThreadCreate = 39;

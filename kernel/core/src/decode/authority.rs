@@ -159,10 +159,15 @@ impl<T: Tables> Kernel<T> {
             }
             Some(id)
         };
+        // The root's level has an exemption, which is the root's alone.
+        let level = narrow(level)?;
+        if level == abi::root::LEVEL {
+            return Err(Error::BadArgument);
+        }
         Ok(DomainOrder {
             account,
             space,
-            level: narrow(level)?,
+            level,
             table_base: (base * BLOCK) as u32,
             table_length,
             fault_handler,

@@ -79,6 +79,17 @@ fn a_domain_in_a_used_table_starts_with_fresh_slots() {
 }
 
 #[test]
+fn nobody_else_gets_the_roots_level() {
+    let mut m = boot();
+    let root = m.root.thread;
+    let mut order = order(16);
+    order[2] = u64::from(abi::root::LEVEL);
+    refused(&mut m, root, Syscall::DomainCreate, &order, Error::BadArgument);
+    order[2] -= 1;
+    m.make(Syscall::DomainCreate, &order);
+}
+
+#[test]
 fn spawning_granting_inspecting_and_destroying_are_rights_of_their_own() {
     let mut m = boot();
     let root = m.root.thread;
