@@ -51,6 +51,7 @@ where
             let entry = cpus.at(cpu.index());
             let Cpu { online, current, charged_until: _, kicked, owes, forgets, ready, ready_bits, timers } = entry;
             (online, current, kicked, owes.is_some(), forgets, ready, ready_bits, timers.length()).hash(hasher);
+            self.uncharged(cpu, now).hash(hasher);
         }
         for number in 0..frames.length() as u32 {
             let frame = crate::Frame(number);
@@ -127,7 +128,7 @@ where
             _ => {
                 let earlier = |other: &ThreadId| {
                     let other = self.thread(*other);
-                    other.timer_place != 0 && other.cpu == thread.cpu && other.deadline < thread.deadline
+                    other.timer_place != 0 && other.deadline < thread.deadline
                 };
                 2 * self.living_threads().filter(earlier).count() as u64 + u64::from(thread.deadline <= now)
             }
@@ -147,6 +148,9 @@ where
             }
             thread.handles = handles;
             thread.leases = leases;
+            if thread.fault.is_some() {
+                thread.interface = 0;
+            }
             // Who has taken the call matters for as long as they work on it.
             thread.server = self.borrower_of(id);
         } else {

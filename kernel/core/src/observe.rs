@@ -97,6 +97,7 @@ impl<T: Tables> Kernel<T> {
         for cpu in self.online() {
             let entry = self.cpu(cpu);
             (cpu, entry.current, entry.kicked, entry.owes.is_some(), entry.forgets).hash(hasher);
+            self.uncharged(cpu, now).hash(hasher);
             entry.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
         }
         self.forgetting.hash(hasher);
@@ -143,6 +144,15 @@ impl<T: Tables> Kernel<T> {
         for index in self.domains.present_indices() {
             self.canonical_slots(index, hasher);
         }
+    }
+
+    /// The time that a processor's thread has used and that is not charged yet. If nobody has a budget that runs dry, what
+    /// matters is whether there is any: turns are all of one length in a search, and time passes by turns.
+    pub(crate) fn uncharged(&self, cpu: CpuId, now: u64) -> u64 {
+        let entry = self.cpu(cpu);
+        let time = if entry.current.is_some() { now.saturating_sub(entry.charged_until) } else { 0 };
+        let dry = self.budgets.live_indices().any(|index| !self.budgets.at(index).is_turn());
+        if dry { time } else { u64::from(time != 0) }
     }
 
     /// Frames without the numbers of shootdowns that are over.
@@ -193,14 +203,16 @@ impl<T: Tables> Kernel<T> {
         if entry.timer_place != 0 {
             let earlier = |other: &ThreadId| {
                 let other = self.thread(*other);
-                other.timer_place != 0 && other.cpu == entry.cpu && other.deadline < entry.deadline
+                other.timer_place != 0 && other.deadline < entry.deadline
             };
             let rank = self.living_threads().filter(earlier).count();
             (entry.deadline != NEVER, rank, entry.deadline <= now).hash(hasher);
         }
         match entry.state {
             State::Sending(_) | State::Replying(_) => {
-                (entry.info.0, entry.badge, entry.interface, entry.fault, self.borrower_of(thread)).hash(hasher);
+                (entry.info.0, entry.badge, entry.fault, self.borrower_of(thread)).hash(hasher);
+                // A fault is of no interface: what stands there is of an earlier call.
+                entry.fault.is_none().then_some(entry.interface).hash(hasher);
                 for handle in entry.handles.iter().take(entry.info.caps()) {
                     self.canonical_handle(thread, Handle(*handle)).hash(hasher);
                 }

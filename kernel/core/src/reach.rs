@@ -186,6 +186,12 @@ impl<T: Tables> Kernel<T> {
         })
     }
 
+    /// The latest deadline for which somebody waits.
+    pub fn latest_deadline(&self) -> Option<u64> {
+        let timed = self.living_threads().map(|thread| self.thread(thread)).filter(|entry| entry.timer_place != 0);
+        timed.map(|entry| entry.deadline).max()
+    }
+
     /// The bits of a living notification.
     pub fn bits_of(&self, notification: NotificationId) -> Option<u64> {
         let index = notification.index();

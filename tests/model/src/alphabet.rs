@@ -13,8 +13,8 @@ use kernel_core::ThreadId;
 
 /// The interface of every endpoint that is not for faults.
 pub const INTERFACE: u64 = 7;
-/// A deadline that far ahead passes only when the search lets it.
-const LATER: u64 = 3_600_000_000_000_000;
+/// A deadline that far ahead, an hour, passes only when the search lets it.
+const LATER: u64 = 3_600_000_000_000;
 /// Where new mappings go: beside the pages that a domain has from the start, and where more page tables are needed.
 const PLACES: [u64; 2] = [0x40_4000, 0x80_0000];
 
@@ -73,7 +73,10 @@ impl Choices<'_> {
     }
 
     fn deadlines(&self) -> [u64; 3] {
-        [NOW, self.machine.now + LATER, NEVER]
+        // Far behind every other one: what passes together, and whose turn ends with it, must not depend on when calls
+        // were made.
+        let latest = self.machine.kernel.latest_deadline().unwrap_or(0).max(self.machine.now);
+        [NOW, latest + LATER, NEVER]
     }
 
     /// Messages: info, capability, lease.

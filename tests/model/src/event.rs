@@ -1,9 +1,10 @@
 //! What can happen next.
 
-use crate::machine::{BUFFER, Machine, SLICE};
+use crate::machine::{BUFFER, DATA, Machine, SLICE};
 use crate::sizes::Tiny;
 use abi::fault::FaultKind;
 use abi::message::{Lease, MessageInfo, offset};
+use abi::syscall::Charge;
 use abi::{Error, Syscall};
 use kernel_core::{CpuId, FaultReport, InterruptId, Refusal, Request};
 
@@ -78,29 +79,42 @@ impl Event {
         }
     }
 
-    /// Fills the message buffer of the running thread, as it would itself.
+    /// Fills the memory that the call reads, as the running thread would itself: its message buffer, or the limits of an
+    /// account, which allow 16 slots and one object of each other kind.
     fn prepare(self, machine: &mut Machine<Tiny>) {
-        if let Event::Syscall { syscall: Syscall::Call | Syscall::Reply | Syscall::ReplyReceive, cap, lease, .. } = self
-            && let Some(buffer) = machine.frame_behind(BUFFER)
-        {
-            let place = buffer.address();
-            machine.world.set_word(place + offset::CAPS_OUT as u64, cap);
-            machine.world.set_word(place + offset::LEASES as u64, lease.address);
-            machine.world.set_word(place + offset::LEASES as u64 + 8, lease.length_and_access);
+        let Event::Syscall { syscall, cap, lease, .. } = self else { return };
+        match syscall {
+            Syscall::Call | Syscall::Reply | Syscall::ReplyReceive => {
+                let Some(buffer) = machine.frame_behind(BUFFER) else { return };
+                let place = buffer.address();
+                machine.world.set_word(place + offset::CAPS_OUT as u64, cap);
+                machine.world.set_word(place + offset::LEASES as u64, lease.address);
+                machine.world.set_word(place + offset::LEASES as u64 + 8, lease.length_and_access);
+            }
+            Syscall::AccountCreate => {
+                let Some(page) = machine.frame_behind(DATA) else { return };
+                let mut limits = [1; Charge::COUNT];
+                limits[Charge::CapSlots as usize] = 16;
+                for (index, pair) in limits.chunks_exact(2).enumerate() {
+                    machine.world.set_word(page.address() + 8 * index as u64, pair[0] | (pair[1] << 32));
+                }
+            }
+            _ => {}
         }
     }
 
-    /// Whether the kernel refuses this, so that nothing happens.
+    /// Whether the kernel refuses this, whatever is in memory, so that nothing happens.
     pub fn is_refused(self, machine: &Machine<Tiny>) -> bool {
         let Event::Syscall { syscall, arguments, .. } = self else { return false };
-        let request = Request { cpu: machine.cpu, number: syscall as u64, arguments, now: machine.now + 1 };
-        // What is in the message buffer matters only to calls that get past this.
-        match machine.kernel.decode(&machine.world, &request) {
-            Ok(_) => false,
-            Err(refusal) => {
+        let now = machine.now + machine.entry_time;
+        let request = Request { cpu: machine.cpu, number: syscall as u64, arguments, now };
+        let Err(refusal) = machine.kernel.decode(&machine.world, &request) else { return false };
+        match syscall {
+            Syscall::Call | Syscall::Reply | Syscall::ReplyReceive => {
                 !matches!(refusal.error, Error::BadHandle | Error::StaleHandle | Error::BadAddress)
-                    || !matches!(syscall, Syscall::Call | Syscall::Reply | Syscall::ReplyReceive)
             }
+            Syscall::AccountCreate => refusal.error != Error::QuotaExceeded,
+            _ => true,
         }
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alphabet;
+pub mod depth_first;
 pub mod event;
 pub mod fingerprint;
 pub mod law;

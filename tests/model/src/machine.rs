@@ -1,7 +1,7 @@
 //! The shell's part, played on the fake world.
 
 use crate::sizes::SmallTables;
-use crate::world::FakeWorld;
+use crate::world::{FakeWorld, PageTables};
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{MapAccess, Registers, Statistics};
 use abi::{Error, Handle, PAGE_SIZE, Syscall, root};
@@ -66,6 +66,9 @@ pub struct Machine<T: SmallTables> {
     pub device: Handle,
     /// Whether every entry is followed by a check of every invariant.
     pub checking: bool,
+    /// Nanoseconds that an entry takes. None in a search: then time is just what events let pass, and states do not
+    /// differ by how many entries led to them.
+    pub entry_time: u64,
     contexts: Vec<Context>,
 }
 
@@ -85,6 +88,7 @@ where
             ram: self.ram,
             device: self.device,
             checking: self.checking,
+            entry_time: self.entry_time,
             contexts: self.contexts.clone(),
         }
     }
@@ -142,6 +146,7 @@ impl<T: SmallTables> Machine<T> {
             ram,
             device,
             checking: true,
+            entry_time: 1,
             contexts,
         };
         machine.carry_out(effect);
@@ -216,13 +221,15 @@ impl<T: SmallTables> Machine<T> {
         self.world.connected.hash(hasher);
         self.world.processors.hash(hasher);
         self.cpu.hash(hasher);
+        // The core counts page tables; where they are, only they tell.
+        self.world.spaces.values().flat_map(PageTables::places).for_each(|place| place.hash(hasher));
     }
 
     // ---- entries ----
 
     /// The running thread makes a system call: one entry into the kernel.
     pub fn enter(&mut self, number: u64, arguments: [u64; 6]) -> Result<(), Refusal> {
-        self.now += 1;
+        self.now += self.entry_time;
         let request = Request { cpu: self.cpu, number, arguments, now: self.now };
         let context = self.current_context();
         context.request = Some((number, arguments));
@@ -240,6 +247,11 @@ impl<T: SmallTables> Machine<T> {
                 Err(refusal)
             }
         }
+    }
+
+    /// The system call that a thread has made last.
+    pub fn request_of(&self, thread: ThreadId) -> Option<(u64, [u64; 6])> {
+        self.context(thread).request
     }
 
     /// The system call that the running thread executes again, if that is what it does next.
@@ -279,7 +291,7 @@ impl<T: SmallTables> Machine<T> {
 
     /// The running thread faults.
     pub fn fault(&mut self, report: FaultReport) {
-        self.now += 1;
+        self.now += self.entry_time;
         self.current_context().repaired = false;
         let effect = self.kernel.fault(self.cpu, report, self.now);
         self.settle(effect);
@@ -287,7 +299,7 @@ impl<T: SmallTables> Machine<T> {
 
     /// A device raises an interrupt.
     pub fn interrupt(&mut self, interrupt: InterruptId) {
-        self.now += 1;
+        self.now += self.entry_time;
         let effect = self.kernel.interrupt(self.cpu, interrupt, self.now);
         self.settle(effect);
     }
@@ -313,7 +325,7 @@ impl<T: SmallTables> Machine<T> {
 
     /// The processor enters the kernel because another one has asked it to.
     pub fn look(&mut self) {
-        self.now += 1;
+        self.now += self.entry_time;
         self.kernel.look(self.cpu, self.now);
         self.settle(Effect::None);
     }

@@ -2,12 +2,11 @@
 
 use crate::alphabet::{Alphabet, INTERFACE};
 use crate::event::Event;
-use crate::machine::{DATA, Machine, Peer, PeerPlan, Plan, own};
+use crate::machine::{Machine, Peer, PeerPlan, Plan, own};
 use crate::search::Scenario;
 use crate::sizes::Tiny;
 use abi::fault::{FAULT_INTERFACE, FaultKind};
 use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
-use abi::syscall::Charge;
 use abi::{Handle, Syscall, root};
 use kernel_core::CpuId;
 
@@ -30,6 +29,12 @@ pub fn by_name(name: &str) -> Option<&'static Scenario> {
 fn boot() -> Machine<Tiny> {
     let mut machine = Machine::<Tiny>::boot(Plan { frames: 32, tables: 4, table_length: 32 });
     machine.checking = false;
+    machine
+}
+
+/// A machine on which the search begins: from now on only events let time pass.
+fn ready(mut machine: Machine<Tiny>) -> Machine<Tiny> {
+    machine.entry_time = 0;
     machine
 }
 
@@ -63,7 +68,7 @@ fn calls() -> Machine<Tiny> {
     grant(&mut machine, &server, low, EndpointRights::RECEIVE.bits(), 0);
     grant(&mut machine, &server, bits, NotificationRights::WAIT.bits(), 0);
     machine.make(Syscall::ThreadBind, &[server.thread.0, bits.0]);
-    machine
+    ready(machine)
 }
 
 fn calls_events(machine: &Machine<Tiny>) -> Vec<Event> {
@@ -106,7 +111,7 @@ fn ipc() -> Machine<Tiny> {
     grant(&mut machine, &second, bits, NotificationRights::NOTIFY.bits(), 0);
     grant(&mut machine, &third, low, EndpointRights::RECEIVE.bits(), 0);
     grant(&mut machine, &third, bits, NotificationRights::all().bits(), 0);
-    machine
+    ready(machine)
 }
 
 fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
@@ -145,7 +150,7 @@ fn authority() -> Machine<Tiny> {
     grant(&mut machine, &other, endpoint, RawRights::MAX, 0);
     grant(&mut machine, &other, other.domain, RawRights::MAX, 0);
     grant(&mut machine, &other, other.space, RawRights::MAX, 0);
-    machine
+    ready(machine)
 }
 
 fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
@@ -234,7 +239,7 @@ fn processors() -> Machine<Tiny> {
     let other = machine.start_cpu(1);
     machine.make(Syscall::BudgetMove, &[server.budget.0, other.index() as u64]);
     machine.obedient = false;
-    machine
+    ready(machine)
 }
 
 fn processors_events(machine: &Machine<Tiny>) -> Vec<Event> {
@@ -276,7 +281,7 @@ fn shootdowns() -> Machine<Tiny> {
     let other = machine.start_cpu(1);
     machine.make(Syscall::BudgetMove, &[budget.0, other.index() as u64]);
     machine.obedient = false;
-    machine
+    ready(machine)
 }
 
 fn shootdowns_events(machine: &Machine<Tiny>) -> Vec<Event> {
@@ -308,11 +313,6 @@ fn shootdowns_events(machine: &Machine<Tiny>) -> Vec<Event> {
 /// Every system call there is, from two domains that share everything but the root's own objects.
 fn everything() -> Machine<Tiny> {
     let mut machine = boot();
-    let mut limits = [0u64; Charge::COUNT / 2];
-    // Room for 16 slots of a table and for one of each other kind.
-    limits[0] = 16 << 32;
-    limits[1..].fill(1 | (1 << 32));
-    machine.store_words(DATA, &limits);
     let endpoint = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
     let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 0, 0]);
     let other = peer(&mut machine, 1, 2, faults);
@@ -320,7 +320,7 @@ fn everything() -> Machine<Tiny> {
     for capability in [endpoint, memory, other.domain, own::ACCOUNT, own::SYSTEM] {
         grant(&mut machine, &other, capability, RawRights::MAX, 0);
     }
-    machine
+    ready(machine)
 }
 
 fn everything_events(machine: &Machine<Tiny>) -> Vec<Event> {

@@ -33,6 +33,11 @@ impl PageTables {
         [(3, address >> 39), (2, address >> 30), (1, address >> 21)]
     }
 
+    /// Where there are tables: level and the part of the address above it.
+    pub fn places(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
+        self.tables.keys().copied()
+    }
+
     fn missing(&self, address: u64) -> usize {
         Self::way(address).iter().filter(|place| !self.tables.contains_key(place)).count()
     }

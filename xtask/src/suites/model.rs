@@ -3,6 +3,9 @@
 use super::{MODEL, Size, SuiteError, Tally, libtest};
 use crate::workspace;
 
+/// cargo's profile for the search: optimised, but quicker to build than what goes into the machine.
+const PROFILE: &str = "search";
+
 /// Distinct states that the search visits, by size.
 const fn states(size: Size) -> &'static str {
     match size {
@@ -13,9 +16,9 @@ const fn states(size: Size) -> &'static str {
 
 /// Runs the tests whose names contain `filter` and, unless there is a filter, the search, which counts as one.
 pub(super) fn run(filter: Option<&str>, size: Size) -> Result<Tally, SuiteError> {
-    let mut tally = libtest::run(&["test", "--no-fail-fast", "--release", "--package", MODEL], &[], filter)?;
+    let mut tally = libtest::run(&["test", "--no-fail-fast", "--profile", PROFILE, "--package", MODEL], &[], filter)?;
     if filter.is_none() {
-        let search = ["run", "--quiet", "--release", "--package", MODEL, "--", "--states", states(size)];
+        let search = ["run", "--quiet", "--profile", PROFILE, "--package", MODEL, "--", "--states", states(size)];
         let status = workspace::cargo().args(search).status()?;
         let (passed, failed) = if status.success() { (1, 0) } else { (0, 1) };
         tally += Tally { passed, failed };
