@@ -162,6 +162,13 @@ impl Budget {
         self.slice == self.period
     }
 
+    /// How far ahead of `now` a piece is that can be used from `at` on, in nanoseconds and eight periods; what is longer past is all alike.
+    pub(crate) const fn distance(&self, at: u64, now: u64) -> u64 {
+        const LONG: u64 = 8;
+        let oldest = self.period.saturating_mul(LONG);
+        at.saturating_add(oldest).saturating_sub(now)
+    }
+
     /// Whether something of it can be used now.
     pub(crate) fn is_usable(&self, now: u64) -> bool {
         self.is_turn() || self.refills.head().at <= now

@@ -77,7 +77,7 @@ where
         rewrite(&mut threads, Thread::EMPTY, |index, thread| self.normal_thread(index, thread, now), hasher);
         for index in budgets.live_indices().filter(|index| !budgets.at(*index).is_turn()) {
             for refill in budgets.at(index).refills.as_slice() {
-                (refill.at.saturating_sub(now), refill.amount).hash(hasher);
+                (budgets.at(index).distance(refill.at, now), refill.amount).hash(hasher);
             }
         }
         rewrite(&mut budgets, Budget::EMPTY, |_, budget| budget.refills = Budget::EMPTY.refills, hasher);

@@ -114,8 +114,9 @@ impl<T: Tables> Kernel<T> {
         canonical_table(&self.budgets, hasher, |budget, hasher| {
             (budget.account, budget.priority, budget.cpu, budget.slice, budget.period, budget.thread).hash(hasher);
             if !budget.is_turn() {
-                // How much is there, and for how long, is for the budget's own tests: here, whether it is dry.
-                (budget.is_usable(now), budget.refills.as_slice().len()).hash(hasher);
+                for refill in budget.refills.as_slice() {
+                    (budget.distance(refill.at, now), refill.amount).hash(hasher);
+                }
             }
         });
         canonical_table(&self.endpoints, hasher, |endpoint, hasher| {

@@ -186,7 +186,7 @@ fn budgets() -> Machine<Tiny> {
     let server = bounded_peer(&mut machine, 1, 8);
     grant(&mut machine, &client, endpoint, EndpointRights::CALL.bits(), 0);
     grant(&mut machine, &server, endpoint, EndpointRights::RECEIVE.bits(), 0);
-    machine
+    ready(machine)
 }
 
 /// A peer with a slice of time in every two.

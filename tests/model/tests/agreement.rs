@@ -15,8 +15,8 @@ fn scenario(name: &str) -> &'static Scenario {
 }
 
 /// How far from the start both go where there is no end: everything that the first searcher visits in about a second.
-const DEPTHS: [(&str, usize); 5] =
-    [("ipc", 3), ("authority", 3), ("processors", 6), ("shootdowns", 4), ("everything", 2)];
+const DEPTHS: [(&str, usize); 6] =
+    [("ipc", 3), ("authority", 3), ("budgets", 5), ("processors", 6), ("shootdowns", 4), ("everything", 2)];
 
 fn first(scenario: &Scenario, depth: usize) -> usize {
     let report = search(scenario, Limits { depth, threads: 2, ..Limits::NONE }, None);

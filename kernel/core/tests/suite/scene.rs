@@ -8,7 +8,6 @@ use kernel_core::{CpuId, ThreadId};
 use model::Outcome;
 use model::machine::{BUFFER, Machine, Peer, PeerPlan, Plan, own};
 use model::sizes::Small;
-use std::hash::{DefaultHasher, Hasher};
 
 /// The machine of every test.
 pub(crate) type M = Machine<Small>;
@@ -141,16 +140,9 @@ pub(crate) fn waits(m: &mut M, thread: ThreadId, syscall: Syscall, arguments: &[
 /// A system call of this thread that is refused and changes nothing.
 pub(crate) fn refused(m: &mut M, thread: ThreadId, syscall: Syscall, arguments: &[u64], error: Error) {
     m.switch_to(thread);
-    let before = fingerprint(m);
+    let before = m.kernel.clone();
     assert_eq!(m.sys(syscall, arguments), Err(error), "{syscall:?} {arguments:x?}");
-    assert_eq!(fingerprint(m), before, "{syscall:?} {arguments:x?} was refused and changed something");
-}
-
-/// A fingerprint of the core's state.
-pub(crate) fn fingerprint(m: &M) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    m.kernel.canonical(m.now, &mut hasher);
-    hasher.finish()
+    assert_eq!(m.kernel.difference(&before), None, "{syscall:?} {arguments:x?} was refused and changed something");
 }
 
 /// A message without capabilities and leases.
