@@ -207,7 +207,8 @@ fn limits_of(domain: &Domain, pages: u64, is_supervisor: bool) -> AccountLimits 
     set(Charge::Spaces, 1);
     set(Charge::Domains, 1);
     set(Charge::Threads, domain.threads.into());
-    set(Charge::Budgets, u32::from(domain.threads) + 1);
+    // Its account lets a domain make budgets. One that is bounded must not make itself another, unbounded one.
+    set(Charge::Budgets, if domain.bound.is_some() { 1 } else { u32::from(domain.threads) + 1 });
     set(Charge::Endpoints, 4);
     set(Charge::Notifications, 4);
     let windows = (pages * PAGE_SIZE / (2 << 20)) as u32;

@@ -91,6 +91,22 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// So many nanoseconds of so many: `2/10ms`, or `500us/1s` if one unit does not say both.
+pub fn show_share(part: u64, whole: u64) -> String {
+    let unit_of = |nanoseconds: u64| {
+        [(60_000_000_000, "min"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")]
+            .into_iter()
+            .find(|(length, _)| nanoseconds > 0 && nanoseconds.is_multiple_of(*length))
+            .unwrap_or((1, "ns"))
+    };
+    let ((length, unit), (whole_length, whole_unit)) = (unit_of(part), unit_of(whole));
+    let whole = whole / whole_length;
+    if unit == whole_unit {
+        return format!("{}/{whole}{unit}", part / length);
+    }
+    format!("{}{unit}/{whole}{whole_unit}", part / length)
+}
+
 /// A moment in seconds since the start of 1970, as date and time of the same zone; a dash for 0, which is none.
 pub fn show_moment(seconds: u64) -> String {
     if seconds == 0 {
@@ -164,6 +180,15 @@ mod tests {
         assert_eq!(show_duration(Duration::from_secs(61)), "1 min 1 s");
         assert_eq!(show_duration(Duration::from_secs(3_723)), "1 h 2 min 3 s");
         assert_eq!(show_duration(Duration::from_secs(90_061)), "1 d 1 h 1 min");
+    }
+
+    #[test]
+    fn shares_are_short() {
+        assert_eq!(show_share(2_000_000, 10_000_000), "2/10ms");
+        assert_eq!(show_share(500_000, 1_000_000_000), "500us/1s");
+        assert_eq!(show_share(1_500_000, 10_000_000), "1500us/10ms");
+        assert_eq!(show_share(3_600_000_000_000, 3_600_000_000_000), "60/60min");
+        assert_eq!(show_share(0, 1), "0/1ns");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::{
     MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
 };
 use abi::rights::{
-    AccountRights, EndpointRights, InterruptRights, MemoryRights, NotificationRights, PortsRights, SpaceRights,
-    SystemRights, ThreadRights,
+    AccountRights, DomainRights, EndpointRights, InterruptRights, MemoryRights, NotificationRights, PortsRights,
+    SpaceRights, SystemRights, ThreadRights,
 };
 use abi::syscall::MapAccess;
 use abi::{Error, PAGE_SIZE};
@@ -20,8 +20,8 @@ use alloc::vec;
 use archive::Archive;
 use core::cell::Cell;
 use core::time::Duration;
-use manifest::{Bus, DomainIndex, Grant, System};
-use userlib::cap::{Cap, Domain, Endpoint, Memory, Owned, Space};
+use manifest::{Bound, Bus, DomainIndex, Grant, System};
+use userlib::cap::{Account, Budget, Cap, Domain, Endpoint, Memory, Owned, Space};
 use userlib::memory::AddressSpace;
 use userlib::start::{Entry, EntryKind, Range, StartPage, layout};
 
@@ -118,8 +118,7 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     let target = made.at("make it")?;
     // From here on, what has been made must be destroyed if a later step fails: dropping the capabilities does it,
     // because an object dies with its last one.
-    let slice = Duration::from_micros(domain.time_slice_us.into());
-    let budget = account.create_budget(domain.priority, slice, slice).at("make its budget")?;
+    let (budget, processor) = make_budget(account, domain).at("make its budget")?;
     let thread = account.create_thread(target.cap(), budget.cap()).at("make its thread")?;
 
     built.map_image()?;
@@ -134,7 +133,21 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     thread.bind(Some(resources.notification())).at("bind its notification")?;
     // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
     unsafe { thread.start(image.entry, layout::STACK_TOP, layout::START_PAGE) }.at("start it")?;
-    Ok(Instance::new(target, space, budget, thread))
+    Ok(Instance::new(target, space, budget, thread, processor))
+}
+
+/// Makes the budget of a domain's first thread, on its processor if the machine has that, else on processor 0, which
+/// every machine has. Tells which one it is.
+fn make_budget(account: Cap<Account>, domain: &manifest::Domain) -> Result<(Owned<Budget>, u8), Error> {
+    let turn = Bound { slice_us: domain.time_slice_us, period_us: domain.time_slice_us };
+    let Bound { slice_us, period_us } = domain.bound.unwrap_or(turn);
+    let (slice, period) = (Duration::from_micros(slice_us.into()), Duration::from_micros(period_us.into()));
+    let make = |processor| account.create_budget(domain.priority, slice, period, processor);
+    match make(domain.cpu) {
+        // Of what can be wrong with these arguments, the manifest leaves nothing but the processor.
+        Err(Error::BadArgument) if domain.cpu != 0 => Ok((make(0)?, 0)),
+        made => Ok((made?, domain.cpu)),
+    }
 }
 
 /// A domain that is being built.
@@ -408,6 +421,8 @@ impl Building<'_> {
         if let Some(handover) = self.blueprint.handover {
             self.give_memory(page, target, INVENTORY_ENTRY, handover.memory, MemoryRights::READ)?;
             self.give_constant(page, target, ARCHIVE_ENTRY, 0, inventory.archive_bytes)?;
+            // Whoever tells what every domain holds is no exception.
+            page.own.domain = target.grant(target, DomainRights::INSPECT, 0).at("give it itself")?.0;
             (handover.give)(target)?;
         }
         Ok(())

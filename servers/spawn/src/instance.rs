@@ -10,6 +10,7 @@ pub struct Instance {
     space: Owned<Space>,
     budget: Owned<Budget>,
     thread: Owned<Thread>,
+    processor: u8,
 }
 
 impl Instance {
@@ -18,8 +19,9 @@ impl Instance {
         space: Owned<Space>,
         budget: Owned<Budget>,
         thread: Owned<Thread>,
+        processor: u8,
     ) -> Self {
-        Instance { domain, space, budget, thread }
+        Instance { domain, space, budget, thread, processor }
     }
 
     /// The domain.
@@ -30,6 +32,11 @@ impl Instance {
     /// Its first thread.
     pub fn thread(&self) -> Cap<Thread> {
         self.thread.cap()
+    }
+
+    /// The processor on which that thread runs on its own behalf: the manifest's, or 0 if the machine has no such one.
+    pub fn processor(&self) -> u8 {
+        self.processor
     }
 
     /// Takes it apart: its threads end, calls it had taken return `PeerDied`, its capabilities and mappings go, and

@@ -66,8 +66,13 @@ fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     watched.started = Instant::now();
     match outcome {
         Ok(instance) => {
+            (watched.processor, watched.runtime) = (instance.processor(), 0);
             watched.instance = Some(instance);
             watched.state = DomainState::Starting;
+            let wanted = supervisor.system[index].cpu;
+            if built == 0 && watched.processor != wanted {
+                log::info!("{}: the machine has no processor {wanted}; it runs on processor 0", supervisor.name(index));
+            }
         }
         Err(error) => {
             drop(watched);

@@ -6,7 +6,7 @@ use crate::{heartbeat, lifecycle, log_reader, power};
 use alloc::format;
 use alloc::rc::Rc;
 use interfaces::supervision::{
-    CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, NAME_MAX, SupervisionError,
+    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, NAME_MAX, SupervisionError,
     SupervisionServer, TextPart,
 };
 use manifest::DomainIndex;
@@ -14,7 +14,7 @@ use userlib::abi::PAGE_SIZE;
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
 use userlib::time::{Duration, Instant};
-use userlib::{executor, log};
+use userlib::{Environment, executor, log};
 
 /// Answers requests.
 pub(crate) struct Requests {
@@ -66,9 +66,12 @@ impl Requests {
         let supervisor = &self.supervisor;
         heartbeat::note_readiness(supervisor, index);
         let domain = &supervisor.system[index];
-        let watched = supervisor.watched_domain(index);
         let own = index == DomainIndex::SUPERVISOR;
-        let runtime = watched.instance.as_ref().and_then(|instance| instance.thread().registers().ok());
+        let mut watched = supervisor.watched_mut(index);
+        // One that runs on another processor at this moment cannot be read: what was read before has to do.
+        if let Some(Ok(registers)) = watched.instance.as_ref().map(|instance| instance.thread().registers()) {
+            watched.runtime = registers.runtime;
+        }
         let resources = supervisor.resources(index);
         let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
         DomainInfo {
@@ -79,7 +82,12 @@ impl Requests {
             memory: pages * PAGE_SIZE,
             priority: domain.priority,
             level: domain.level,
-            runtime: runtime.map_or(0, |registers| registers.runtime),
+            processor: watched.processor,
+            bound: domain.bound.map(|bound| Bound {
+                slice: u64::from(bound.slice_us) * 1_000,
+                period: u64::from(bound.period_us) * 1_000,
+            }),
+            runtime: (!own).then_some(watched.runtime),
             started: watched.started.nanoseconds(),
         }
     }
@@ -129,10 +137,14 @@ impl SupervisionServer for Requests {
     ) -> Result<Option<CapabilityInfo>, SupervisionError> {
         let index = self.find(&name)?;
         let watched = self.supervisor.watched_domain(index);
-        let instance = watched.instance.as_ref().ok_or(SupervisionError::NotRunning)?;
+        let domain = match index {
+            DomainIndex::SUPERVISOR => Environment::current().and_then(Environment::domain),
+            _ => watched.instance.as_ref().map(|instance| instance.domain()),
+        };
+        let domain = domain.ok_or(SupervisionError::NotRunning)?;
         let length = u16::try_from(self.supervisor.system[index].capabilities).unwrap_or(u16::MAX);
         for slot in from..length {
-            if let Ok(Some(found)) = instance.domain().inspect(slot) {
+            if let Ok(Some(found)) = domain.inspect(slot) {
                 return Ok(Some(CapabilityInfo {
                     index: slot,
                     kind: found.kind as u8,

@@ -21,6 +21,10 @@ pub(crate) struct Watched {
     pub(crate) instance: Option<Instance>,
     /// How often it was built.
     pub(crate) built: u32,
+    /// The processor on which its latest instance runs.
+    pub(crate) processor: u8,
+    /// Processor time that its latest instance had used, in nanoseconds, when that could last be seen.
+    pub(crate) runtime: u64,
     /// When the present instance was started.
     pub(crate) started: Instant,
     /// When it died within the window of its restart policy.
@@ -42,6 +46,8 @@ impl Watched {
             state: DomainState::Stopped,
             instance: None,
             built: 0,
+            processor: 0,
+            runtime: 0,
             started: Instant::now(),
             deaths: VecDeque::new(),
             last_death: None,
@@ -94,7 +100,21 @@ impl Supervisor {
                 RefCell::new(Watched::new(page))
             })
             .collect();
-        Supervisor { system, inventory, archive, space, bus, domains, last_hang: Cell::new(None) }
+        let supervisor = Supervisor { system, inventory, archive, space, bus, domains, last_hang: Cell::new(None) };
+        supervisor.find_own_processor();
+        supervisor
+    }
+
+    /// Notes where the supervisor itself runs: `init` has put it where the manifest says, if there is such a processor.
+    fn find_own_processor(&self) {
+        let wanted = self.system[DomainIndex::SUPERVISOR].cpu;
+        // Every machine has processor 0.
+        let used = self.inventory.system().statistics().map_or(1, |statistics| statistics.processors_used);
+        if u64::from(wanted) < used {
+            self.watched_mut(DomainIndex::SUPERVISOR).processor = wanted;
+        } else {
+            log::info!("the machine has no processor {wanted}; the supervisor runs on processor 0");
+        }
     }
 
     /// Remembers that a domain has hung: whoever it outranked could not run meanwhile.

@@ -101,6 +101,15 @@ pub enum DeathCause {
     Restarted,
 }
 
+/// The most that a domain uses of its processor on its own behalf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct Bound {
+    /// Nanoseconds within any period.
+    pub slice: u64,
+    /// The period, in nanoseconds.
+    pub period: u64,
+}
+
 /// What the supervisor knows of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
 pub struct DomainInfo {
@@ -118,8 +127,13 @@ pub struct DomainInfo {
     pub priority: u8,
     /// Its level: it may call whoever is below.
     pub level: u8,
-    /// Nanoseconds of processor time that its present instance has used.
-    pub runtime: u64,
+    /// Processor on which it runs on its own behalf, counted from 0. What it does for a caller is done on the caller's.
+    pub processor: u8,
+    /// The most that it uses of that processor; `None` if it takes turns with others.
+    pub bound: Option<Bound>,
+    /// Nanoseconds of processor time that its present instance had used when it was last seen not running; `None` of the
+    /// supervisor, which runs whenever it tells this.
+    pub runtime: Option<u64>,
     /// When its present instance was started, in nanoseconds since boot.
     pub started: u64,
 }

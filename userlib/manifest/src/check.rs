@@ -3,9 +3,9 @@
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_CAPABILITIES, MAX_DOMAINS,
-    MAX_NAME_BYTES, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System,
-    system::is_page_multiple,
+    ASSIGNABLE_BITS, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_CAPABILITIES,
+    MAX_DOMAINS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal,
+    System, system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.
@@ -17,8 +17,11 @@ pub enum Inconsistency {
     TooMany,
     /// A name of the domain's is not valid, or not its own.
     Name(DomainIndex),
-    /// The domain's memory, vault, capability table, threads, time slice, arguments or restart policy is out of range.
+    /// The domain's memory, vault, capability table, threads, processor, time slice, bound, arguments or restart policy
+    /// is out of range.
     Amount(DomainIndex),
+    /// With this domain, the bounded ones of its processor are promised more than all of it.
+    Processor(DomainIndex),
     /// The domain refers to an endpoint or ring that is not there or is not meant for it.
     Reference(DomainIndex),
     /// The domain's level is not above that of one of its providers, or it is at the supervisor's.
@@ -46,6 +49,9 @@ impl fmt::Display for Inconsistency {
                 write!(formatter, "domain {domain} has an invalid or repeated name")
             }
             Self::Amount(domain) => write!(formatter, "domain {domain} has a size, limit or duration out of range"),
+            Self::Processor(domain) => {
+                write!(formatter, "domain {domain} is promised more of its processor than others leave")
+            }
             Self::Reference(domain) => write!(formatter, "domain {domain} refers to something that is not there"),
             Self::Level(domain) => write!(formatter, "domain {domain} is not above what it uses"),
             Self::Badge(domain) => {
@@ -93,6 +99,7 @@ impl System {
         self.check_endpoints()?;
         for (index, domain) in self.domains() {
             self.check_domain(index, domain)?;
+            self.check_share(index, domain)?;
             self.check_uses(index, domain)?;
             self.check_claims(index, domain)?;
         }
@@ -133,7 +140,9 @@ impl System {
             && domain.capabilities.is_power_of_two()
             && (MIN_CAPABILITIES..=MAX_CAPABILITIES).contains(&domain.capabilities)
             && domain.threads > 0
+            && domain.cpu < MAX_PROCESSORS
             && domain.time_slice_us > 0
+            && domain.bound.is_none_or(|bound| bound.is_valid() && domain.threads == 1)
             && domain.args.iter().map(|arg| arg.len() + 1).sum::<usize>() <= MAX_ARGUMENT_BYTES
             && restart_is_sound;
         if !amounts_are_sound {
@@ -151,6 +160,16 @@ impl System {
         }
         if index == DomainIndex::SUPERVISOR && provides.len() != 1 {
             return Err(Inconsistency::NoSupervisor);
+        }
+        Ok(())
+    }
+
+    /// What the domain and those before it on its processor are promised is one processor at most.
+    fn check_share(&self, index: DomainIndex, domain: &Domain) -> Result<(), Inconsistency> {
+        let neighbours = self.domains[..=index.position()].iter().filter(|other| other.cpu == domain.cpu);
+        let promised: u64 = neighbours.filter_map(|other| other.bound).map(Bound::share).sum();
+        if domain.bound.is_some() && promised > Bound::WHOLE {
+            return Err(Inconsistency::Processor(index));
         }
         Ok(())
     }

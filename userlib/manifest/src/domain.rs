@@ -19,8 +19,14 @@ pub struct Domain {
     pub level: u8,
     /// Scheduling priority; a higher number runs first.
     pub priority: u8,
-    /// Longest run before the next thread of the same priority gets its turn, in microseconds.
+    /// Processor on which its first thread runs, counted from 0; on a machine that does not have it, processor 0.
+    pub cpu: u8,
+    /// Longest run before the next thread of the same priority gets its turn, in microseconds; without meaning for a
+    /// domain whose use is bounded.
     pub time_slice_us: u32,
+    /// The most of its processor that it uses on its own behalf. What it does for a caller is the caller's time. A bounded
+    /// domain has one thread: each has a budget of its own.
+    pub bound: Option<Bound>,
     /// Private memory for image, stacks and heap, in bytes; a multiple of the page size.
     pub memory: u64,
     /// Memory that outlives the domain's instances, in bytes; a multiple of the page size, 0 for none.
@@ -67,6 +73,37 @@ impl Domain {
     /// Whether the domain is left out, and the system goes on, if its device is not in the machine.
     pub fn is_optional(&self) -> bool {
         self.device.as_ref().is_some_and(|device| !device.required)
+    }
+}
+
+/// A part of a processor's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bound {
+    /// Longest use within any period, in microseconds; not more than the period.
+    pub slice_us: u32,
+    /// The period, in microseconds.
+    pub period_us: u32,
+}
+
+impl Bound {
+    /// Shortest slice and period, in microseconds.
+    pub const MIN_US: u32 = 10;
+    /// Longest slice and period, in microseconds: an hour.
+    pub const MAX_US: u32 = 3_600_000_000;
+    /// A whole processor, as [`Bound::share`] counts.
+    pub const WHOLE: u64 = 1_000_000_000;
+
+    /// Whether slice and period are in range and the slice fits into the period.
+    pub const fn is_valid(self) -> bool {
+        self.slice_us >= Self::MIN_US && self.slice_us <= self.period_us && self.period_us <= Self::MAX_US
+    }
+
+    /// What it is of a processor, in billionths, rounded down: three thirds are one processor.
+    pub const fn share(self) -> u64 {
+        match (self.slice_us as u64 * Self::WHOLE).checked_div(self.period_us as u64) {
+            Some(share) => share,
+            None => Self::WHOLE,
+        }
     }
 }
 

@@ -13,7 +13,8 @@
 //! - every use goes strictly down in level, so no circle of calls can be built;
 //! - a badge names its client: it is the client's [`DomainIndex`], and therefore never zero;
 //! - an event bit of a notification has one sender;
-//! - no two domains hold the same I/O port, interrupt line or exclusive grant.
+//! - no two domains hold the same I/O port, interrupt line or exclusive grant;
+//! - the bounded domains of a processor are promised no more than all of it.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,7 +28,7 @@ mod system;
 
 pub use check::{Inconsistency, name_is_valid};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAGIC, MAX_ENCODED_BYTES, VERSION};
-pub use domain::{Bus, Device, Domain, Grant, Kind, PortRange, Restart, Use};
+pub use domain::{Bound, Bus, Device, Domain, Grant, Kind, PortRange, Restart, Use};
 pub use system::{
     DomainIndex, Endpoint, EndpointIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
 };
@@ -42,6 +43,8 @@ pub const MIN_CAPABILITIES: u32 = 16;
 pub const MAX_CAPABILITIES: u32 = 1024;
 /// Most bytes that a name of a domain, a binary, an interface or a use may have.
 pub const MAX_NAME_BYTES: usize = 24;
+/// Most processors that run domains.
+pub const MAX_PROCESSORS: u8 = 32;
 /// Most domains of a system, the supervisor among them.
 pub const MAX_DOMAINS: usize = 48;
 /// Event bits of a notification that a manifest may assign, from bit 0 up; its owner may use those above.

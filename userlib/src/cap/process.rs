@@ -67,13 +67,20 @@ impl Cap<Account> {
         created(self.invoke(Syscall::NotificationCreate, [0; 5]))
     }
 
-    /// Creates a budget: `slice` of processor time at a time, `period` for its replenishment.
+    /// Creates a budget on a processor, counted from 0, for one thread. A slice as long as its period is a turn among
+    /// equals; a shorter one is the most that the budget gives in any period. Both are 10 µs to an hour.
     ///
     /// # Errors
-    /// `QuotaExceeded`, `TableFull`, `MissingRight`, `BadArgument`.
-    pub fn create_budget(self, priority: u8, slice: Duration, period: Duration) -> Result<Owned<Budget>, Error> {
+    /// `QuotaExceeded`, `TableFull`, `MissingRight`; `BadArgument` also if the machine runs nothing on that processor.
+    pub fn create_budget(
+        self,
+        priority: u8,
+        slice: Duration,
+        period: Duration,
+        processor: u8,
+    ) -> Result<Owned<Budget>, Error> {
         let nanoseconds = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let arguments = [priority.into(), nanoseconds(slice), nanoseconds(period), 0, 0];
+        let arguments = [priority.into(), nanoseconds(slice), nanoseconds(period), processor.into(), 0];
         created(self.invoke(Syscall::BudgetCreate, arguments))
     }
 
@@ -97,10 +104,20 @@ impl Cap<Account> {
     /// Creates a stopped thread in a domain.
     ///
     /// # Errors
-    /// `QuotaExceeded`, `TableFull`, `MissingRight`.
+    /// `QuotaExceeded`, `TableFull`, `MissingRight`; `InUse` if another thread has the budget.
     pub fn create_thread(self, domain: Cap<Domain>, budget: Cap<Budget>) -> Result<Owned<Thread>, Error> {
         let arguments = [domain.handle().0, budget.handle().0, 0, 0, 0];
         created(self.invoke(Syscall::ThreadCreate, arguments))
+    }
+}
+
+impl Cap<Budget> {
+    /// Moves the budget, and with it the thread that runs on it, to another processor, counted from 0.
+    ///
+    /// # Errors
+    /// `MissingRight` without `MOVE`; `BadArgument` if the machine runs nothing on that processor.
+    pub fn move_to(self, processor: u8) -> Result<(), Error> {
+        self.invoke(Syscall::BudgetMove, [processor.into(), 0, 0, 0, 0]).map(drop)
     }
 }
 
@@ -165,7 +182,7 @@ impl Cap<Thread> {
     /// The thread's registers and the processor time it has used.
     ///
     /// # Errors
-    /// `MissingRight` without `INSPECT`.
+    /// `WrongState` if it runs at this moment, as the calling thread does; `MissingRight` without `INSPECT`.
     pub fn registers(self) -> Result<Registers, Error> {
         let mut registers = Registers::default();
         let address = core::ptr::from_mut(&mut registers) as u64;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use manifest::{Grant, Kind, MAX_ARGUMENT_BYTES, MAX_NAME_BYTES, SUPERVISION, SUPERVISOR, name_is_valid};
+use manifest::{Bound, Grant, Kind, MAX_ARGUMENT_BYTES, MAX_NAME_BYTES, SUPERVISION, SUPERVISOR, name_is_valid};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -10,6 +10,7 @@ use toml::{
 
 use super::{
     Environment,
+    bound::read_bound,
     device::{DeviceDeclaration, read_device},
     diagnostic::{Diagnostic, Rule},
     reader::{self, Elsewhere, Findings, Section, Value},
@@ -21,13 +22,26 @@ const MIB: u64 = 1 << 20;
 
 const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain"];
 const SYSTEM_KEYS: &[&str] = &["reserve"];
-const SUPERVISOR_KEYS: &[&str] =
-    &["binary", "priority", "time-slice", "memory", "vault", "capabilities", "threads", "restart", "args", "grants"];
+const SUPERVISOR_KEYS: &[&str] = &[
+    "binary",
+    "priority",
+    "cpu",
+    "time-slice",
+    "memory",
+    "vault",
+    "capabilities",
+    "threads",
+    "restart",
+    "args",
+    "grants",
+];
 const DOMAIN_KEYS: &[&str] = &[
     "binary",
     "kind",
     "priority",
+    "cpu",
     "time-slice",
+    "budget",
     "memory",
     "vault",
     "capabilities",
@@ -56,6 +70,8 @@ pub(super) struct Declaration {
     pub(super) binary: Spanned<String>,
     pub(super) kind: Kind,
     pub(super) resources: Resources,
+    /// What it may use of its processor, where that is written.
+    pub(super) bound: Option<Spanned<Bound>>,
     /// Where `memory` stands, or the domain's name if it is left to the defaults.
     pub(super) memory_span: Range<usize>,
     pub(super) vault: u64,
@@ -108,6 +124,7 @@ fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &En
         kind: Kind::Server,
         // Whoever restarts others must not starve behind them.
         resources: Resources { priority: 240, heartbeat_ms: 0, ..defaults.clone() },
+        bound: None,
         memory_span: 0..0,
         vault: 0,
         provides: vec![Spanned::new(0..0, SUPERVISION.to_owned())],
@@ -129,7 +146,8 @@ fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &En
     };
     let elsewhere = Elsewhere {
         keys: DOMAIN_KEYS,
-        hint: "the supervisor is below everybody: it provides `supervision`, uses nobody and drives nothing",
+        hint: "the supervisor is below everybody: it provides `supervision`, uses nobody, drives nothing and \
+               is never bounded",
     };
     let section = Section::open(table, value.span(), "the supervisor", SUPERVISOR_KEYS, Some(elsewhere), findings);
     let mut grants = read_grants(&section);
@@ -186,10 +204,13 @@ fn read_domain<'t>(
     // An unreadable kind is reported already; guessing the one that fits avoids a second report.
     let kind = kind.unwrap_or(if device.is_some() { Kind::Driver } else { Kind::Server });
     check_authority(&name, kind, device.as_ref(), &grants, findings);
+    let mut resources = read_resources(&section, defaults);
+    let bound = read_bound(&section, &mut resources);
     Some(Declaration {
         binary: read_binary(&section, name.clone(), environment),
         kind,
-        resources: read_resources(&section, defaults),
+        resources,
+        bound,
         memory_span: section.value("memory").map_or(name.span(), Spanned::span),
         vault: section.size("vault", 0..=MAX_SIZE).map_or(0, Spanned::into_inner),
         provides: section.texts("provides").into_iter().map(owned).collect(),

@@ -45,7 +45,9 @@ pub enum Rule {
     ClaimedTwice,
     /// Authority that does not go with what the domain is.
     Misplaced,
-    /// More memory than the machine has.
+    /// Two keys of one domain that cannot stand together.
+    Contradiction,
+    /// More memory than the machine has, or more of a processor than all of it.
     OverCommitted,
     /// More domains or event bits than a system can have.
     TooMany,
@@ -76,6 +78,7 @@ impl Rule {
             Self::Cycle => "cycle",
             Self::ClaimedTwice => "claimed-twice",
             Self::Misplaced => "misplaced",
+            Self::Contradiction => "contradiction",
             Self::OverCommitted => "over-committed",
             Self::TooMany => "too-many",
             Self::Unused => "unused",

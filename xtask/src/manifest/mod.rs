@@ -1,13 +1,14 @@
 //! Compiles `system.toml`, what a system consists of, into the form that `init` reads.
 //!
 //! Everything that can be known before a boot is checked here: every use meets a provider of its interface, calls
-//! cannot go in a circle, no hardware is claimed twice, the machine has the memory. A mistake is reported at its line
+//! cannot go in a circle, no hardware is claimed twice, the machine has the memory, no processor is promised more than once. A mistake is reported at its line
 //! with what to do about it, and one run reports all of them, as far as one does not hide another.
 //!
 //! Text becomes a tree with places (`toml`), the tree declarations (`declaration`), those a graph of who
 //! calls whom (`graph`), and a graph without mistakes a [`System`] (`assembly`).
 
 mod assembly;
+mod bound;
 mod claims;
 mod commitment;
 mod declaration;
@@ -95,6 +96,7 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     let graph = graph::resolve(&declarations.domains, environment, findings);
     graph::check_cycles(&declarations.domains, &graph, findings);
     claims::check(&declarations.domains, findings);
+    bound::check(&declarations.domains, findings);
     commitment::check(&declarations, environment.machine_memory, findings);
     if findings.has_errors() {
         return None;

@@ -1,6 +1,6 @@
 //! What every domain is given some of: processor time, memory, capabilities, threads, and second chances.
 
-use manifest::{MAX_CAPABILITIES, MIN_CAPABILITIES, Restart};
+use manifest::{MAX_CAPABILITIES, MAX_PROCESSORS, MIN_CAPABILITIES, Restart};
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -17,12 +17,13 @@ pub(super) const MAX_SIZE: u64 = 1 << 36;
 
 /// The keys that [`read_resources`] reads, as they may stand in `[defaults]`.
 pub(super) const KEYS: &[&str] =
-    &["priority", "time-slice", "memory", "capabilities", "threads", "restart", "heartbeat"];
+    &["priority", "cpu", "time-slice", "memory", "capabilities", "threads", "restart", "heartbeat"];
 
 /// What `[defaults]` can say for every domain.
 #[derive(Clone)]
 pub(super) struct Resources {
     pub(super) priority: u8,
+    pub(super) cpu: u8,
     pub(super) time_slice_us: u32,
     pub(super) memory: u64,
     pub(super) capabilities: u32,
@@ -35,6 +36,7 @@ impl Default for Resources {
     fn default() -> Self {
         Self {
             priority: 100,
+            cpu: 0,
             time_slice_us: 5_000,
             memory: MIB,
             capabilities: 256,
@@ -68,6 +70,7 @@ pub(super) fn read_resources(section: &Section<'_>, defaults: &Resources) -> Res
     let number = |key: &str, range| section.number(key, range).map(Spanned::into_inner);
     Resources {
         priority: number("priority", 0..=255).map_or(defaults.priority, |level| level as u8),
+        cpu: number("cpu", 0..=u64::from(MAX_PROCESSORS) - 1).map_or(defaults.cpu, |cpu| cpu as u8),
         time_slice_us: section
             .duration("time-slice", 100..=SECOND)
             .map_or(defaults.time_slice_us, |slice| slice as u32),

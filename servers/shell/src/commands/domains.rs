@@ -3,7 +3,7 @@
 use super::{Command, Completes, exactly};
 use crate::failure::{Failure, Outcome, Server};
 use crate::output::Printable;
-use crate::quantity::{parse_duration, parse_number, show_duration, show_size};
+use crate::quantity::{parse_duration, parse_number, show_duration, show_share, show_size};
 use crate::session::Session;
 use crate::table::{Align, Table};
 use abi::rights::{
@@ -28,8 +28,10 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "ps",
         usage: "",
         summary: "lists the domains",
-        details: "LEVEL: a domain can call those on lower levels only. PRIO: the higher one runs first. CPU: processor \
-                  time of the present instance. LAST DEATH: why the instance before the present one died.",
+        details: "LEVEL: a domain can call those on lower levels only. PRIO: the higher one runs first. CPU: the \
+                  processor on which it runs; what it does for a caller is done on the caller's. BUDGET: the most that \
+                  it uses of that processor, and in how long; - if it takes turns with others. TIME: processor time of \
+                  the present instance. LAST DEATH: why the instance before the present one died.",
         completes: &[],
         prefix: None,
         run: ps,
@@ -103,8 +105,10 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
         ("STATE", Align::Left),
         ("LEVEL", Align::Right),
         ("PRIO", Align::Right),
-        ("MEMORY", Align::Right),
         ("CPU", Align::Right),
+        ("BUDGET", Align::Right),
+        ("MEMORY", Align::Right),
+        ("TIME", Align::Right),
         ("RESTARTS", Align::Right),
         ("LAST DEATH", Align::Left),
     ]);
@@ -114,8 +118,10 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
             info.state.as_str().into(),
             info.level.to_string(),
             info.priority.to_string(),
+            info.processor.to_string(),
+            info.bound.map_or_else(|| "-".into(), |bound| show_share(bound.slice, bound.period)),
             show_size(info.memory),
-            show_duration(Duration::from_nanos(info.runtime)),
+            info.runtime.map_or_else(|| "-".into(), |runtime| show_duration(Duration::from_nanos(runtime))),
             info.restarts.to_string(),
             cause(info.last_cause),
         ]);
@@ -132,7 +138,7 @@ fn cause(cause: DeathCause) -> String {
     match cause {
         DeathCause::None => "-".into(),
         DeathCause::Panic => "panic".into(),
-        DeathCause::BadAccess(address) => format!("bad access to {address:#x}"),
+        DeathCause::BadAccess(address) => format!("bad access {address:#x}"),
         DeathCause::BadInstruction => "bad instruction".into(),
         DeathCause::Exception(code) => format!("exception {code:#x}"),
         DeathCause::Exit(code) => format!("exit with code {code}"),

@@ -6,7 +6,7 @@ use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FsError, Listing, Metadata, NodeKind, OpenFile, VolumeInfo,
 };
 use interfaces::supervision::{
-    CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError, TextPart,
+    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError, TextPart,
 };
 use shell::services::{Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
 use std::cell::{Cell, RefCell};
@@ -293,7 +293,9 @@ pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
         memory: 2 << 20,
         priority: 100,
         level: 1,
-        runtime: 1_500_000,
+        processor: 0,
+        bound: None,
+        runtime: Some(1_500_000),
         started: 0,
     }
 }
@@ -301,13 +303,14 @@ pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
 impl Default for Supervisor {
     fn default() -> Self {
         let mut driver = domain("virtio-blk", DomainState::Running);
-        (driver.restarts, driver.last_cause) = (3, DeathCause::BadAccess(0xdead_0000));
+        (driver.restarts, driver.last_cause) = (3, DeathCause::BadAccess(0xdead_beef_000));
+        (driver.processor, driver.runtime) = (1, Some(5_034_000_000));
+        let mut supervisor = domain("supervisor", DomainState::Running);
+        supervisor.runtime = None;
+        let mut files = domain("fat", DomainState::Running);
+        files.bound = Some(Bound { slice: 2_000_000, period: 10_000_000 });
         Self {
-            domains: RefCell::new(vec![
-                domain("supervisor", DomainState::Running),
-                driver,
-                domain("fat", DomainState::Running),
-            ]),
+            domains: RefCell::new(vec![supervisor, driver, files]),
             requests: RefCell::default(),
             log: RefCell::new(
                 (0..100)

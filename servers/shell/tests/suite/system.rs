@@ -2,6 +2,7 @@
 
 use crate::conversation::World;
 use crate::doubles::Mishap;
+use interfaces::supervision::{Bound, DomainState};
 use std::time::Duration;
 use userlib::abi::Error;
 use userlib::ipc::CallError;
@@ -11,12 +12,25 @@ fn ps_shows_every_domain_and_that_dma_is_not_confined() {
     let world = World::default();
     assert_eq!(
         world.shell().done("ps"),
-        "NAME        STATE    LEVEL  PRIO  MEMORY      CPU  RESTARTS  LAST DEATH\n\
-         supervisor  running      1   100   2 MiB  1500 us         0  -\n\
-         virtio-blk  running      1   100   2 MiB  1500 us         3  bad access to 0xdead0000\n\
-         fat         running      1   100   2 MiB  1500 us         0  -\n\
+        "NAME        STATE    LEVEL  PRIO  CPU  BUDGET  MEMORY     TIME  RESTARTS  LAST DEATH\n\
+         supervisor  running      1   100    0       -   2 MiB        -         0  -\n\
+         virtio-blk  running      1   100    1       -   2 MiB  5.034 s         3  bad access 0xdeadbeef000\n\
+         fat         running      1   100    0  2/10ms   2 MiB  1500 us         0  -\n\
          DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory.\n"
     );
+}
+
+#[test]
+fn ps_fits_a_terminal_of_100_columns() {
+    let world = World::default();
+    for info in world.supervisor.domains.borrow_mut().iter_mut() {
+        (info.state, info.memory, info.restarts) = (DomainState::GivenUp, 5_033_165, 999);
+        info.bound = Some(Bound { slice: 2_000_000, period: 10_000_000 });
+    }
+    let shown = world.shell().done("ps");
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
 }
 
 #[test]

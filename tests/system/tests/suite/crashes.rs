@@ -50,7 +50,7 @@ fn restarts_of(shell: &mut Shell, domain: &str) -> u64 {
     loop {
         let cells = described(shell, domain);
         if cells[1] == "running" {
-            return cells[6].parse().unwrap_or_else(|_| panic!("no number of restarts: {cells:?}"));
+            return cells[8].parse().unwrap_or_else(|_| panic!("no number of restarts: {cells:?}"));
         }
         assert!(Instant::now() < deadline, "{domain} does not come back: {cells:?}");
     }

@@ -2,8 +2,8 @@
 
 use crate::sample::{DISK, FILES, ONLOOKER, SHELL, SUPERVISOR_DOMAIN};
 use manifest::{
-    Bus, Device, DomainIndex, EndpointIndex, Grant, Inconsistency, NotificationIndex, PortRange, Restart, RingIndex,
-    System, name_is_valid,
+    Bound, Bus, Device, DomainIndex, EndpointIndex, Grant, Inconsistency, NotificationIndex, PortRange, Restart,
+    RingIndex, System, name_is_valid,
 };
 
 fn broken(change: impl FnOnce(&mut System)) -> Inconsistency {
@@ -64,6 +64,44 @@ fn amounts_are_in_range() {
     assert_eq!(broken(|system| system.domains[1].args.push("x".repeat(1024))), amount);
     let restart = Restart::OnDeath { limit: 1, window_ms: 1, backoff_ms: 2, max_backoff_ms: 1 };
     assert_eq!(broken(|system| system.domains[1].restart = restart), amount);
+    assert_eq!(broken(|system| system.domains[1].cpu = 32), amount);
+}
+
+/// Bounds a domain, as far as its threads allow it.
+fn bind(system: &mut System, domain: DomainIndex, cpu: u8, slice_us: u32, period_us: u32) {
+    let domain = &mut system.domains[domain.position()];
+    (domain.cpu, domain.threads, domain.bound) = (cpu, 1, Some(Bound { slice_us, period_us }));
+}
+
+#[test]
+fn a_bound_is_a_part_of_a_period_for_one_thread() {
+    let amount = Inconsistency::Amount(DISK);
+    for (slice, period) in [(9, 100), (101, 100), (0, 0), (10, 3_600_000_001)] {
+        assert_eq!(broken(|system| bind(system, DISK, 0, slice, period)), amount, "{slice} of {period}");
+    }
+    let refusal = broken(|system| {
+        bind(system, DISK, 0, 2_000, 10_000);
+        system.domains[1].threads = 2;
+    });
+    assert_eq!(refusal, amount, "a second thread would have a second budget");
+    let mut system = crate::sample::system();
+    for (slice, period) in [(10, 10), (10, 3_600_000_000), (3_600_000_000, 3_600_000_000)] {
+        bind(&mut system, DISK, 31, slice, period);
+        assert_eq!(system.check(), Ok(()), "{slice} of {period}");
+    }
+}
+
+#[test]
+fn the_bounded_domains_of_a_processor_are_promised_no_more_than_all_of_it() {
+    let mut system = crate::sample::system();
+    for domain in [DISK, FILES, SHELL] {
+        bind(&mut system, domain, 1, 10, 30);
+    }
+    assert_eq!(system.check(), Ok(()), "three thirds are one processor");
+    bind(&mut system, ONLOOKER, 0, 10, 10);
+    assert_eq!(system.check(), Ok(()), "another processor has its own time");
+    bind(&mut system, ONLOOKER, 1, 10, 3_600_000);
+    assert_eq!(system.check(), Err(Inconsistency::Processor(ONLOOKER)));
 }
 
 #[test]

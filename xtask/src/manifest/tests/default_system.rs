@@ -1,6 +1,6 @@
 //! The project's own `system.toml`.
 
-use manifest::{Bus, DomainIndex, Grant, Kind, PortRange, Restart};
+use manifest::{Bound, Bus, DomainIndex, Grant, Kind, PortRange, Restart};
 
 use super::*;
 
@@ -105,6 +105,16 @@ fn everybody_but_the_supervisor_is_restarted_and_all_but_the_shell_have_a_heartb
         assert!(matches!(domain.restart, Restart::OnDeath { .. }), "{} is restarted", domain.name);
         let beats = domain.name != "shell";
         assert_eq!(domain.heartbeat_ms, if beats { 2000 } else { 0 }, "of {}", domain.name);
+    }
+}
+
+#[test]
+fn its_disk_driver_has_a_processor_of_its_own_and_its_echo_server_a_bound() {
+    let system = system();
+    for (_, domain) in system.domains() {
+        let bound = (domain.name == "echo").then_some(Bound { slice_us: 2_000, period_us: 10_000 });
+        let expected = (if domain.name == "virtio-blk" { 1 } else { 0 }, bound);
+        assert_eq!((domain.cpu, domain.bound), expected, "of {}", domain.name);
     }
 }
 

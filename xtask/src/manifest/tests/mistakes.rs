@@ -60,7 +60,12 @@ mod key {
         assert_eq!(
             mistakes("[supervisor]\nuses = [\"echo\"]\n"),
             ["2:1 unknown-key `uses`: the supervisor has no key `uses` (the supervisor is below everybody: it \
-              provides `supervision`, uses nobody and drives nothing)"]
+              provides `supervision`, uses nobody, drives nothing and is never bounded)"]
+        );
+        assert_eq!(
+            mistakes("[supervisor]\nbudget = \"1ms / 2ms\"\n"),
+            ["2:1 unknown-key `budget`: the supervisor has no key `budget` (the supervisor is below everybody: it \
+              provides `supervision`, uses nobody, drives nothing and is never bounded)"]
         );
     }
 

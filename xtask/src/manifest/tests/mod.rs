@@ -3,6 +3,7 @@
 mod composition;
 mod default_system;
 mod mistakes;
+mod processors;
 mod relations;
 mod report;
 
