@@ -303,7 +303,7 @@ pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
 impl Default for Supervisor {
     fn default() -> Self {
         let mut driver = domain("virtio-blk", DomainState::Running);
-        (driver.restarts, driver.last_cause) = (3, DeathCause::BadAccess(0xdead_beef_000));
+        (driver.restarts, driver.last_cause) = (3, DeathCause::BadAccess(0x0dea_dbee_f000));
         (driver.processor, driver.runtime) = (1, Some(5_034_000_000));
         let mut supervisor = domain("supervisor", DomainState::Running);
         supervisor.runtime = None;
