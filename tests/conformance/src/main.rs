@@ -18,12 +18,15 @@ mod cases;
 mod console;
 mod entry_times;
 mod hostile;
+mod isolation;
 mod outcome;
 mod parameters;
 mod random;
 
 use abi::root::RootInfo;
+use alloc::vec::Vec;
 use bench::Bench;
+use cases::Case;
 use console::print;
 use parameters::Parameters;
 
@@ -37,9 +40,11 @@ fn main(info: &'static RootInfo) -> ! {
             if let Err(error) = bench.take_ballast(parameters.number("ballast").unwrap_or(0)) {
                 print(format_args!("FAIL ballast: {error}\n"));
             }
+            let wanted = parameters.value("case").unwrap_or_default();
             let counts = match suite {
                 "hostile" => hostile::run(&mut bench, &parameters),
-                _ => conformance(&mut bench, parameters.value("case").unwrap_or_default()),
+                "time" => run(&mut bench, isolation::CASES, wanted),
+                _ => run(&mut bench, cases::all(), wanted),
             };
             if parameters.value("times").is_some() {
                 entry_times::report();
@@ -56,10 +61,11 @@ fn main(info: &'static RootInfo) -> ! {
 }
 
 /// Runs the case of this name, or else every case whose name contains it.
-fn conformance(bench: &mut Bench, wanted: &str) -> (u64, u64) {
-    let by_name = cases::all().any(|case| case.name == wanted);
+fn run<'a>(bench: &mut Bench, cases: impl IntoIterator<Item = &'a Case>, wanted: &str) -> (u64, u64) {
+    let cases: Vec<_> = cases.into_iter().collect();
+    let by_name = cases.iter().any(|case| case.name == wanted);
     let (mut passed, mut failed) = (0, 0);
-    for case in cases::all().filter(|case| case.name == wanted || !by_name && case.name.contains(wanted)) {
+    for case in cases.into_iter().filter(|case| case.name == wanted || !by_name && case.name.contains(wanted)) {
         match bench.run(case) {
             Ok(()) => {
                 print(format_args!("ok {}\n", case.name));

@@ -50,6 +50,8 @@ fn listed(source: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
     fn a_modules_cases_are_those_of_its_list() {
@@ -66,5 +68,44 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    /// Names in backticks that can only be those of cases and tests: sentences.
+    fn sentences(text: &str) -> BTreeSet<String> {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        text.lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .filter(|name| name.chars().all(is_word) && name.matches('_').count() >= 2)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The names of all functions in the Rust files of a folder.
+    fn functions(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                functions(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let after = source.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
+                names.extend(after.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_names_every_case_and_nothing_that_does_not_exist() {
+        let root = workspace::root();
+        let named = sentences(&fs::read_to_string(root.join("docs/conformance.md")).unwrap());
+        let cases: BTreeSet<String> = read().unwrap().into_iter().flat_map(|module| module.cases).collect();
+        let unnamed: Vec<_> = cases.difference(&named).collect();
+        assert!(unnamed.is_empty(), "docs/conformance.md lacks {unnamed:#?}");
+        let mut tests = BTreeSet::new();
+        for folder in ["tests", "kernel", "userlib", "servers", "drivers", "xtask/src"] {
+            functions(&root.join(folder), &mut tests);
+        }
+        let unknown: Vec<_> = named.difference(&cases).filter(|name| !tests.contains(*name)).collect();
+        assert!(unknown.is_empty(), "docs/conformance.md names what does not exist: {unknown:#?}");
     }
 }

@@ -6,6 +6,7 @@ mod conformance;
 mod hostile;
 mod libtest;
 mod model;
+mod time;
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -66,6 +67,8 @@ pub enum Suite {
     Conformance,
     /// How long the kernel keeps the processor: the longest entry by system call, in guest instructions
     Bound,
+    /// What a budget gives and never exceeds, and who can delay whom, in guest instructions
+    Time,
     /// Domains that make random system calls and run random bytes, beside a victim whose work is checked
     Hostile,
     /// The whole system, booted and driven from the host
@@ -74,8 +77,16 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 7] =
-        [Self::Host, Self::Model, Self::Interleavings, Self::Conformance, Self::Bound, Self::Hostile, Self::System];
+    pub const ALL: [Self; 8] = [
+        Self::Host,
+        Self::Model,
+        Self::Interleavings,
+        Self::Conformance,
+        Self::Bound,
+        Self::Time,
+        Self::Hostile,
+        Self::System,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -84,6 +95,7 @@ impl Suite {
             Self::Interleavings => "interleavings",
             Self::Conformance => "conformance",
             Self::Bound => "bound",
+            Self::Time => "time",
             Self::Hostile => "hostile",
             Self::System => "system",
         }
@@ -110,6 +122,7 @@ impl Suite {
             Self::Interleavings => libtest::run(&INTERLEAVINGS, &[], filter),
             Self::Conformance => conformance::run(filter),
             Self::Bound => bound::run(filter),
+            Self::Time => time::run(filter),
             Self::Hostile => hostile::run(&choice.hostility),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {
