@@ -66,6 +66,7 @@ impl<T: Tables> Kernel<T> {
                 let entry = *self.endpoints.at(endpoint.index());
                 if let Some(doorbell) = entry.doorbell
                     && self.notifications.get(doorbell.id.index(), doorbell.generation).is_some()
+                    && !seeded!(DoorbellLost)
                 {
                     self.notify(doorbell.id, entry.doorbell_bits);
                 }
@@ -226,7 +227,9 @@ impl<T: Tables> Kernel<T> {
 
     /// Ends a pending call with a result for its caller, and the loan with it.
     pub(crate) fn finish_call(&mut self, caller: ThreadId, resume: Resume) {
-        self.release_loan(caller);
+        if !seeded!(LoanKept) {
+            self.release_loan(caller);
+        }
         let entry = self.thread_mut(caller);
         entry.server = None;
         entry.fault = None;
@@ -277,7 +280,7 @@ impl<T: Tables> Kernel<T> {
     /// Sets bits and wakes whom they concern.
     pub(crate) fn notify(&mut self, id: NotificationId, bits: u64) {
         let notification = self.notifications.at_mut(id.index());
-        notification.bits |= bits;
+        notification.bits = if seeded!(BitLost) { bits } else { notification.bits | bits };
         let (bits, bound) = (notification.bits, notification.bound);
         if bits == 0 {
             return;
@@ -316,17 +319,21 @@ impl<T: Tables> Kernel<T> {
 
     // ---- leases ----
 
+    /// The living thread that a token names, whether or not its call is pending.
+    pub(crate) fn any_caller(&self, token: u64) -> Option<ThreadId> {
+        let thread = ThreadId::from_index(CallerToken(token).thread() as usize)?;
+        self.threads.is_live(thread.index()).then_some(thread)
+    }
+
     /// Finds the caller of a pending call that the server's domain has taken.
     pub(crate) fn pending_caller(&self, server: ThreadId, token: u64) -> Result<ThreadId, Error> {
+        let caller = self.any_caller(token).ok_or(Error::CallerGone)?;
         let token = CallerToken(token);
-        let caller = ThreadId::from_index(token.thread() as usize).ok_or(Error::CallerGone)?;
-        if !self.threads.is_live(caller.index()) {
-            return Err(Error::CallerGone);
-        }
         let entry = self.thread(caller);
         match entry.state {
             State::Replying(domain)
-                if Some(domain) == self.thread(server).domain && entry.call_number == token.number() =>
+                if Some(domain) == self.thread(server).domain
+                    && (entry.call_number == token.number() || seeded!(StaleReply)) =>
             {
                 Ok(caller)
             }

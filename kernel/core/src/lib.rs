@@ -10,6 +10,9 @@
 #[cfg(test)]
 extern crate std;
 
+#[macro_use]
+mod seed;
+
 mod account;
 mod boot;
 mod budget;
@@ -62,6 +65,8 @@ pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;
 pub use kernel::{Kernel, MachineTables, Storage, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
+#[cfg(feature = "seeded-bugs")]
+pub use seed::{Bug, plant};
 pub use space::{Mapping, Space};
 pub use table::{FrameStore, Slot, Slots};
 pub use thread::Thread;

@@ -38,6 +38,7 @@ impl<T: Tables> Kernel<T> {
         let device = self.frames.state(frame) == FrameState::Absent;
         for index in 0..pages {
             match self.frames.state(frame.offset(index as u32)) {
+                FrameState::Kernel if seeded!(KernelPageMapped) => {}
                 FrameState::Kernel => return Err(Error::KernelPage),
                 FrameState::User if device => return Err(Error::BadArgument),
                 FrameState::Absent if !device => return Err(Error::BadArgument),
@@ -180,7 +181,9 @@ impl<T: Tables> Kernel<T> {
             self.shoot_down(space, mapping.frame, mapping.pages);
         }
         for index in 0..u32::from(mapping.pages) {
-            self.frames.unpin(mapping.frame.offset(index));
+            if !seeded!(PinsKept) {
+                self.frames.unpin(mapping.frame.offset(index));
+            }
         }
         self.mappings.condemn(id.index());
         self.mappings.bury();

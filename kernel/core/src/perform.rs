@@ -28,6 +28,9 @@ impl<T: Tables> Kernel<T> {
         self.enter(cpu, now);
         if let Some(thread) = self.running() {
             self.thread_mut(thread).resume = Resume::Result([refusal.error.to_register(), refusal.detail, 0, 0]);
+            if seeded!(RefusalCounted) {
+                self.number_call(thread);
+            }
         }
     }
 

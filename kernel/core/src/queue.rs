@@ -74,7 +74,7 @@ impl<T: Tables> Kernel<T> {
         let priority = self.thread(thread).priority;
         let (mut before, mut run) = (None, Some(head));
         while let Some(first) = run
-            && self.thread(first).priority >= priority
+            && self.thread(first).priority >= priority.saturating_add(u8::from(seeded!(QueueReversed)))
         {
             let last = self.thread(first).run.unwrap_or(first);
             if self.thread(first).priority == priority {

@@ -22,7 +22,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn shoot_down(&mut self, space: SpaceId, first: Frame, pages: u16) {
         let mut number = None;
         for cpu in self.online() {
-            if cpu != self.active && self.space_in_use(cpu) == Some(space) {
+            if cpu != self.active && self.space_in_use(cpu) == Some(space) && !seeded!(TranslationKept) {
                 let this = *number.get_or_insert(Shootdown::after(self.last_shootdown));
                 let entry = self.cpu_mut(cpu);
                 entry.owes = entry.owes.or(Some(this));

@@ -101,7 +101,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
             self.fresh += 1;
         }
         let slot = self.slots.at_mut(index);
-        slot.generation += 1;
+        slot.generation += u32::from(slot.generation == 0 || !seeded!(GenerationReused));
         slot.references = 0;
         slot.next = 0;
         slot.live = true;

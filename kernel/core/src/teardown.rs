@@ -132,7 +132,7 @@ impl<T: Tables> Kernel<T> {
                 }
             }
         }
-        if !self.hand_children_up(id, PIECE) {
+        if !seeded!(ChildrenLost) && !self.hand_children_up(id, PIECE) {
             return Progress::More(Effect::None);
         }
         if let Some(capability) = slot.capability
@@ -225,7 +225,9 @@ impl<T: Tables> Kernel<T> {
     }
 
     fn kill_thread(&mut self, thread: ThreadId) {
-        self.stop(thread);
+        if !seeded!(DeadThreadQueued) {
+            self.stop(thread);
+        }
         self.drop_buffer(thread);
         self.bind_notification(thread, None);
         let entry = *self.thread(thread);
@@ -241,7 +243,7 @@ impl<T: Tables> Kernel<T> {
         if let Some(account) = entry.account {
             self.discharge(account, Charge::Threads, 1);
         }
-        if let Some(budget) = entry.reserve {
+        if let Some(budget) = entry.reserve.filter(|_| !seeded!(BudgetKept)) {
             self.budgets.at_mut(budget.index()).thread = None;
             if self.budgets.release(budget.index()) == 0 && self.budgets.is_live(budget.index()) {
                 self.bury_budget(budget);
@@ -270,7 +272,7 @@ impl<T: Tables> Kernel<T> {
     fn fail_taken(&mut self, domain: DomainId) -> Effect {
         for _ in 0..PIECE {
             let Some(caller) = self.queue_head(Queue::Taken(domain)) else { break };
-            if let Some(report) = self.thread(caller).fault {
+            if let Some(report) = self.thread(caller).fault.filter(|_| !seeded!(FaultLost)) {
                 self.stop(caller);
                 return self.raise_fault(caller, report);
             }
@@ -309,7 +311,7 @@ impl<T: Tables> Kernel<T> {
 
     fn reap_endpoint(&mut self, id: EndpointId) -> Effect {
         for _ in 0..PIECE {
-            if let Some(caller) = self.queue_head(Queue::Callers(id)) {
+            if let Some(caller) = self.queue_head(Queue::Callers(id)).filter(|_| !seeded!(CallersLeft)) {
                 self.finish_or_stop(caller, Error::EndpointGone);
             } else if let Some(receiver) = self.queue_head(Queue::Receivers(id)) {
                 self.wake(receiver, failed(Error::EndpointGone));

@@ -9,12 +9,14 @@ use abi::rights::{Kind, RawRights};
 use abi::syscall::{InterruptSource, MapAccess};
 use abi::time::{NEVER, NOW};
 use abi::{Handle, Syscall};
-use kernel_core::ThreadId;
+use kernel_core::{ThreadId, Wait};
 
 /// The interface of every endpoint that is not for faults.
 pub const INTERFACE: u64 = 7;
 /// A deadline that far ahead, an hour, passes only when the search lets it.
 const LATER: u64 = 3_600_000_000_000;
+/// Of endpoints and notifications, the rights to call or notify and to mint.
+const SOME_RIGHTS: u64 = 0b101;
 /// Where new mappings go: beside the pages that a domain has from the start, and where more page tables are needed.
 const PLACES: [u64; 2] = [0x40_4000, 0x80_0000];
 
@@ -63,12 +65,15 @@ impl Choices<'_> {
         handles
     }
 
-    /// Tokens of every thread's latest call, and one of a call that has ended.
+    /// Tokens of every thread's latest call, and of calls that have ended: one of its own, and one of a thread that waits
+    /// for the answer to its next.
     fn tokens(&self) -> Vec<u64> {
-        let mut tokens: Vec<u64> =
-            self.machine.kernel.living_threads().map(|thread| self.machine.kernel.latest_call(thread).0).collect();
-        let own = self.machine.kernel.latest_call(self.thread);
-        tokens.push(CallerToken::new(own.thread(), own.number().wrapping_sub(1)).0);
+        let kernel = &self.machine.kernel;
+        let ended = |call: CallerToken| CallerToken::new(call.thread(), call.number().wrapping_sub(1)).0;
+        let waits = kernel.activities().find(|other| matches!(other.wait, Wait::Answer(_)));
+        let mut tokens: Vec<u64> = kernel.living_threads().map(|thread| kernel.latest_call(thread).0).collect();
+        tokens.push(ended(kernel.latest_call(self.thread)));
+        tokens.extend(waits.map(|other| ended(other.call)));
         tokens
     }
 
@@ -152,6 +157,9 @@ impl Choices<'_> {
             S::Notify => {
                 for notification in self.of(Kind::Notification) {
                     self.add(syscall, &[notification, 1]);
+                    if rich {
+                        self.add(syscall, &[notification, 2]);
+                    }
                 }
             }
             S::Wait => {
@@ -164,13 +172,14 @@ impl Choices<'_> {
             S::CapCopy => {
                 for handle in self.any() {
                     self.add(syscall, &[handle, u64::from(RawRights::MAX), 0]);
-                    self.add(syscall, &[handle, 1, 1]);
+                    self.add(syscall, &[handle, SOME_RIGHTS, 1]);
                 }
             }
             S::CapGrant => {
                 for domain in self.of(Kind::Domain) {
                     for handle in self.any() {
                         self.add(syscall, &[domain, handle, u64::from(RawRights::MAX), 0]);
+                        self.add(syscall, &[domain, handle, SOME_RIGHTS, 2]);
                     }
                 }
             }

@@ -381,7 +381,7 @@ impl<T: SmallTables> Machine<T> {
     /// A sentence that names the invariant that is violated.
     pub fn check(&self) -> Result<(), String> {
         self.kernel.check_invariants().map_err(|violation| violation.to_string())?;
-        self.world.agrees_with(&self.kernel)
+        self.world.agrees_with(&self.kernel).map_err(|found| format!("page_tables_agree: {found}"))
     }
 
     fn carry_out(&mut self, effect: Effect) {

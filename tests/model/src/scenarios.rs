@@ -95,13 +95,13 @@ fn calls_events(machine: &Machine<Tiny>) -> Vec<Event> {
     ALPHABET.events(machine)
 }
 
-/// Three domains: the root calls the second, both call the third; the root hears of faults. Anybody can notify the
-/// third, and the root can take everything apart.
+/// Three domains: the root calls the second, both call the third; the root and the third hear of faults. Anybody can
+/// notify the third, and the root can take everything apart.
 fn ipc() -> Machine<Tiny> {
     let mut machine = boot();
     let low = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 1, 0]);
     let middle = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, INTERFACE, 2, 0]);
-    let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 0, 0]);
+    let faults = machine.make(Syscall::EndpointCreate, &[own::ACCOUNT.0, FAULT_INTERFACE, 1, 0]);
     let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
     let second = peer(&mut machine, 2, 2, faults);
     let third = peer(&mut machine, 1, 8, faults);
@@ -110,6 +110,7 @@ fn ipc() -> Machine<Tiny> {
     grant(&mut machine, &second, middle, EndpointRights::RECEIVE.bits(), 0);
     grant(&mut machine, &second, bits, NotificationRights::NOTIFY.bits(), 0);
     grant(&mut machine, &third, low, EndpointRights::RECEIVE.bits(), 0);
+    grant(&mut machine, &third, faults, EndpointRights::RECEIVE.bits(), 0);
     grant(&mut machine, &third, bits, NotificationRights::all().bits(), 0);
     ready(machine)
 }
@@ -123,6 +124,7 @@ fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
             S::Reply,
             S::ReplyReceive,
             S::ReplyFault,
+            S::LeaseRead,
             S::Notify,
             S::Wait,
             S::EndpointBind,
