@@ -31,6 +31,8 @@ pub struct Alphabet {
     pub rich_messages: bool,
     /// Faults of the running thread.
     pub faults: &'static [FaultKind],
+    /// Every system call that takes a handle is also made with one that means something else, and with none.
+    pub stray: bool,
 }
 
 /// The running thread's choices.
@@ -44,6 +46,19 @@ struct Choices<'m> {
 impl Choices<'_> {
     fn add(&mut self, syscall: Syscall, arguments: &[u64]) {
         self.events.push(Event::syscall(syscall, arguments));
+    }
+
+    /// A system call with a handle of whatever kind comes along, and with a number that is no handle.
+    fn go_astray(&mut self, syscall: Syscall) {
+        use Syscall as S;
+        if matches!(syscall, S::Clock | S::Yield | S::ThreadExit | S::ThreadPanic | S::ThreadLocal)
+            || self.held.is_empty()
+        {
+            return;
+        }
+        let (handle, ..) = self.held[syscall as usize % self.held.len()];
+        self.add(syscall, &[handle.0; 6]);
+        self.add(syscall, &[u64::MAX; 6]);
     }
 
     /// Held handles of a kind.
@@ -398,6 +413,9 @@ impl Alphabet {
         let mut choices = Choices { machine, thread, held, events };
         for syscall in self.syscalls {
             choices.choose(*syscall, self.rich_messages);
+            if self.stray {
+                choices.go_astray(*syscall);
+            }
         }
         choices.events
     }

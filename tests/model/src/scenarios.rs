@@ -91,6 +91,7 @@ fn calls_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread),
         rich_messages: false,
         faults: &[FaultKind::Read],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -138,6 +139,7 @@ fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread | Kind::Domain),
         rich_messages: true,
         faults: &[FaultKind::Read],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -175,6 +177,7 @@ fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |machine, handle, _| handle.index() > root::FIRST_EXTENT && handle != machine.device,
         rich_messages: false,
         faults: &[],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -225,6 +228,7 @@ fn budgets_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -266,6 +270,7 @@ fn processors_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[FaultKind::Read],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -308,6 +313,7 @@ fn shootdowns_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[],
+        stray: false,
     };
     ALPHABET.events(machine)
 }
@@ -331,6 +337,7 @@ fn everything_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |machine, handle, _| handle != machine.ram,
         rich_messages: true,
         faults: &[FaultKind::Read, FaultKind::FloatingPoint],
+        stray: true,
     };
     ALPHABET.events(machine)
 }
