@@ -5,11 +5,11 @@ use crate::actor;
 use crate::bench::{Bench, INTERFACE, LEVEL, PRIORITY};
 use crate::call::{Received, Words, ask, call, now, receive, reply, reply_receive, soon, wait};
 use crate::outcome::{Outcome, holds, refused, same};
-use abi::Error;
 use abi::message::{MAX_WORDS, MessageInfo};
 use abi::rights::EndpointRights;
 use abi::syscall::Syscall;
 use abi::time::{NEVER, NOW};
+use abi::{Error, root};
 
 cases![
     a_call_and_its_reply_carry_words_and_label,
@@ -18,6 +18,7 @@ cases![
     a_long_message_travels_through_the_buffers_of_two_spaces,
     a_call_must_name_the_endpoints_interface,
     a_call_goes_strictly_down,
+    the_roots_level_is_not_given_to_others,
     calling_and_receiving_need_their_rights,
     a_malformed_message_is_refused,
     a_long_message_needs_a_buffer,
@@ -162,7 +163,7 @@ fn a_call_goes_strictly_down(bench: &mut Bench) -> Outcome {
         (LEVEL - 1, Error::WrongDirection),
         (LEVEL, Error::WrongDirection),
         (LEVEL + 1, Error::WouldBlock),
-        (255, Error::WouldBlock),
+        (254, Error::WouldBlock),
     ] {
         let child = bench.child(level)?;
         let there = call(Syscall::CapGrant, [child.domain, endpoint, u16::MAX.into(), 0])?;
@@ -172,6 +173,16 @@ fn a_call_goes_strictly_down(bench: &mut Bench) -> Outcome {
     }
     let top = bench.endpoint_with(INTERFACE, 255)?;
     refused(ask(top, EMPTY, NOW, INTERFACE, &mut [0; 6]), Error::WrongDirection)
+}
+
+fn the_roots_level_is_not_given_to_others(bench: &mut Bench) -> Outcome {
+    let space = bench.space()?;
+    let create = |level| call(Syscall::DomainCreate, [root::ACCOUNT.0, space, level, 16, 0, 0]);
+    for level in [255, 256, u64::MAX] {
+        refused(create(level), Error::BadArgument)?;
+    }
+    create(254)?;
+    Ok(())
 }
 
 fn calling_and_receiving_need_their_rights(bench: &mut Bench) -> Outcome {
