@@ -38,7 +38,7 @@ const REBUILD: u64 = SECOND / 10;
 /// priority have in all less than the half of a processor, in pieces of a millisecond.
 const BOUND: u64 = SECOND / 2;
 /// How often within a round the machine may come late.
-const TIMES_LATE: u64 = 20;
+const TIMES_LATE: u64 = 4;
 /// The most hostile domains, whose records the first thread can have mapped.
 const MOST: u64 = 16;
 
@@ -78,7 +78,7 @@ pub(crate) fn run(bench: &mut Bench, parameters: &Parameters) -> (u64, u64) {
         sabotage: None,
     };
     let mut checks = Checks::default();
-    let short = |sabotage| Plan { nanoseconds: 2 * SECOND, domains: 2, seed: plan.seed, processors, sabotage };
+    let short = |sabotage| Plan { nanoseconds: 4 * SECOND, domains: 2, seed: plan.seed, processors, sabotage };
     checks.note("a_corrupted_victim_is_noticed", must_fail(bench, &short(Some(Sabotage::Memory)), Report::is_correct));
     checks.note("a_delayed_victim_is_noticed", must_fail(bench, &short(Some(Sabotage::Delay)), Report::is_prompt));
     checks.note("an_object_left_behind_is_noticed", leak_is_noticed(bench, &short(None)));
@@ -269,7 +269,7 @@ fn carry_out(bench: &mut Bench, plan: &Plan) -> Result<Outcomes, Failure> {
         {
             match kind {
                 Sabotage::Memory => victim.corrupt(),
-                Sabotage::Delay => victim.delay(2 * BOUND)?,
+                Sabotage::Delay => victim.delay(4 * BOUND)?,
             }
         }
     }
