@@ -98,5 +98,8 @@ pub use userlib_macros::Value;
 /// An argument `Cap<K>` is copied to the server, which receives `Owned<K>`; results may hold `Owned<K>`, of which the
 /// client receives copies. Everything else is an [`ipc::Value`].
 ///
+/// A server that is not the one to answer passes a call on with [`ipc::Caller::forward`], or has the caller pay for its
+/// nonsense with [`ipc::Caller::fault`].
+///
 /// A method is found by a hash of its name and its types, so that methods may be added and reordered.
 pub use userlib_macros::interface;

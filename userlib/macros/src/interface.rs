@@ -250,6 +250,12 @@ fn client(arguments: &Arguments, item: &ItemTrait, methods: &[Method]) -> TokenS
             connection: ::userlib::ipc::Connection,
         }
 
+        impl ::userlib::ipc::Client for #client {
+            fn endpoint(&self) -> ::userlib::cap::Cap<::userlib::cap::Endpoint> {
+                self.connection.endpoint()
+            }
+        }
+
         impl #client {
             /// The interface's name, version, id and methods.
             pub const INTERFACE: ::userlib::ipc::InterfaceInfo = ::userlib::ipc::InterfaceInfo {
@@ -401,7 +407,6 @@ fn server(item: &ItemTrait, methods: &[Method]) -> TokenStream {
                 &self,
                 mut call: ::userlib::ipc::Incoming<'_>,
             ) -> ::core::option::Option<::userlib::ipc::server::Work> {
-                let caller = *call.caller();
                 match call.label() {
                     #(#arms)*
                     _ => {
@@ -468,9 +473,12 @@ fn dispatch_arm(method: &Method) -> TokenStream {
                 return ::core::option::Option::None;
             };
             let server = self.0.clone();
+            let caller = call.into_caller();
             ::core::option::Option::Some(::userlib::ipc::server::work(async move {
-                let outcome = server.#name(&caller, #(#passed),*).await;
-                caller.answer::<#value, #error>(&#outcome);
+                let method = server.#name(&caller, #(#passed),*);
+                if let ::core::option::Option::Some(outcome) = caller.work_on(method).await {
+                    caller.answer::<#value, #error>(&#outcome);
+                }
             }))
         }
     }

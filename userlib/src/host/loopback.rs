@@ -15,6 +15,11 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::vec::Vec;
 
+/// Badge of calls as their clients make them.
+const DIRECT_BADGE: u64 = 1;
+/// Badge of calls that a server has passed on.
+const FORWARDER_BADGE: u64 = 2;
+
 /// What a server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -47,6 +52,10 @@ pub struct Loopback {
     deleted: RefCell<Vec<u64>>,
     leases: RefCell<HashMap<u64, Vec<Lease>>>,
     replies: RefCell<HashMap<u64, Reply>>,
+    /// Where calls were passed on to.
+    forwarded: RefCell<HashMap<u64, u64>>,
+    /// The interface of each call that is under way.
+    called: RefCell<HashMap<u64, u64>>,
     queue: RefCell<VecDeque<(CallerToken, QueuedCall)>>,
     bits: Cell<u64>,
     clock: Cell<u64>,
@@ -60,7 +69,7 @@ impl Loopback {
         Rc::new(Self::default())
     }
 
-    /// Calls to `endpoint` go to `service` at once, badge 1.
+    /// Calls to `endpoint` go to `service` at once: badge 1, or 2 if another server passes them on.
     pub fn serve(&self, endpoint: Handle, service: impl Service + 'static) {
         self.services.borrow_mut().insert(endpoint.0, Rc::new(service));
     }
@@ -138,17 +147,13 @@ impl Loopback {
             buffer.leases[..info.leases().min(MAX_LEASES)].to_vec()
         });
         self.leases.borrow_mut().insert(token.0, leases);
-        let mut store = [0; MAX_WORDS];
-        let call = Incoming::gather(1, info, token, words, &mut store);
-        if let Some(work) = service.dispatch(call) {
-            // The work may wait; the executor lets the clock run meanwhile.
-            let outcome = executor::run(executor::before(crate::time::Instant(deadline), work));
-            if outcome.is_err() {
-                self.leases.borrow_mut().remove(&token.0);
-                return refusal(Error::TimedOut);
-            }
-        }
+        self.called.borrow_mut().insert(token.0, interface);
+        let in_time = self.deliver(service, info, deadline, token, words);
         self.leases.borrow_mut().remove(&token.0);
+        self.called.borrow_mut().remove(&token.0);
+        if !in_time {
+            return refusal(Error::TimedOut);
+        }
         let Some(reply) = self.take_reply(token) else {
             return refusal(Error::TimedOut);
         };
@@ -169,6 +174,52 @@ impl Loopback {
         });
         let info = MessageInfo::new(reply.label, reply.words.len() as u8).with_caps(reply.caps.len() as u8);
         values(0, 0, info.0, 0)
+    }
+
+    /// Has a call worked on by a service, and by those to which it is passed on. Tells whether they were done in time.
+    fn deliver(
+        &self,
+        mut service: Rc<dyn Service>,
+        mut info: MessageInfo,
+        deadline: u64,
+        token: CallerToken,
+        words: &Words,
+    ) -> bool {
+        let sent = with_buffer(|buffer| buffer.words);
+        let mut badge = DIRECT_BADGE;
+        loop {
+            // Whoever worked on it before has used the same buffer.
+            with_buffer(|buffer| buffer.words = sent);
+            let mut store = [0; MAX_WORDS];
+            let call = Incoming::gather(badge, info, token, words, &mut store);
+            if let Some(work) = service.dispatch(call) {
+                // The work may wait; the executor lets the clock run meanwhile.
+                let outcome = executor::run(executor::before(crate::time::Instant(deadline), work));
+                if outcome.is_err() {
+                    return false;
+                }
+            }
+            let next = self.forwarded.borrow_mut().remove(&token.0);
+            let Some(next) = next.and_then(|endpoint| self.services.borrow().get(&endpoint).cloned()) else {
+                return true;
+            };
+            service = next;
+            badge = FORWARDER_BADGE;
+            info = MessageInfo::new(info.label(), info.words() as u8).with_leases(info.leases() as u8);
+        }
+    }
+
+    fn forward(&self, token: u64, endpoint: u64) -> Result<(), Error> {
+        let interface = *self.called.borrow().get(&token).ok_or(Error::CallerGone)?;
+        let services = self.services.borrow();
+        let service = services.get(&endpoint).ok_or(Error::StaleHandle)?;
+        if service.interface() != interface {
+            return Err(Error::WrongInterface);
+        }
+        if self.forwarded.borrow_mut().insert(token, endpoint).is_some() {
+            return Err(Error::CallerGone);
+        }
+        Ok(())
     }
 
     fn reply(&self, token: u64, info: u64, words: &Words) -> Results {
@@ -253,6 +304,10 @@ impl Kernel for Loopback {
                 self.replies.borrow_mut().insert(arguments[0], reply);
                 values(0, 0, 0, 0)
             }
+            Syscall::Forward => match self.forward(arguments[0], arguments[1]) {
+                Ok(()) => values(0, 0, 0, 0),
+                Err(error) => refusal(error),
+            },
             Syscall::LeaseInfo => match self.lease(arguments[0], arguments[1]) {
                 Ok(lease) => values(lease.length_and_access, 0, 0, 0),
                 Err(error) => refusal(error),

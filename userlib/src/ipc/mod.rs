@@ -8,7 +8,7 @@ pub mod server;
 pub mod value;
 
 pub use client::{CallError, Connection};
-pub use server::{Caller, Incoming, LeaseError, ReadLease, Service, WriteLease};
+pub use server::{Caller, Client, Incoming, LeaseError, ReadLease, Service, WriteLease};
 pub use value::{Decoder, Encoder, Malformed, ReceivedCaps, Text, Value};
 
 use crate::cap::{Cap, Endpoint};

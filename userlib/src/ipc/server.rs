@@ -2,6 +2,7 @@
 
 use super::value::{Decoder, Encoder, Malformed, ReceivedCaps, Value};
 use super::verdict;
+use crate::cap::{Cap, Endpoint};
 use crate::memory::SharedMemory;
 use crate::sys;
 use crate::{executor, thread};
@@ -12,9 +13,12 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
+use core::convert::Infallible;
 use core::fmt;
-use core::future::Future;
-use core::pin::Pin;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
 
 /// The rest of the work on a call.
 pub type Work = Pin<Box<dyn Future<Output = ()>>>;
@@ -28,6 +32,12 @@ pub trait Service {
     /// Begins the work on a call: takes the arguments out of the message, and leaves the rest to the returned future.
     /// A message that makes no sense is answered at once and there is no more work.
     fn dispatch(&self, call: Incoming<'_>) -> Option<Work>;
+}
+
+/// A typed client, as something to pass a call on to; [`macro@crate::interface`] implements it.
+pub trait Client {
+    /// The endpoint that it calls.
+    fn endpoint(&self) -> Cap<Endpoint>;
 }
 
 /// A call as it was received. Its words stay good until the thread's next system call with a message.
@@ -53,12 +63,17 @@ impl<'a> Incoming<'a> {
     ) -> Self {
         store[..REGISTER_WORDS].copy_from_slice(registers);
         let caps = super::take_buffer(info, store);
-        Self { caller: Caller { badge, token }, info, words: &store[..info.words().min(MAX_WORDS)], caps }
+        Self { caller: Caller::new(badge, token), info, words: &store[..info.words().min(MAX_WORDS)], caps }
     }
 
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Who calls, for the work on the call that outlives the message.
+    pub fn into_caller(self) -> Caller {
+        self.caller
     }
 
     /// The method.
@@ -106,16 +121,18 @@ impl<'a> Incoming<'a> {
 }
 
 /// Who called, as the kernel vouches for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub struct Caller {
     badge: u64,
     token: CallerToken,
+    /// Whether the call is not this server's to answer any more.
+    settled: Cell<bool>,
 }
 
 impl Caller {
     /// Names a call that was received by hand.
     pub const fn new(badge: u64, token: CallerToken) -> Self {
-        Self { badge, token }
+        Self { badge, token, settled: Cell::new(false) }
     }
 
     /// Badge of the capability that was called: which client this is.
@@ -128,13 +145,46 @@ impl Caller {
         self.token
     }
 
-    /// Blames the caller for breaking the protocol: it gets a fault instead of an answer.
+    /// Blames the caller for breaking the protocol: it gets a fault instead of an answer. The work on the call ends when
+    /// its method waits or returns.
     ///
     /// # Errors
     /// `CallerGone`.
     pub fn fault(&self, code: u64) -> Result<(), Error> {
         // SAFETY: `ReplyFault` touches no memory.
-        unsafe { sys::plain(Syscall::ReplyFault, [self.token.0, code, 0, 0, 0, 0]) }.value().map(drop)
+        unsafe { sys::plain(Syscall::ReplyFault, [self.token.0, code, 0, 0, 0, 0]) }.value()?;
+        self.settled.set(true);
+        Ok(())
+    }
+
+    /// Passes the call on, with its arguments and what it lends: the other server sees a call of its own client, under
+    /// the badge of *this* server's capability, and answers in this one's place. The work on the call ends here, so
+    /// that nothing comes back but the reason why it could not be passed on; the call is then still to be answered.
+    ///
+    /// Capabilities that came with the call stay here: a method that takes any cannot be passed on.
+    ///
+    /// # Errors
+    /// `CallerGone` if the caller waits no longer; `WrongInterface` if the client is for another interface than the one
+    /// that was called; `WrongDirection` if its server is not below this one.
+    pub async fn forward(&self, to: &impl Client) -> Result<Infallible, Error> {
+        let arguments = [self.token.0, to.endpoint().handle().0, 0, 0, 0, 0];
+        // SAFETY: `Forward` touches no memory.
+        unsafe { sys::plain(Syscall::Forward, arguments) }.value()?;
+        self.settled.set(true);
+        // `work_on` lets go of whoever waits here.
+        core::future::pending().await
+    }
+
+    /// Carries out a method on this call until it is done, or until the call is not this server's any more: then what
+    /// the method still wanted to do is dropped, and there is nothing to answer.
+    pub async fn work_on<T>(&self, method: impl Future<Output = T>) -> Option<T> {
+        let mut method = pin!(method);
+        poll_fn(|context| match method.as_mut().poll(context) {
+            _ if self.settled.get() => Poll::Ready(None),
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// Sends the answer. A caller that is gone by now needs none.

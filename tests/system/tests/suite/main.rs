@@ -7,5 +7,6 @@ mod crashes;
 mod files;
 mod hardships;
 mod interrupted_writes;
+mod processors;
 mod refusals;
 mod scripts;
