@@ -102,7 +102,7 @@ fn die_while_writing(shell: &mut Shell, random: &mut Random, round: u64) {
         if told.contains("died") || told.contains("restarted") || number % 4 == 3 {
             let list = shell.must("ps");
             let line = list.lines().find(|line| line.starts_with("fat")).unwrap_or_default();
-            let deaths = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(6);
+            let deaths = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(8);
             if deaths.and_then(|deaths| deaths.parse().ok()) == Some(round + 1) {
                 break;
             }

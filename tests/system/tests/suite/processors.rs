@@ -6,7 +6,7 @@ use system_tests::{Bench, Shell};
 use xtask::machine::Cpus;
 
 /// The cells of the line of `ps` on a domain, by the titles of their columns.
-fn described(shell: &mut Shell, domain: &str) -> impl Fn(&str) -> String {
+fn described(shell: &mut Shell, domain: &str) -> impl Fn(&str) -> String + use<> {
     let list = shell.must("ps");
     let cells = |line: &str| -> Vec<String> {
         // There are two spaces between columns, and single ones within.
