@@ -53,7 +53,8 @@ syscalls! {
     LeaseInfo = 9;
     /// `(token, endpoint)` → `(0)`. Passes a pending call on: words and leases go as the caller sent them, under the badge of
     /// the forwarder's capability; capabilities that came with the call stay with the forwarder. The endpoint is of the
-    /// interface that was called and below the forwarder's level. A fault cannot be forwarded (`WrongState`).
+    /// interface that was called and below both the forwarder's and the caller's level. A fault cannot be forwarded
+    /// (`WrongState`).
     Forward = 10;
 
     // ---- capabilities ----

@@ -5,7 +5,7 @@ use crate::capability::Capability;
 use crate::command::{Answer, Command, Refusal, Request};
 use crate::domain::Notification;
 use crate::effect::LeaseCopy;
-use crate::identity::NotificationId;
+use crate::identity::{DomainId, NotificationId};
 use crate::ipc::{CopyFault, Outgoing, Reception, late};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
@@ -119,7 +119,9 @@ impl<T: Tables> Kernel<T> {
         if entry.interface != self.thread(pending).interface {
             return Err(Error::WrongInterface);
         }
-        if self.domains.at(caller.domain.index()).level <= entry.level {
+        // The root may have taken the call from above its caller: what it forwards goes down from both all the same.
+        let goes_down = |domain: DomainId| self.domains.at(domain.index()).level > entry.level;
+        if !goes_down(caller.domain) || !self.thread(pending).domain.is_some_and(goes_down) {
             return Err(Error::WrongDirection);
         }
         Ok(Command::Forward { caller: pending, endpoint, badge: capability.badge })

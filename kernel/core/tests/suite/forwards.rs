@@ -87,6 +87,21 @@ fn a_call_is_forwarded_down_and_to_its_own_interface_only() {
 }
 
 #[test]
+fn not_even_the_root_forwards_a_call_to_the_level_of_its_caller() {
+    let mut s = stage();
+    let (root, server) = (s.root, s.server);
+    s.m.switch_to(root);
+    let below = endpoint(&mut s.m, 1, 0);
+    let call = grant(&mut s.m, &server, below, EndpointRights::CALL.bits(), 0);
+    waits(&mut s.m, server.id, Syscall::Call, &[call.0, 0, NEVER, INTERFACE]);
+    // The root is above everybody and takes the call all the same.
+    let token = by(&mut s.m, root, Syscall::Receive, &[below.0, 0, NOW]).expect("a call is there")[3];
+    let endpoint = s.endpoint.0;
+    refused(&mut s.m, root, Syscall::Forward, &[token, endpoint], Error::WrongDirection);
+    by(&mut s.m, root, Syscall::Forward, &[token, below.0]).expect("that is below its caller");
+}
+
+#[test]
 fn capabilities_that_came_with_a_call_stay_with_the_forwarder() {
     let mut r = relay();
     let (root, client, call) = (r.s.root, r.s.client, r.s.call);
