@@ -50,6 +50,16 @@ pub(crate) enum Command {
     ///
     /// Exits with status 1 if fewer than 95 of 100 lines are covered.
     Coverage,
+    Fuzz(Fuzz),
+    /// Carry out a script of system calls in the machine and on the host, and compare what comes of each call
+    ///
+    /// Property tests write such scripts when they find something; `tests/script` says how they look. Exits with status
+    /// 1 if an outcome differs.
+    Replay {
+        /// The script
+        #[arg(value_name = "SCRIPT")]
+        script: PathBuf,
+    },
     /// Install what building and booting needs: QEMU, dosfstools, the source of the Rust library
     ///
     /// The other commands do this too; here it happens by itself. Without root, apt or a network it prints the
@@ -202,6 +212,22 @@ impl Hostility {
             parallel: self.parallel,
         }
     }
+}
+
+/// Look for sequences of system calls, interrupts and faults that break the kernel's core
+///
+/// A coverage-guided fuzzer goes on from what it has found before, here and in `tests/fuzz/corpus`. Installs
+/// cargo-fuzz into the target folder if there is none; needs a C++ compiler. Exits with status 1 and names a file if
+/// something breaks.
+#[derive(Args, Debug)]
+pub(crate) struct Fuzz {
+    /// How long to look
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+
+    /// Afterwards, put the smallest set of inputs that reaches everything into tests/fuzz/corpus
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// Measure something, beside the same figure for something well known

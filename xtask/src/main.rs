@@ -2,7 +2,9 @@
 
 mod arguments;
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use xtask::audit::Audit;
@@ -11,12 +13,14 @@ use xtask::build::{self, Check, Composition};
 use xtask::coverage::Coverage;
 use xtask::disk;
 use xtask::doctor::Examination;
+use xtask::fuzz;
 use xtask::machine::{Drive, Machine, Serial};
+use xtask::replay::{self, ReplayError};
 use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
 
-use arguments::{Arguments, Bench, Command, Measurement, Run, Test};
+use arguments::{Arguments, Bench, Command, Fuzz, Measurement, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         Command::Doctor => Ok(doctor()),
         Command::Audit => audit(),
         Command::Coverage => coverage(),
+        Command::Fuzz(options) => fuzz(&options),
+        Command::Replay { script } => replay(&script),
         Command::Setup => set_up(),
         Command::Check => check(),
         Command::Bench(options) => bench(&options),
@@ -53,7 +59,8 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let in_run = matches!(error.downcast_ref(), Some(RunError::Setup(error)) if by_hand(error));
     let in_suite = matches!(error.downcast_ref(), Some(SuiteError::Setup(error)) if by_hand(error));
     let in_bench = matches!(error.downcast_ref(), Some(BenchError::Setup(error)) if by_hand(error));
-    if direct || in_run || in_suite || in_bench { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
+    let in_replay = matches!(error.downcast_ref(), Some(ReplayError::Setup(error)) if by_hand(error));
+    if direct || in_run || in_suite || in_bench || in_replay { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
 }
 
 fn run(options: Run) -> Result<bool, Failure> {
@@ -122,6 +129,17 @@ fn coverage() -> Result<bool, Failure> {
     let coverage = Coverage::measure()?;
     print!("{coverage}");
     Ok(coverage.passed())
+}
+
+fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
+    fuzz::run(fuzz::Plan { time: Duration::from_secs(options.seconds), keep: options.keep })?;
+    Ok(true)
+}
+
+fn replay(script: &Path) -> Result<bool, Failure> {
+    let comparison = replay::replay(script)?;
+    print!("{comparison}");
+    Ok(comparison.disagreements() == 0)
 }
 
 fn set_up() -> Result<bool, Failure> {

@@ -5,7 +5,8 @@
 //!
 //! The suite writes `ok NAME` or `FAIL NAME: why` for each case to the first serial port, `conformance: N passed, N
 //! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only,
-//! or for another of the suites that need this root server ([`parameters`], [`hostile`]).
+//! or for another of the suites that need this root server ([`parameters`], [`hostile`]). If the boot archive holds a
+//! script, that is carried out instead ([`replay`]).
 #![no_std]
 #![no_main]
 
@@ -22,6 +23,7 @@ mod isolation;
 mod outcome;
 mod parameters;
 mod random;
+mod replay;
 
 use abi::root::RootInfo;
 use alloc::vec::Vec;
@@ -33,6 +35,10 @@ use parameters::Parameters;
 userlib::root_entry!(main, heap = 256 * 1024);
 
 fn main(info: &'static RootInfo) -> ! {
+    if let Some(text) = replay::script(info) {
+        let done = replay::run(info, text);
+        console::exit(u8::from(!done));
+    }
     let parameters = Parameters::read();
     let suite = parameters.value("suite").unwrap_or("conformance");
     let (passed, failed) = match Bench::new(info) {

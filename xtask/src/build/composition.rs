@@ -44,6 +44,8 @@ pub struct Composition {
     pub programs: Vec<Program>,
     /// The compiled manifest, if the root server reads one.
     pub manifest: Option<Vec<u8>>,
+    /// The text of a script, if the root server is to carry one out.
+    pub script: Option<String>,
 }
 
 impl Composition {
@@ -83,7 +85,13 @@ impl Composition {
                 programs.push(program);
             }
         }
-        Self { title: "Bulkhead".to_owned(), file_name: "bulkhead.elf".to_owned(), programs, manifest: Some(bytes) }
+        Self {
+            title: "Bulkhead".to_owned(),
+            file_name: "bulkhead.elf".to_owned(),
+            programs,
+            manifest: Some(bytes),
+            script: None,
+        }
     }
 
     /// The kernel with the conformance suite as its root server.
@@ -96,7 +104,13 @@ impl Composition {
                 Program { name: ROOT_SERVER.to_owned(), package: CONFORMANCE.to_owned() },
             ],
             manifest: None,
+            script: None,
         }
+    }
+
+    /// The same, to carry out a script instead of the cases.
+    pub fn of_replay(script: String) -> Self {
+        Self { file_name: "replay.elf".to_owned(), script: Some(script), ..Self::of_conformance() }
     }
 
     /// The crates to build, the loader among them.

@@ -92,6 +92,15 @@ pub fn conformance(source: &LibrarySource) -> Result<Built, BuildError> {
     build(&Composition::of_conformance(), source)
 }
 
+/// Builds the conformance suite together with a script that it carries out instead of its cases.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn replay(script: String, source: &LibrarySource) -> Result<Built, BuildError> {
+    build(&Composition::of_replay(script), source)
+}
+
 /// Builds any composition.
 ///
 /// # Errors
@@ -132,6 +141,9 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
     }
     if let Some(manifest) = &composition.manifest {
         builder.add(MANIFEST, manifest.clone())?;
+    }
+    if let Some(script) = &composition.script {
+        builder.add(script::FILE, script.clone().into_bytes())?;
     }
     Ok(archive::embed(&program(LOADER)?, &builder.finish()?)?)
 }

@@ -9,4 +9,5 @@ mod hardships;
 mod interrupted_writes;
 mod processors;
 mod refusals;
+mod replay;
 mod scripts;
