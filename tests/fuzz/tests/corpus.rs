@@ -21,7 +21,6 @@ fn every_sequence_of_the_corpus_keeps_every_invariant_and_together_they_reach_ev
         obeyed.extend(played.obeyed);
         refused.extend(played.refused);
     }
-    let never = [Syscall::Yield, Syscall::Clock, Syscall::ThreadExit, Syscall::ThreadPanic];
     let missing = |reached: &BTreeSet<Syscall>| -> Vec<Syscall> {
         Syscall::ALL.iter().filter(|syscall| !reached.contains(syscall)).copied().collect()
     };
