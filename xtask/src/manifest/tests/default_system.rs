@@ -109,11 +109,11 @@ fn everybody_but_the_supervisor_is_restarted_and_all_but_the_shell_have_a_heartb
 }
 
 #[test]
-fn its_disk_driver_has_a_processor_of_its_own_and_its_echo_server_a_bound() {
+fn its_echo_server_has_a_bound_and_a_processor_of_its_own() {
     let system = system();
     for (_, domain) in system.domains() {
         let bound = (domain.name == "echo").then_some(Bound { slice_us: 2_000, period_us: 10_000 });
-        let expected = (if domain.name == "virtio-blk" { 1 } else { 0 }, bound);
+        let expected = (u8::from(domain.name == "echo"), bound);
         assert_eq!((domain.cpu, domain.bound), expected, "of {}", domain.name);
     }
 }
