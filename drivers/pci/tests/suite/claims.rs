@@ -19,6 +19,8 @@ pub(crate) fn system(devices: &[(u16, &[u16], u8)]) -> System {
         level: 1,
         priority: 100,
         time_slice_us: 5000,
+        cpu: 0,
+        bound: None,
         memory: 1 << 20,
         vault: 0,
         capabilities: 64,
