@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Count lines of code by part and file, unsafe blocks, and what is forbidden in the kernel's core
     ///
     /// Exits with status 1 if an unsafe block lacks a `SAFETY:` reason directly above it, if the kernel has grown
-    /// beyond its limits, or if an exception from what is forbidden in the kernel's core gives no reason.
+    /// beyond its limits, or if something forbidden in the kernel's core gives no reason.
     Audit,
     /// Say which lines of the kernel's core its tests execute, by file, and name those that none does
     ///

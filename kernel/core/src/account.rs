@@ -22,6 +22,7 @@ impl Account {
     pub const EMPTY: Account = Account { parent: None, depth: 0, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
 
     /// Whether `amount` more of a kind fits.
+    #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     pub(crate) fn has_room(&self, charge: Charge, amount: u32) -> bool {
         let kind = charge as usize;
         self.limits[kind] - self.used[kind] >= amount
@@ -38,6 +39,7 @@ impl<T: Tables> Kernel<T> {
         if self.accounts.at(account.index()).has_room(charge, amount) { Ok(()) } else { Err(Error::QuotaExceeded) }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     pub(crate) fn charge(&mut self, account: AccountId, charge: Charge, amount: u32) {
         if !(seeded!(QuotaUncharged) && matches!(charge, Charge::Notifications)) {
             self.accounts.at_mut(account.index()).used[charge as usize] += amount;
@@ -45,6 +47,7 @@ impl<T: Tables> Kernel<T> {
         self.objects[charge as usize] += u64::from(amount);
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     pub(crate) fn discharge(&mut self, account: AccountId, charge: Charge, amount: u32) {
         self.accounts.at_mut(account.index()).used[charge as usize] -= amount;
         self.objects[charge as usize] -= u64::from(amount);
@@ -68,10 +71,10 @@ impl<T: Tables> Kernel<T> {
         if account.depth >= ACCOUNT_DEPTH {
             return Err(Error::BadArgument);
         }
-        for (kind, limit) in limits.iter().enumerate() {
+        for (kind, ((limit, given), used)) in limits.iter().zip(account.limits).zip(account.used).enumerate() {
             let own = u32::from(kind == Charge::Accounts as usize);
             let wanted = limit.checked_add(own).ok_or(Error::QuotaExceeded)?;
-            if account.limits[kind] - account.used[kind] < wanted {
+            if given - used < wanted {
                 return Err(Error::QuotaExceeded);
             }
         }
@@ -100,6 +103,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Gives an unused account's limits back to its parent, and its slot. Returns the parent.
+    #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     fn bury_account(&mut self, index: usize) -> Option<AccountId> {
         let Account { parent, limits, .. } = *self.accounts.at(index);
         self.accounts.condemn(index);

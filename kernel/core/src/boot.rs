@@ -9,6 +9,7 @@ use crate::identity::{AccountId, BudgetId, CapId, CpuId, DomainId, InterruptId, 
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::table::Slots;
+use crate::table::{count, short};
 use crate::world::World;
 use abi::rights::{
     AccountRights, BudgetRights, DomainRights, InterruptControlRights, Kind, MemoryRights, PortsRights, SpaceRights,
@@ -66,7 +67,7 @@ impl<T: Tables> Kernel<T> {
             account,
             space,
             level: root::LEVEL,
-            table_base: (base * BLOCK) as u32,
+            table_base: count(base * BLOCK),
             table_length: plan.table_length,
             fault_handler: None,
             fault_badge: 0,
@@ -87,7 +88,7 @@ impl<T: Tables> Kernel<T> {
             (Kind::Budget, BudgetRights::all().bits(), budget.index(), budget_generation, 0),
         ];
         for (kind, rights, object, generation, badge) in objects {
-            let object = object as u16;
+            let object = short(object);
             self.insert_cap(domain, Capability { kind, rights, object, generation, badge }, None);
         }
         let effect = Effect::TakeFrames { first: plan.tables, count: plan.table_count, root: true };
@@ -134,7 +135,7 @@ impl<T: Tables> Kernel<T> {
             memory,
             address,
             frame,
-            pages: pages as u16,
+            pages: u16::try_from(pages).ok()?,
             access,
             missing_tables: probe.missing_tables,
         });
@@ -157,23 +158,24 @@ impl<T: Tables> Kernel<T> {
 
     /// Limits that let the root use every slot of every table. Of mappings, one a thread is set aside for its message
     /// buffer, which is charged to nobody; of interrupts there are no more than vectors.
+    #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     fn whole_machine() -> AccountLimits {
         let mappings = T::Mappings::LENGTH - T::Threads::LENGTH;
         let interrupts = (T::Interrupts::LENGTH - 1).min(InterruptId::VECTORS);
         let mut limits = [0; Charge::COUNT];
-        limits[Charge::Accounts as usize] = T::Accounts::LENGTH as u32 - 1;
-        limits[Charge::CapSlots as usize] = T::Caps::LENGTH as u32;
-        limits[Charge::Spaces as usize] = T::Spaces::LENGTH as u32 - 1;
-        limits[Charge::Domains as usize] = T::Domains::LENGTH as u32 - 1;
-        limits[Charge::Threads as usize] = T::Threads::LENGTH as u32 - 1;
-        limits[Charge::Budgets as usize] = T::Budgets::LENGTH as u32 - 1;
-        limits[Charge::Endpoints as usize] = T::Endpoints::LENGTH as u32 - 1;
-        limits[Charge::Notifications as usize] = T::Notifications::LENGTH as u32 - 1;
-        limits[Charge::Mappings as usize] = mappings as u32;
-        limits[Charge::Interrupts as usize] = interrupts as u32;
+        limits[Charge::Accounts as usize] = count(T::Accounts::LENGTH - 1);
+        limits[Charge::CapSlots as usize] = count(T::Caps::LENGTH);
+        limits[Charge::Spaces as usize] = count(T::Spaces::LENGTH - 1);
+        limits[Charge::Domains as usize] = count(T::Domains::LENGTH - 1);
+        limits[Charge::Threads as usize] = count(T::Threads::LENGTH - 1);
+        limits[Charge::Budgets as usize] = count(T::Budgets::LENGTH - 1);
+        limits[Charge::Endpoints as usize] = count(T::Endpoints::LENGTH - 1);
+        limits[Charge::Notifications as usize] = count(T::Notifications::LENGTH - 1);
+        limits[Charge::Mappings as usize] = count(mappings);
+        limits[Charge::Interrupts as usize] = count(interrupts);
         limits
     }
 }
 
-/// The first slot of the arena belongs to nobody: an index of 0 means "none".
-const _: () = assert!(CapId::from_index(0).is_none());
+// The first slot of the arena belongs to nobody: an index of 0 means "none".
+static_assertions::const_assert!(CapId::from_index(0).is_none());

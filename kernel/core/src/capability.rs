@@ -3,6 +3,7 @@
 use crate::identity::{CapId, DomainId, MappingId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
+use crate::table::short;
 use abi::rights::{Kind, RawRights};
 use abi::{Error, Handle};
 
@@ -32,7 +33,8 @@ impl Extent {
     }
 
     pub(crate) const fn from_badge(badge: u64) -> Self {
-        Extent { frame: badge as u32, pages: (badge >> 32) as u32 }
+        let [frame, pages] = halves(badge);
+        Extent { frame, pages }
     }
 
     /// The part from page `first` with `pages` pages, if it lies inside and is not empty.
@@ -41,8 +43,14 @@ impl Extent {
         if pages == 0 || end > u64::from(self.pages) {
             return None;
         }
-        Some(Extent { frame: self.frame + first as u32, pages: pages as u32 })
+        Some(Extent { frame: self.frame + u32::try_from(first).ok()?, pages: u32::try_from(pages).ok()? })
     }
+}
+
+/// The lower and the upper half of a word.
+#[expect(clippy::cast_possible_truncation, reason = "a half is what is wanted")]
+pub(crate) const fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
 }
 
 /// A slot of the arena.
@@ -97,8 +105,14 @@ impl Blocks {
         Blocks([0; BLOCK_WORDS])
     }
 
+    /// The word that holds a block's bit.
+    #[expect(clippy::indexing_slicing, reason = "it is taken modulo the array's length")]
+    fn word(&self, block: usize) -> u64 {
+        self.0[(block / 64) % BLOCK_WORDS]
+    }
+
     fn is_used(&self, block: usize) -> bool {
-        self.0[(block / 64) % BLOCK_WORDS] & (1 << (block % 64)) != 0
+        self.word(block) & (1 << (block % 64)) != 0
     }
 
     /// The first run of `count` free blocks below `limit`.
@@ -106,7 +120,7 @@ impl Blocks {
         let mut run = 0;
         let mut block = 0;
         while block < limit {
-            if block.is_multiple_of(64) && self.0[(block / 64) % BLOCK_WORDS] == u64::MAX {
+            if block.is_multiple_of(64) && self.word(block) == u64::MAX {
                 run = 0;
                 block += 64;
                 continue;
@@ -130,6 +144,7 @@ impl Blocks {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "it is taken modulo the array's length")]
     pub(crate) fn set(&mut self, first: usize, count: usize, used: bool) {
         for block in first..first + count {
             let word = &mut self.0[(block / 64) % BLOCK_WORDS];
@@ -206,7 +221,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn handle_of(&self, id: CapId) -> Handle {
         let slot = self.cap(id);
         let base = slot.domain.map_or(0, |domain| self.domains.at(domain.index()).table_base as usize);
-        Handle::new(id.index().wrapping_sub(base) as u16, slot.generation)
+        Handle::new(short(id.index().wrapping_sub(base)), slot.generation)
     }
 
     /// Whether a domain's table has a free slot.
@@ -325,7 +340,7 @@ impl<T: Tables> Kernel<T> {
             let owner = self.domains.at(domain.index());
             let (base, free) = (owner.table_base as usize, owner.free_slot);
             self.cap_mut(id).next_free = free;
-            self.domains.at_mut(domain.index()).free_slot = (id.index() - base) as u16;
+            self.domains.at_mut(domain.index()).free_slot = short(id.index() - base);
         }
         capability
     }
@@ -398,4 +413,4 @@ impl<T: Tables> Kernel<T> {
     }
 }
 
-const _: () = assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);
+static_assertions::const_assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);

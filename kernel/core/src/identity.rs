@@ -14,6 +14,7 @@ macro_rules! identities {
 
             impl $name {
                 /// The name of the slot with this index; there is none with index 0.
+                #[expect(clippy::cast_possible_truncation, reason = "what is too big is turned down before")]
                 pub const fn from_index(index: usize) -> Option<Self> {
                     if index > <$raw>::MAX as usize {
                         return None;
@@ -74,6 +75,7 @@ impl CpuId {
     pub const MAX: usize = 32;
 
     /// The processor with this number.
+    #[expect(clippy::cast_possible_truncation, reason = "it is below the most processors, which are few")]
     pub const fn from_index(index: usize) -> Option<Self> {
         if index < Self::MAX { Some(CpuId(index as u8)) } else { None }
     }
@@ -122,6 +124,7 @@ impl InterruptId {
     pub const VECTORS: usize = 0xef - Self::FIRST_VECTOR;
 
     /// The interrupt vector of this object.
+    #[expect(clippy::cast_possible_truncation, reason = "the root's limit leaves no object beyond the last vector")]
     pub const fn vector(self) -> u8 {
         (Self::FIRST_VECTOR + self.index()) as u8
     }

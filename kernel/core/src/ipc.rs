@@ -167,8 +167,8 @@ impl<T: Tables> Kernel<T> {
             source: TransferSource::Thread(source, source_buffer),
             target,
             target_buffer,
-            words: words as u8,
-            caps: caps as u8,
+            words: part(words),
+            caps: part(caps),
             handles: given,
         }
     }
@@ -253,7 +253,7 @@ impl<T: Tables> Kernel<T> {
         entry.server = None;
         entry.badge = badge;
         entry.info =
-            MessageInfo::new(entry.info.label(), entry.info.words() as u8).with_leases(entry.info.leases() as u8);
+            MessageInfo::new(entry.info.label(), part(entry.info.words())).with_leases(part(entry.info.leases()));
         let deadline = entry.deadline;
         self.send(caller, endpoint, deadline)
     }
@@ -347,7 +347,8 @@ impl<T: Tables> Kernel<T> {
         if entry.fault.is_some() || index >= entry.info.leases() as u64 {
             return Err(Error::BadLease);
         }
-        entry.leases.get(index as usize).copied().ok_or(Error::BadLease)
+        let lease = usize::try_from(index).ok().and_then(|index| entry.leases.get(index));
+        lease.copied().ok_or(Error::BadLease)
     }
 
     /// The shell has carried out an [`Effect::Copy`].
@@ -366,7 +367,13 @@ pub(crate) const fn late(deadline: u64) -> Error {
     if deadline == abi::time::NOW { Error::WouldBlock } else { Error::TimedOut }
 }
 
+/// A number of words, capabilities or leases.
+#[expect(clippy::cast_possible_truncation, reason = "a message's description has seven bits for it at most")]
+const fn part(number: usize) -> u8 {
+    number as u8
+}
+
 /// The info that the receiver sees: what really arrived.
 fn delivered_info(sent: MessageInfo, transfer: &Transfer) -> MessageInfo {
-    MessageInfo::new(sent.label(), transfer.words).with_caps(transfer.caps).with_leases(sent.leases() as u8)
+    MessageInfo::new(sent.label(), transfer.words).with_caps(transfer.caps).with_leases(part(sent.leases()))
 }

@@ -6,6 +6,22 @@
 //! runs in the machine, under `cargo test` and under the model checker.
 #![no_std]
 #![forbid(unsafe_code)]
+// What may panic or lose part of a number is excepted where it stands, with a reason; `cargo xtask audit` lists those.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::disallowed_macros,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
 
 #[cfg(test)]
 extern crate std;

@@ -7,6 +7,7 @@
 use crate::identity::{BudgetId, CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
+use crate::table::short;
 use crate::thread::State;
 use abi::message::CallerToken;
 use abi::time::NEVER;
@@ -282,6 +283,6 @@ impl<T: Tables> Kernel<T> {
 
     /// The name of a thread's latest call.
     pub(crate) fn token_of(&self, thread: ThreadId) -> CallerToken {
-        CallerToken::new(thread.index() as u16, self.thread(thread).call_number)
+        CallerToken::new(short(thread.index()), self.thread(thread).call_number)
     }
 }

@@ -5,6 +5,7 @@ use crate::frame::{Frame, FrameState};
 use crate::identity::{CapId, MappingId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::space::Mapping;
+use crate::table::short;
 use abi::Error;
 use abi::syscall::{Charge, MapAccess};
 
@@ -24,10 +25,8 @@ impl<T: Tables> Kernel<T> {
     /// The mapping with this public id.
     pub(crate) fn lookup_mapping(&self, id: u64) -> Result<MappingId, Error> {
         let mapping = MappingId::from_index((id & 0xffff) as usize).ok_or(Error::StaleHandle)?;
-        if id >> 48 != 0 {
-            return Err(Error::StaleHandle);
-        }
-        match self.mappings.get(mapping.index(), (id >> 16) as u32) {
+        let generation = u32::try_from(id >> 16).map_err(|_| Error::StaleHandle)?;
+        match self.mappings.get(mapping.index(), generation) {
             Some(_) => Ok(mapping),
             None => Err(Error::StaleHandle),
         }
@@ -36,8 +35,9 @@ impl<T: Tables> Kernel<T> {
     /// Whether a run of frames is all RAM for user space, or all outside RAM. Tells which (`true`: a device).
     pub(crate) fn check_frames(&self, frame: Frame, pages: u64) -> Result<bool, Error> {
         let device = self.frames.state(frame) == FrameState::Absent;
+        let pages = u32::try_from(pages).map_err(|_| Error::BadArgument)?;
         for index in 0..pages {
-            match self.frames.state(frame.offset(index as u32)) {
+            match self.frames.state(frame.offset(index)) {
                 FrameState::Kernel if seeded!(KernelPageMapped) => {}
                 FrameState::Kernel => return Err(Error::KernelPage),
                 FrameState::User if device => return Err(Error::BadArgument),
@@ -216,7 +216,7 @@ impl<T: Tables> Kernel<T> {
         for index in 0..u32::from(count) {
             let frame = first.offset(index);
             let pool = self.spaces.at(space.index()).pool;
-            self.frames.donate(frame, space.index() as u16, pool);
+            self.frames.donate(frame, short(space.index()), pool);
             let entry = self.spaces.at_mut(space.index());
             entry.pool = frame.0;
             entry.pool_count += 1;

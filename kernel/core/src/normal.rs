@@ -9,6 +9,7 @@ use crate::effect::Resume;
 use crate::frame::FrameEntry;
 use crate::identity::{CapId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::table::count;
 use crate::table::{Reference, Slots, Table};
 use crate::thread::{State, Thread};
 use crate::{Account, Budget, Domain, Endpoint, Interrupt, Mapping, Notification, Space};
@@ -53,7 +54,7 @@ where
             (online, current, kicked, owes.is_some(), forgets, ready, ready_bits, timers.length()).hash(hasher);
             self.uncharged(cpu, now).hash(hasher);
         }
-        for number in 0..frames.length() as u32 {
+        for number in 0..count(frames.length()) {
             let frame = crate::Frame(number);
             let FrameEntry { pins, next, owner, state, reserved, shootdown: _ } = frames.entry(frame);
             (pins, next, owner, state, reserved, self.is_quarantined(frame)).hash(hasher);

@@ -6,6 +6,7 @@ use crate::effect::{MapPiece, Resume};
 use crate::frame::{Frame, FrameState};
 use crate::identity::{CpuId, DomainId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::table::count;
 use crate::table::{Reference, Slots, Table};
 use crate::thread::State;
 use abi::Handle;
@@ -159,8 +160,8 @@ impl<T: Tables> Kernel<T> {
     /// Frames without the numbers of shootdowns that are over.
     fn canonical_frames(&self, hasher: &mut impl Hasher) {
         (self.frames.total, self.frames.kernel, self.frames.mapped).hash(hasher);
-        for number in 0..self.frames.length() {
-            let frame = Frame(number as u32);
+        for number in 0..count(self.frames.length()) {
+            let frame = Frame(number);
             let crate::FrameEntry { pins, next, owner, state, .. } = self.frames.entry(frame);
             (pins, next, owner, state, self.is_quarantined(frame)).hash(hasher);
         }

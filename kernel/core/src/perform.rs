@@ -14,6 +14,7 @@ use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::space::Space;
 use crate::table::Reference;
+use crate::table::{count, short};
 use crate::thread::{State, Thread};
 use abi::fault::FaultKind;
 use abi::rights::{
@@ -229,7 +230,7 @@ impl<T: Tables> Kernel<T> {
     /// Puts the first capability for a new object into the table of the thread that made it.
     fn give_new(&mut self, thread: ThreadId, kind: Kind, rights: u16, (object, generation): (usize, u32)) {
         let Some(domain) = self.thread(thread).domain else { return };
-        let capability = Capability { kind, rights, object: object as u16, generation, badge: 0 };
+        let capability = Capability { kind, rights, object: short(object), generation, badge: 0 };
         let handle = self.insert_cap(domain, capability, None);
         self.thread_mut(thread).resume = value(handle.0);
     }
@@ -253,7 +254,7 @@ impl<T: Tables> Kernel<T> {
 
     pub(crate) fn create_space(&mut self, account: AccountId, root: Frame) -> (usize, u32) {
         self.charge(account, Charge::Spaces, 1);
-        let owner = self.spaces.next_index() as u16;
+        let owner = short(self.spaces.next_index());
         self.frames.donate(root, owner, 0);
         self.spaces.insert(Space { account: Some(account), root, ..Space::EMPTY })
     }
@@ -261,7 +262,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn create_domain(&mut self, order: DomainOrder) -> (usize, u32) {
         let length = order.table_length as usize;
         self.charge(order.account, Charge::Domains, 1);
-        self.charge(order.account, Charge::CapSlots, length as u32);
+        self.charge(order.account, Charge::CapSlots, count(length));
         self.blocks.set(order.table_base as usize / BLOCK, length / BLOCK, true);
         self.spaces.retain(order.space.index());
         self.spaces.at_mut(order.space.index()).domains += 1;
@@ -313,6 +314,7 @@ impl<T: Tables> Kernel<T> {
         self.lines |= line_bit(source);
         let made = self.interrupts.insert(Interrupt {
             account: Some(account),
+            #[expect(clippy::cast_possible_truncation, reason = "sources are numbers below 0x101")]
             source: source.to_register() as u16,
             ..Interrupt::EMPTY
         });
@@ -329,7 +331,9 @@ impl<T: Tables> Kernel<T> {
         for ((word, limit), used) in words.iter_mut().zip(entry.limits).zip(entry.used) {
             *word = u64::from(limit) | (u64::from(used) << 32);
         }
-        Effect::WriteWords { root: self.root_of(thread), address, count: Charge::COUNT as u8, words }
+        #[expect(clippy::cast_possible_truncation, reason = "there are ten kinds of charge")]
+        let count = Charge::COUNT as u8;
+        Effect::WriteWords { root: self.root_of(thread), address, count, words }
     }
 
     fn statistics(&self) -> Statistics {

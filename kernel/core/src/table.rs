@@ -14,18 +14,34 @@ pub trait Slots<T> {
 }
 
 impl<T, const N: usize> Slots<T> for [T; N] {
+    #[expect(clippy::disallowed_macros, reason = "the compiler evaluates it")]
     const LENGTH: usize = {
+        assert!(N <= 1 << 16, "an index in a table must fit into 16 bits");
         assert!(N.is_power_of_two(), "a table's length must be a power of two");
         N
     };
 
+    #[expect(clippy::indexing_slicing, reason = "masked by the length, which is a power of two")]
     fn at(&self, index: usize) -> &T {
         &self[index & (Self::LENGTH - 1)]
     }
 
+    #[expect(clippy::indexing_slicing, reason = "masked by the length, which is a power of two")]
     fn at_mut(&mut self, index: usize) -> &mut T {
         &mut self[index & (Self::LENGTH - 1)]
     }
+}
+
+/// An index in a table, or a number below a table's length.
+#[expect(clippy::cast_possible_truncation, reason = "no table has more than 65,536 slots, see `Slots::LENGTH`")]
+pub(crate) const fn short(index: usize) -> u16 {
+    index as u16
+}
+
+/// A number of slots, objects or frames.
+#[expect(clippy::cast_possible_truncation, reason = "frame numbers have 32 bits, and there is more of nothing else")]
+pub(crate) const fn count(number: usize) -> u32 {
+    number as u32
 }
 
 /// Storage of the frame table, whose length depends on the machine's memory.
@@ -159,7 +175,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         if slot.live {
             slot.live = false;
             slot.next = first;
-            self.dying = index as u16;
+            self.dying = short(index);
         }
     }
 
@@ -181,7 +197,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         slot.references = 0;
         if slot.generation < LAST_GENERATION {
             slot.next = free;
-            self.free = index as u16;
+            self.free = short(index);
         }
     }
 

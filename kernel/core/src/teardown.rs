@@ -12,6 +12,7 @@ use crate::interrupt::line_bit;
 use crate::ipc::{failed, value};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
+use crate::table::count;
 use crate::thread::State;
 use abi::Error;
 use abi::rights::Kind;
@@ -380,7 +381,7 @@ impl<T: Tables> Kernel<T> {
             }
         }
         if let Some(account) = domain.account {
-            self.discharge(account, Charge::CapSlots, length as u32);
+            self.discharge(account, Charge::CapSlots, count(length));
             self.discharge(account, Charge::Domains, 1);
         }
         self.domains.bury();

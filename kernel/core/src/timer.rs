@@ -3,6 +3,7 @@
 use crate::identity::{CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
+use crate::table::short;
 use abi::time::NEVER;
 
 /// The heap. Places count from 1; the children of place `i` are `2i` and `2i + 1`.
@@ -50,7 +51,7 @@ impl<T: Tables> Kernel<T> {
 
     fn place_timer(&mut self, cpu: CpuId, place: usize, thread: ThreadId) {
         *self.heap_mut(cpu).places.at_mut(place) = Some(thread);
-        self.thread_mut(thread).timer_place = place as u16;
+        self.thread_mut(thread).timer_place = short(place);
     }
 
     fn deadline_at(&self, cpu: CpuId, place: usize) -> u64 {

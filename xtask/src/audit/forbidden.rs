@@ -11,7 +11,8 @@ use crate::workspace;
 /// The crate whose code is looked at: without its tests, and without those it depends on.
 const CORE: &str = "kernel-core";
 
-/// What is forbidden, by its lint and in words. `kernel/core/clippy.toml` lists the macros.
+/// What is forbidden, by its lint and in words. The core denies the same itself, so that everybody's clippy finds it;
+/// `kernel/core/clippy.toml` lists the macros.
 pub const PATTERNS: [(&str, &str); 10] = [
     ("clippy::unwrap_used", "unwrap"),
     ("clippy::expect_used", "expect"),
@@ -66,7 +67,7 @@ pub(super) fn find() -> Result<Vec<Finding>, AuditError> {
     if let Some(mut stream) = child.stderr.take() {
         stream.read_to_string(&mut text)?;
     }
-    // A crate that denies the patterns itself makes clippy fail with them.
+    // The core denies the patterns, so that findings make clippy fail as well.
     if !child.wait()?.success() && findings.is_empty() {
         return Err(AuditError::Clippy(errors + &text));
     }

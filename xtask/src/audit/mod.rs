@@ -157,6 +157,9 @@ impl Audit {
                 complaints.push(format!("{path}:{line}: `{text}` without a SAFETY: reason directly above"));
             }
         }
+        for finding in &self.forbidden {
+            complaints.push(format!("{}: {} ({}), without a reason", finding.place, finding.message, finding.lint));
+        }
         for (path, exception) in self.exceptions().filter(|(_, exception)| exception.reason.is_none()) {
             let (path, lints) = (path.display(), exception.lints.join(", "));
             complaints.push(format!("{path}:{}: an exception from {lints} without a reason", exception.line));
@@ -262,5 +265,11 @@ mod tests {
         assert!(audit.to_string().contains("because"), "{audit}");
         tree.write("kernel/core/src/a.rs", "#[allow(clippy::panic)]\nfn a() {}\n");
         assert!(!tree.audit().passed());
+    }
+    #[test]
+    fn forbidden_patterns_without_a_reason_fail() {
+        let finding = Finding { place: "a.rs:1".into(), lint: "clippy::panic".into(), message: "a panic".into() };
+        let audit = Audit { forbidden: vec![finding], ..Audit::default() };
+        assert_eq!(audit.complaints(), ["a.rs:1: a panic (clippy::panic), without a reason"]);
     }
 }

@@ -1,11 +1,13 @@
 //! Capabilities, and the objects that the caller makes or destroys.
 
 use super::{Caller, narrow, user_range, visible_badge};
+use crate::capability::halves;
 use crate::capability::{BLOCK, Capability};
 use crate::command::{Command, DomainOrder, Request};
 use crate::identity::{DomainId, InterruptId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
+use crate::table::count;
 use crate::world::World;
 use abi::rights::{
     AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptControlRights, InterruptRights, Kind,
@@ -51,10 +53,11 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn decode_inspect(&self, caller: Caller, handle: u64, index: u64) -> Result<Command, Error> {
         let target = self.domain(caller, handle, DomainRights::INSPECT)?;
         let owner = self.domains.at(target.index());
-        if index >= u64::from(owner.table_length) {
+        let index: u16 = narrow(index)?;
+        if index >= owner.table_length {
             return Err(Error::BadArgument);
         }
-        let place = owner.table_base as usize + index as usize;
+        let place = owner.table_base as usize + usize::from(index);
         let report = match crate::CapId::from_index(place).map(|id| (id, self.cap(id))) {
             Some((id, slot)) if index != 0 => match slot.capability {
                 Some(found) => {
@@ -128,8 +131,7 @@ impl<T: Tables> Kernel<T> {
         world.read_user(root, address, &mut words).ok_or(Error::BadAddress)?;
         let mut limits = [0; Charge::COUNT];
         for (pair, word) in limits.chunks_exact_mut(2).zip(words) {
-            pair[0] = word as u32;
-            pair[1] = (word >> 32) as u32;
+            pair.copy_from_slice(&halves(word));
         }
         self.check_limits(parent, &limits)?;
         if !self.accounts.has_room() {
@@ -144,7 +146,7 @@ impl<T: Tables> Kernel<T> {
         let account = self.new_object(caller, account, Charge::Domains, self.domains.has_room())?;
         let space = self.space(caller, space, SpaceRights::MAP)?;
         let table_length: u16 = narrow(length)?;
-        if !table_length.is_power_of_two() || !(BLOCK as u16..=1024).contains(&table_length) {
+        if !table_length.is_power_of_two() || !(BLOCK..=1024).contains(&usize::from(table_length)) {
             return Err(Error::BadArgument);
         }
         self.check_charge(account, Charge::CapSlots, u32::from(table_length))?;
@@ -168,7 +170,7 @@ impl<T: Tables> Kernel<T> {
             account,
             space,
             level,
-            table_base: (base * BLOCK) as u32,
+            table_base: count(base * BLOCK),
             table_length,
             fault_handler,
             fault_badge,

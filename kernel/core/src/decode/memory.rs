@@ -73,7 +73,7 @@ impl<T: Tables> Kernel<T> {
             memory,
             address,
             frame,
-            pages: part.pages as u16,
+            pages: narrow(part.pages.into())?,
             access,
             missing_tables: probe.missing_tables,
         }))
@@ -102,7 +102,7 @@ impl<T: Tables> Kernel<T> {
                 return Err(Error::NotSoleOwner);
             }
         }
-        Ok((frame, part.pages as u8))
+        Ok((frame, narrow(pages)?))
     }
 
     pub(super) fn decode_buffer(
@@ -160,7 +160,7 @@ impl<T: Tables> Kernel<T> {
             return Err(Error::BadArgument);
         }
         check_ports(&ports, port, width)?;
-        Ok((port as u16, width as u8))
+        Ok((narrow(port)?, narrow(width)?))
     }
 }
 

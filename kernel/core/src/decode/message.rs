@@ -1,6 +1,6 @@
 //! Calls, receptions, replies, signals and leases.
 
-use super::{Caller, user_range};
+use super::{Caller, narrow, user_range};
 use crate::capability::Capability;
 use crate::command::{Answer, Command, Refusal, Request};
 use crate::domain::Notification;
@@ -65,7 +65,6 @@ impl<T: Tables> Kernel<T> {
         }
         for (index, lease) in leases.iter_mut().enumerate().take(info.leases()) {
             let place = offset::LEASES + index * size_of::<Lease>();
-            debug_assert!(place + size_of::<Lease>() <= BUFFER_BYTES);
             lease.address = world.buffer_word(buffer, place);
             lease.length_and_access = world.buffer_word(buffer, place + 8);
             user_range(lease.address, lease.length())?;
@@ -92,7 +91,7 @@ impl<T: Tables> Kernel<T> {
         if accepts > MAX_CAPS as u64 {
             return Err(Error::BadArgument);
         }
-        Ok(Reception { endpoint, accepts: accepts as u8, deadline })
+        Ok(Reception { endpoint, accepts: narrow(accepts)?, deadline })
     }
 
     pub(super) fn decode_answer(
@@ -186,3 +185,6 @@ fn allowed_bits(notification: &Capability, bits: u64) -> Result<u64, Error> {
         if notification.badge == 0 { Notification::USABLE } else { notification.badge & Notification::USABLE };
     if bits == 0 || bits & !allowed != 0 { Err(Error::BadArgument) } else { Ok(bits) }
 }
+
+// Every lease that a message can have lies in its buffer.
+static_assertions::const_assert!(offset::LEASES + abi::message::MAX_LEASES * size_of::<Lease>() <= BUFFER_BYTES);

@@ -5,6 +5,7 @@ use crate::capability::Extent;
 use crate::frame::{Frame, FrameState};
 use crate::identity::{MappingId, SpaceId};
 use crate::kernel::{Kernel, Tables};
+use crate::table::count;
 use abi::rights::{Kind, MemoryRights};
 use abi::{PAGE_SIZE, USER_END};
 
@@ -94,7 +95,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     fn all_frames(&self) -> impl Iterator<Item = Frame> + '_ {
-        (0..self.frames.length() as u32).map(Frame)
+        (0..count(self.frames.length())).map(Frame)
     }
 
     pub(super) fn pins_count_mappings(&self) -> Result<(), Contradiction> {

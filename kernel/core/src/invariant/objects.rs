@@ -4,6 +4,7 @@ use super::{Contradiction, expect};
 use crate::capability::{BLOCK, BLOCK_WORDS};
 use crate::identity::{AccountId, BudgetId, DomainId, SpaceId};
 use crate::kernel::{Kernel, Tables};
+use crate::table::count;
 use abi::rights::Kind;
 use abi::syscall::{AccountLimits, Charge};
 
@@ -41,6 +42,7 @@ impl<T: Tables> Kernel<T> {
     fn charged(&self, account: Option<AccountId>) -> AccountLimits {
         let ours = |charged: Option<AccountId>| account.is_none() || charged == account;
         let mut sum = [0; Charge::COUNT];
+        #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
         let mut add = |charge: Charge, amount: u32| sum[charge as usize] += amount;
         for index in self.accounts.present_indices() {
             let parent = self.accounts.at(index).parent;
@@ -98,9 +100,9 @@ impl<T: Tables> Kernel<T> {
                     }
                 }
             }
-            for (kind, sum) in sum.into_iter().enumerate() {
-                expect(account.used[kind] == sum, "another sum in an account", index)?;
-                expect(sum <= account.limits[kind], "an account beyond its limit", index)?;
+            for ((sum, used), limit) in sum.into_iter().zip(account.used).zip(account.limits) {
+                expect(used == sum, "another sum in an account", index)?;
+                expect(sum <= limit, "an account beyond its limit", index)?;
             }
             let mut above = account.parent;
             for _ in 0..self.accounts.length() {
@@ -140,7 +142,7 @@ impl<T: Tables> Kernel<T> {
             expect(needed, "an account that nobody needs", index)?;
         }
         for index in self.spaces.live_indices() {
-            let users = self.domains.present_indices().filter(|domain| self.runs_in(*domain, index)).count() as u32;
+            let users = count(self.domains.present_indices().filter(|domain| self.runs_in(*domain, index)).count());
             let count = self.caps_of(Kind::Space, index, self.spaces.generation(index)) + users;
             expect(self.spaces.references(index) == count, "a space counts otherwise", index)?;
             expect(self.spaces.at(index).domains as u32 == users, "a space counts its domains otherwise", index)?;
@@ -158,7 +160,7 @@ impl<T: Tables> Kernel<T> {
         for index in self.budgets.live_indices() {
             let id = BudgetId::from_index(index);
             let users = self.threads.live_indices().filter(|thread| self.threads.at(*thread).reserve == id).count();
-            let count = self.caps_of(Kind::Budget, index, self.budgets.generation(index)) + users as u32;
+            let count = self.caps_of(Kind::Budget, index, self.budgets.generation(index)) + count(users);
             expect(self.budgets.references(index) == count, "a budget counts otherwise", index)?;
             expect(count > 0, "a budget that nobody needs", index)?;
         }
@@ -189,7 +191,7 @@ impl<T: Tables> Kernel<T> {
         let names = |capability: crate::capability::Capability| {
             capability.kind == kind && capability.object as usize == object && capability.generation == generation
         };
-        self.full_slots().filter(|id| self.cap(*id).capability.is_some_and(names)).count() as u32
+        count(self.full_slots().filter(|id| self.cap(*id).capability.is_some_and(names)).count())
     }
 
     pub(super) fn domains_own_their_threads(&self) -> Result<(), Contradiction> {

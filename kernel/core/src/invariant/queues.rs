@@ -2,7 +2,7 @@
 
 use super::{Contradiction, expect};
 use crate::identity::{CpuId, DomainId, EndpointId, NotificationId, ThreadId};
-use crate::kernel::{Kernel, PRIORITIES, Tables};
+use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::table::Slots;
 use crate::thread::State;
@@ -63,7 +63,8 @@ impl<T: Tables> Kernel<T> {
             expect(ordered, "a queue out of order", at)?;
             expect(self.thread(next).previous == Some(member), "a queue with a wrong link", at)?;
             count += 1;
-            expect(count < self.threads.length() as isize, "a queue without an end", at)?;
+            let ends = usize::try_from(count).is_ok_and(|count| count < self.threads.length());
+            expect(ends, "a queue without an end", at)?;
             member = next;
         }
         expect(self.thread(head).previous == Some(member), "a queue whose head does not know its tail", at)?;
@@ -95,9 +96,10 @@ impl<T: Tables> Kernel<T> {
 
     pub(super) fn ready_bits_agree(&self) -> Result<(), Contradiction> {
         for entry in self.online().map(|cpu| self.cpu(cpu)) {
-            for priority in 0..PRIORITIES {
-                let bit = entry.ready_bits[priority / 64] & (1 << (priority % 64)) != 0;
-                expect(bit == entry.ready[priority].is_some(), "a wrong bit", priority)?;
+            for (priority, queue) in entry.ready.iter().enumerate() {
+                let word = entry.ready_bits.get(priority / 64).copied().unwrap_or(0);
+                let bit = word & (1 << (priority % 64)) != 0;
+                expect(bit == queue.is_some(), "a wrong bit", priority)?;
             }
         }
         Ok(())
