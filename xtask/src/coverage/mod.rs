@@ -24,10 +24,33 @@ use lines::{Region, uncovered};
 const CORE: &str = "kernel-core";
 /// Where its code lies.
 const SOURCES: &str = "kernel/core/src";
-/// Its tests that are run: those beside the code, and the suite of behaviours.
-const TESTS: [&str; 3] = ["--lib", "--test", "suite"];
-/// Tests that are left out: what random registers happen to reach, no test has asked for.
-const LEFT_OUT: [&str; 2] = ["--skip", "hostile::"];
+
+/// Tests that are run.
+struct Tests {
+    /// The crate that they belong to.
+    package: &'static str,
+    /// Its folder, in which they run.
+    folder: &'static str,
+    /// What cargo builds of it.
+    programs: &'static [&'static str],
+    /// What the harness is told: all that is not named on purpose is left out.
+    harness: &'static [&'static str],
+}
+
+/// The core's own tests: those beside the code, and the suite of behaviours, without what random registers happen to
+/// reach, since no test has asked for that. Then those of the model that take seconds: laws and both searchers use what
+/// the core tells observers.
+const TESTS: [Tests; 3] = [
+    Tests {
+        package: CORE,
+        folder: "kernel/core",
+        programs: &["--lib", "--test", "suite"],
+        harness: &["--skip", "hostile::"],
+    },
+    Tests { package: "model", folder: "tests/model", programs: &["--test", "laws"], harness: &[] },
+    Tests { package: "model", folder: "tests/model", programs: &["--test", "agreement"], harness: &["near_the_start"] },
+];
+
 /// Counting costs a tenfold in loops unless counters are kept in registers there.
 const FLAGS: &str = "-Cinstrument-coverage -Cllvm-args=-do-counter-promotion=true";
 
@@ -41,11 +64,11 @@ pub enum CoverageError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The tests do not compile.
-    #[error("the instrumented tests of {CORE} cannot be built")]
-    Build,
+    #[error("the instrumented tests of {0} cannot be built")]
+    Build(&'static str),
     /// Tests fail, so that what they cover means nothing.
-    #[error("the instrumented tests of {CORE} fail; `cargo test --package {CORE}` shows why")]
-    Tests,
+    #[error("the instrumented tests of {0} fail; `cargo test --package {0}` shows why")]
+    Tests(&'static str),
     /// What the programs counted cannot be read; in the reader's words.
     #[error("the counts of the test programs cannot be read ({0}); is the compiler newer than `llvm_profparser`?")]
     Unreadable(String),
@@ -77,14 +100,17 @@ impl Coverage {
         let folder = workspace::target().join("coverage");
         let step = Step::start("Measuring what the tests of the kernel's core execute");
         step.news("building");
-        let programs = build(&folder)?;
         let counts = folder.join("counts");
         if counts.exists() {
             fs::remove_dir_all(&counts)?;
         }
-        step.news("running");
-        for program in &programs {
-            run(program, &counts)?;
+        let mut programs = Vec::new();
+        for tests in &TESTS {
+            step.news(&format!("{} {}", tests.package, tests.programs.join(" ")));
+            for program in build(tests, &folder)? {
+                run(&program, tests, &counts)?;
+                programs.push(program);
+            }
         }
         step.quiet();
         Self::read(&programs, &counts)
@@ -140,31 +166,38 @@ fn percent(lines: usize, covered: usize) -> f64 {
     if lines == 0 { 0.0 } else { covered as f64 * 100.0 / lines as f64 }
 }
 
-/// Builds the instrumented tests; returns their programs.
-fn build(folder: &Path) -> Result<Vec<PathBuf>, CoverageError> {
+/// Builds instrumented tests; returns their programs.
+fn build(tests: &Tests, folder: &Path) -> Result<Vec<PathBuf>, CoverageError> {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics", "--package", CORE]);
-    cargo.args(TESTS).arg("--target-dir").arg(folder).env("RUSTFLAGS", FLAGS);
+    cargo.args(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics"]);
+    cargo
+        .args(["--package", tests.package])
+        .args(tests.programs)
+        .arg("--target-dir")
+        .arg(folder)
+        .env("RUSTFLAGS", FLAGS);
     let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
-        return Err(CoverageError::Build);
+        return Err(CoverageError::Build(tests.package));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect())
+    // The crate's own programs are built along with its tests.
+    let tests = messages.filter(|message| message["profile"]["test"] == true);
+    Ok(tests.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect())
 }
 
 /// Runs one test program, which leaves its counts in a folder.
-fn run(program: &Path, counts: &Path) -> Result<(), CoverageError> {
+fn run(program: &Path, tests: &Tests, counts: &Path) -> Result<(), CoverageError> {
     let output = Command::new(program)
-        .args(LEFT_OUT)
-        .current_dir(workspace::root().join("kernel/core"))
+        .args(tests.harness)
+        .current_dir(workspace::root().join(tests.folder))
         .env("LLVM_PROFILE_FILE", counts.join("%m-%p.profraw"))
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {
         eprintln!("{}", String::from_utf8_lossy(&output.stdout));
-        return Err(CoverageError::Tests);
+        return Err(CoverageError::Tests(tests.package));
     }
     Ok(())
 }
