@@ -234,6 +234,33 @@ fn rings_without_room_or_of_another_layout_are_refused() {
     assert_eq!(RingServer::attach(shared, LIMITS).unwrap_err(), RingError::OtherLayout);
 }
 
+#[test]
+fn a_driver_that_attaches_while_the_client_does_finds_the_ring_empty_or_in_order() {
+    let memory = memory();
+    let shared = SharedMemory::new(&memory);
+    // As far as a client can have come before it says that the layout is there.
+    shared.store(8, 128 << 32 | 1, Ordering::Relaxed).unwrap();
+    RingServer::attach(shared, LIMITS).unwrap();
+    for _ in 0..200 {
+        shared.store(0, 0, Ordering::Relaxed).unwrap();
+        shared.store(8, 0, Ordering::Relaxed).unwrap();
+        std::thread::scope(|scope| {
+            let driver = scope.spawn(|| (0..50).try_for_each(|_| RingServer::attach(shared, LIMITS).map(drop)));
+            ClientCore::attach(shared).unwrap();
+            assert_eq!(driver.join().unwrap(), Ok(()));
+        });
+    }
+}
+
+/// Ends a thread's loop when it goes, by a panic as well: a test that fails does not hang.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Client and driver in two threads. The driver is killed at arbitrary moments, between any two of its steps; the disk
 /// must hold exactly what the client's requests have left there, in the client's order.
 #[test]
@@ -242,6 +269,7 @@ fn no_write_is_lost_or_undone_however_often_the_driver_dies() {
     let stop = AtomicBool::new(false);
     let disk = std::thread::scope(|scope| {
         let driver = scope.spawn(|| {
+            let _gone = StopOnDrop(&stop);
             let mut disk = Disk::new();
             let mut random: u64 = 1;
             let mut next = move || {
@@ -268,6 +296,7 @@ fn no_write_is_lost_or_undone_however_often_the_driver_dies() {
             }
             disk
         });
+        let _gone = StopOnDrop(&stop);
         let shared = SharedMemory::new(&memory);
         let mut client = ClientCore::attach(shared).unwrap();
         let mut random: u64 = 99;
@@ -280,6 +309,7 @@ fn no_write_is_lost_or_undone_however_often_the_driver_dies() {
         let mut in_flight: HashMap<Slot, (Request, u8)> = HashMap::new();
         let mut to_do = 4_000;
         while to_do > 0 || !in_flight.is_empty() {
+            assert!(!driver.is_finished(), "the driver's thread has panicked");
             if to_do > 0
                 && let Some(page) = pages.pop()
             {

@@ -50,7 +50,7 @@ impl<T> FairLock<T> {
         self.next
             .compare_exchange(ticket, ticket.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-            .then_some(FairGuard { lock: self })
+            .then(|| FairGuard { lock: self })
     }
 }
 

@@ -28,6 +28,24 @@ fn nobody_is_inside_the_lock_with_another() {
 }
 
 #[test]
+fn whoever_fails_to_take_the_lock_leaves_it_as_it_was() {
+    loom::model(|| {
+        let lock = Arc::new(FairLock::new(0u32));
+        let waiting = {
+            let lock = lock.clone();
+            thread::spawn(move || *lock.lock() += 1)
+        };
+        let trying = {
+            let lock = lock.clone();
+            thread::spawn(move || lock.try_lock().map(|mut held| *held += 1).is_some())
+        };
+        waiting.join().expect("it comes to an end");
+        let taken = trying.join().expect("it comes to an end");
+        assert_eq!(*lock.lock(), 1 + u32::from(taken));
+    });
+}
+
+#[test]
 fn what_the_last_holder_did_is_seen_by_the_next() {
     loom::model(|| {
         let lock = Arc::new(FairLock::new((0u32, 0u32)));

@@ -1,8 +1,7 @@
 //! The client's side of a ring.
 
 use super::{
-    BUFFER_OFFSET, COMPLETED, Counter, Layout, MAGIC, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics, Status,
-    VERSION, slots,
+    BUFFER_OFFSET, COMPLETED, Counter, Layout, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics, Status, slots,
 };
 use crate::environment::RingResources;
 use crate::executor;
@@ -97,8 +96,7 @@ impl<'a> ClientCore<'a> {
     /// [`RingError::TooShort`].
     pub fn attach(memory: SharedMemory<'a>) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
-        layout.store(0, MAGIC);
-        layout.store(8, (SLOTS as u64) << 32 | u64::from(VERSION));
+        layout.publish_header();
         let mut core = Self { layout, places: [Place::Free; SLOTS] };
         for slot in slots(layout.bitmap(SUBMITTED).load()) {
             if let Some(place) = core.places.get_mut(slot.index()) {

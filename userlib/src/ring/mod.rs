@@ -53,6 +53,11 @@ pub const BUFFER_OFFSET: usize = 2 * PAGE_SIZE as usize;
 /// Pages that are not buffer area.
 pub const HEADER_PAGES: usize = BUFFER_OFFSET / PAGE_SIZE as usize;
 
+/// Version and slots, as they stand in the header.
+const LAYOUT: u64 = (SLOTS as u64) << 32 | VERSION as u64;
+
+const MAGIC_OFFSET: usize = 0;
+const VERSION_OFFSET: usize = 8;
 const STATISTICS: usize = 64;
 const SUBMITTED: usize = 128;
 const COMPLETED: usize = 192;
@@ -270,6 +275,23 @@ impl<'a> Layout<'a> {
             return Err(RingError::TooShort);
         }
         Ok(Self { memory })
+    }
+
+    /// Says which layout this is. A driver may attach at the same moment, so the magic number comes last: whoever sees it
+    /// sees the version as well.
+    fn publish_header(self) {
+        self.store(VERSION_OFFSET, LAYOUT);
+        let stored = self.memory.store(MAGIC_OFFSET, MAGIC, Ordering::Release);
+        debug_assert!(stored.is_ok());
+    }
+
+    /// Whether a client uses this layout, or none has attached yet.
+    fn check_header(self) -> Result<(), RingError> {
+        match self.memory.load(MAGIC_OFFSET, Ordering::Acquire) {
+            Ok(0) => Ok(()),
+            Ok(MAGIC) if self.load(VERSION_OFFSET) == LAYOUT => Ok(()),
+            _ => Err(RingError::OtherLayout),
+        }
     }
 
     /// Pages of the buffer area. Known from the memory's length, whatever is written in it.

@@ -1,8 +1,8 @@
 //! The driver's side of a ring.
 
 use super::{
-    ACCEPTED, COMPLETED, Counter, Layout, MAGIC, Operation, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics,
-    Status, VERSION, slots,
+    ACCEPTED, COMPLETED, Counter, Layout, Operation, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics, Status,
+    slots,
 };
 use crate::memory::SharedMemory;
 use core::sync::atomic::Ordering;
@@ -48,12 +48,7 @@ impl<'a> RingServer<'a> {
     /// [`RingError`].
     pub fn attach(memory: SharedMemory<'a>, limits: Limits) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
-        let magic = layout.load(0);
-        let version = layout.load(8);
-        let unused = magic == 0 && version == 0;
-        if !unused && (magic != MAGIC || version != (SLOTS as u64) << 32 | u64::from(VERSION)) {
-            return Err(RingError::OtherLayout);
-        }
+        layout.check_header()?;
         let ring = Self { layout, limits, in_flight: [None; SLOTS], taken: 0, must_notify: true };
         let submitted = ring.layout.bitmap(SUBMITTED).load();
         let completed = ring.layout.bitmap(COMPLETED).load();
