@@ -45,10 +45,11 @@ impl<T> FairLock<T> {
 impl<T> FairLock<T> {
     /// Takes the lock if nobody holds it or waits for it.
     pub fn try_lock(&self) -> Option<FairGuard<'_, T>> {
-        let ticket = self.served.load(Ordering::Relaxed);
-        // What the holder before did happens before this; a ticket that was drawn meanwhile makes it fail.
+        // What the holder before did happens before this, since that one gave the lock back by writing `served`.
+        let ticket = self.served.load(Ordering::Acquire);
+        // A ticket that was drawn meanwhile makes it fail.
         self.next
-            .compare_exchange(ticket, ticket.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(ticket, ticket.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
             .then(|| FairGuard { lock: self })
     }
