@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod fuzz;
 pub mod machine;
 pub mod manifest;
+pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod run;

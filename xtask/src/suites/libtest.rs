@@ -1,31 +1,40 @@
 //! Suites that run under Rust's own test harness.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use super::{SuiteError, Tally};
+use crate::process;
 use crate::progress::Step;
 use crate::workspace;
 
-/// Runs cargo with `arguments`, the harness with `harness` and `filter`; shows all but the successes, and counts.
+/// A suite that says nothing for so long hangs: neither a test nor a compilation takes as long.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs cargo with `arguments`, the harness with `harness` and `filter`; shows all but the successes, and counts. What
+/// hangs is ended, and counts as a failure.
 pub(super) fn run(arguments: &[&str], harness: &[&str], filter: Option<&str>) -> Result<Tally, SuiteError> {
     let step = Step::start("Running");
     let mut cargo = workspace::cargo();
     cargo.args(arguments).arg("--").args(harness).args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = cargo.spawn()?;
-    let output = child.stdout.take().expect("its standard output is a pipe");
     let mut count = Count::default();
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        match count.read(&line) {
-            Line::Success(name) => step.news(name),
-            Line::Result | Line::Other => {
-                if !line.trim().is_empty() {
-                    step.print(&line);
-                }
+    let ended = read_lines(&mut child, SILENCE, |line| match count.read(line) {
+        Line::Success(name) => step.news(name),
+        Line::Result | Line::Other => {
+            if !line.trim().is_empty() {
+                step.print(line);
             }
-            Line::Nothing => {}
         }
+        Line::Nothing => {}
+    })?;
+    if ended == Ended::Hung {
+        let minutes = SILENCE.as_secs() / 60;
+        step.print(&format!("nothing was heard for {minutes} minutes, so the test that was running hangs: ended it"));
+        process::end_tree(child.id())?;
     }
     let succeeded = child.wait()?.success();
     step.quiet();
@@ -35,6 +44,30 @@ pub(super) fn run(arguments: &[&str], harness: &[&str], filter: Option<&str>) ->
         tally.failed = 1;
     }
     Ok(tally)
+}
+
+/// How a program's output came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The program closed it.
+    Closed,
+    /// Nothing came for too long.
+    Hung,
+}
+
+/// Reads what `child` prints, line by line, until it ends or `silence` has passed without a line.
+fn read_lines(child: &mut Child, silence: Duration, mut each: impl FnMut(&str)) -> io::Result<Ended> {
+    let output = child.stdout.take().expect("its standard output is a pipe");
+    let (sender, lines) = mpsc::channel();
+    // Not joined: if the program hangs, so does the read.
+    thread::spawn(move || BufReader::new(output).lines().try_for_each(|line| sender.send(line)));
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(line) => each(&line?),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Closed),
+            Err(RecvTimeoutError::Timeout) => return Ok(Ended::Hung),
+        }
+    }
 }
 
 /// What a line of the harness's output is.
@@ -98,6 +131,36 @@ mod tests {
             count.read(line);
         }
         assert_eq!(count.tally, Tally { passed: 13, failed: 1 });
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_noticed_and_ended_with_its_children() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "echo one; sleep 600 & wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is a shell");
+        let mut heard = Vec::new();
+        let ended = read_lines(&mut shell, Duration::from_secs(2), |line| heard.push(line.to_owned())).unwrap();
+        assert_eq!((ended, heard), (Ended::Hung, vec!["one".to_owned()]));
+        let children = process::children(shell.id()).unwrap();
+        assert_eq!(children.len(), 1);
+        process::end_tree(shell.id()).unwrap();
+        assert!(!shell.wait().unwrap().success());
+        assert!(process::children(shell.id()).is_err(), "it is gone");
+    }
+
+    #[test]
+    fn a_program_that_ends_is_heard_to_its_end() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "echo one; echo two"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is a shell");
+        let mut heard = Vec::new();
+        let ended = read_lines(&mut shell, SILENCE, |line| heard.push(line.to_owned())).unwrap();
+        assert_eq!((ended, heard), (Ended::Closed, vec!["one".to_owned(), "two".to_owned()]));
+        shell.wait().unwrap();
     }
 
     #[test]
