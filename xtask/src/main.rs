@@ -109,6 +109,11 @@ fn list(filter: &str) -> Result<bool, Failure> {
 fn bench(options: &Bench) -> Result<bool, Failure> {
     match options.what {
         Measurement::Boot => print!("{}", bench::boot()?),
+        Measurement::Rpc => {
+            let costs = bench::rpc()?;
+            print!("{costs}");
+            return Ok(costs.are_allowed());
+        }
     }
     Ok(true)
 }

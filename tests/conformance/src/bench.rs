@@ -325,6 +325,11 @@ impl Bench {
         Ok((call(Syscall::ThreadCreate, [root::ACCOUNT.0, domain, budget])?, place))
     }
 
+    /// The place that the next actor gets.
+    pub(crate) fn next_place(&self) -> usize {
+        self.next_actor
+    }
+
     /// The place of the actor that was made last.
     pub(crate) fn last_actor(&self) -> usize {
         self.next_actor - 1

@@ -24,6 +24,7 @@ mod outcome;
 mod parameters;
 mod random;
 mod replay;
+mod rpc;
 
 use abi::root::RootInfo;
 use alloc::vec::Vec;
@@ -50,6 +51,7 @@ fn main(info: &'static RootInfo) -> ! {
             let counts = match suite {
                 "hostile" => hostile::run(&mut bench, &parameters),
                 "time" => run(&mut bench, isolation::CASES, wanted),
+                "rpc" => run(&mut bench, rpc::CASES, wanted),
                 _ => run(&mut bench, cases::all(), wanted),
             };
             if parameters.value("times").is_some() {

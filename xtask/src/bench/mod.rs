@@ -2,11 +2,13 @@
 
 mod boot;
 mod linux;
+mod rpc;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use boot::boot;
+pub use rpc::{Cost, Costs, rpc};
 
 use crate::build::BuildError;
 use crate::console::ConsoleError;

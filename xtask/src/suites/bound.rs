@@ -36,16 +36,17 @@ pub(super) fn entry(line: &str) -> Option<Entry<'_>> {
     Some(Entry { name, instructions: ticks.parse::<u64>().ok()? + ENTRY_CODE })
 }
 
-/// Makes a machine count instructions: its clock shows them.
-pub(super) fn count_instructions(machine: &mut Machine) {
+/// A machine of one processor that counts instructions, for the suite's root server: its clock shows them.
+pub(crate) fn counting_machine(image: &Path, words: &str) -> Machine {
+    let mut machine = conformance::machine(image, 1, words);
     machine.extra.extend(["-icount", "shift=0,sleep=off"].map(Into::into));
+    machine
 }
 
 /// Runs the suite beside this many objects that it does not use, and tells the longest entries by name.
 fn measure(image: &Path, ballast: u64, filter: &str) -> Result<BTreeMap<String, u64>, SuiteError> {
     let words = format!("times=1 ballast={ballast} case={filter}");
-    let mut machine = conformance::machine(image, 1, &words);
-    count_instructions(&mut machine);
+    let machine = counting_machine(image, &words);
     let step = Step::start(format!("In a machine that counts instructions, beside {ballast} objects"));
     let mut console = Console::start(&machine, None)?;
     console.wait_for("the suite's closing line", LIMIT, |screen| {

@@ -12,6 +12,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Instant;
 
+pub(crate) use bound::counting_machine;
 pub use hostile::Hostility;
 
 use crate::build::BuildError;

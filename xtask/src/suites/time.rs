@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::bound::count_instructions;
-use super::conformance::{count, machine};
+use super::bound::counting_machine;
+use super::conformance::count;
 use super::{SuiteError, Tally};
 use crate::build;
 use crate::console::Console;
@@ -16,8 +16,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Boots the suite's root server in a machine that counts instructions, shows its figures, and counts the checks.
 pub(super) fn run(filter: Option<&str>) -> Result<Tally, SuiteError> {
     let built = build::conformance(&setup::ensure()?)?;
-    let mut machine = machine(&built.image, 1, &format!("suite=time case={}", filter.unwrap_or_default()));
-    count_instructions(&mut machine);
+    let machine = counting_machine(&built.image, &format!("suite=time case={}", filter.unwrap_or_default()));
     let step = Step::start("Isolation of time, counting instructions");
     let mut console = Console::start(&machine, None)?;
     let mut shown = 0;
