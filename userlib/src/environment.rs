@@ -4,6 +4,7 @@ use crate::cap::{
     self, Account, Cap, Domain, Endpoint, Interrupt, Memory, Notification, ObjectKind, Ports, Space, Thread,
 };
 use crate::executor;
+use crate::ipc::{Connection, InterfaceInfo, Service};
 use crate::memory::{AddressSpace, SharedMemory};
 use crate::start::{Entry, EntryKind, Range, StartPage};
 use abi::{Error, Handle};
@@ -273,6 +274,42 @@ impl Environment {
     pub fn peer(&self, name: &'static str) -> Result<Peer, NotGiven> {
         let entry = self.entry(EntryKind::Peer, name)?;
         Ok(Peer::new(Cap::from_handle(Handle(entry.peer)), entry.peer_bits))
+    }
+
+    /// A connection to the endpoint to call that is named `name`. If the manifest gives none, this is noted in the log,
+    /// and every call is refused with `BadHandle`.
+    pub fn connection(&self, name: &'static str) -> Connection {
+        let endpoint = self.uses(name).unwrap_or_else(|missing| {
+            log::warn!("{missing}");
+            Cap::from_handle(Handle::NONE)
+        });
+        Connection::new(endpoint)
+    }
+
+    /// The endpoints to call that have this interface, each with its name.
+    pub fn uses_of(&self, interface: InterfaceInfo) -> impl Iterator<Item = (&'static str, Cap<Endpoint>)> + use<> {
+        self.page
+            .entries_of(EntryKind::Uses)
+            .filter(move |entry| entry.interface == interface.id)
+            .map(|entry| (entry.name.as_str(), Cap::from_handle(entry.handle())))
+    }
+
+    /// The rest of a server's life: answers the calls that come to the endpoint named `name`.
+    ///
+    /// # Panics
+    /// If the manifest does not let the domain provide that, or lets it provide another interface than `service` is of,
+    /// or if the thread serves an endpoint already: a server that cannot serve has nothing to live for, and its
+    /// supervisor tells why it died.
+    pub fn serve(&self, name: &'static str, service: impl Service + 'static) -> ! {
+        let entry = self.entry(EntryKind::Provides, name).unwrap_or_else(|missing| panic!("{missing}"));
+        assert!(
+            entry.interface == service.interface(),
+            "the manifest says that this domain provides '{name}' in another version than it does"
+        );
+        if let Err(error) = executor::serve(Cap::from_handle(entry.handle()), service) {
+            panic!("{error}");
+        }
+        executor::run_forever()
     }
 
     /// Another capability named `name`, of kind `K`.

@@ -7,6 +7,7 @@
 //! | [`start`], [`environment`] | what a domain is given when it starts, for its builder and for itself |
 //! | [`status`] | the page by which a supervisor watches it: phase, heartbeat, panic message, log |
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
+//! | [`command`] | programs that a person runs by name at the shell |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`sync`] | what tasks of one executor share |
 //! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
@@ -34,6 +35,7 @@ extern crate alloc;
 extern crate self as userlib;
 
 pub mod cap;
+pub mod command;
 pub mod environment;
 pub mod executor;
 #[cfg(not(target_os = "none"))]

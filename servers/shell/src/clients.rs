@@ -1,12 +1,18 @@
 //! The services as other domains give them.
 
-use crate::services::{Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
+use crate::services::{
+    Apps, Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal,
+};
+use alloc::vec::Vec;
 use core::time::Duration;
 use interfaces::block::{BlockClient, BlockInfo, BlockStatistics};
+use interfaces::command::{CommandClient, CommandError};
 use interfaces::console::{ConsoleClient, ConsoleError};
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
 use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
+use userlib::Environment;
+use userlib::abi::Error;
 use userlib::executor;
 use userlib::ipc::CallError;
 use userlib::time::{Deadline, Instant};
@@ -104,6 +110,29 @@ impl Disk for BlockClient {
 impl Echo for EchoClient {
     fn ping(&self, value: u64) -> PlainResult<u64> {
         self.ping(value)
+    }
+}
+
+/// The commands that the manifest lets the shell call.
+#[derive(Debug)]
+pub struct GivenApps(Vec<(&'static str, CommandClient)>);
+
+impl GivenApps {
+    /// Those in the shell's start page.
+    pub fn of(environment: &Environment) -> Self {
+        let given = environment.uses_of(CommandClient::INTERFACE);
+        Self(given.map(|(name, endpoint)| (name, CommandClient::new(endpoint))).collect())
+    }
+}
+
+impl Apps for GivenApps {
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn run(&self, name: &str, arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandError>> {
+        let app = self.0.iter().find(|(known, _)| *known == name).ok_or(CallError::Refused(Error::BadHandle))?;
+        app.1.run(arguments, output)
     }
 }
 

@@ -61,7 +61,10 @@ pub fn complete(session: &mut Session<'_>, before: &str) -> Completion {
     };
     let candidates = match awaited(&typed) {
         Completes::Nothing => Vec::new(),
-        Completes::Commands => commands::all().map(|command| Candidate::word(command.name)).collect(),
+        Completes::Commands => {
+            let own = commands::all().map(|command| command.name);
+            own.chain(session.services.apps.names()).map(Candidate::word).collect()
+        }
         Completes::Words(choice) => choice.iter().copied().map(Candidate::word).collect(),
         Completes::Domains => domains(session),
         Completes::Paths => paths(session, partial),

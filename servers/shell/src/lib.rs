@@ -7,6 +7,7 @@
 //! | [`path`], [`quantity`], [`table`], [`pattern`] | what is typed and shown |
 //! | [`services`] | what the shell needs of other domains, as traits |
 //! | [`session`], [`commands`] | what a command works with, and the commands |
+//! | [`app`] | commands that other domains carry out |
 //! | [`shell`] | prompt after prompt |
 //!
 //! The prompt is a protocol: a line that begins with `bulkhead> ` waits for a command after one that succeeded,
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod app;
 pub mod banner;
 pub mod clients;
 pub mod commands;

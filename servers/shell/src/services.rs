@@ -1,9 +1,11 @@
 //! What the shell needs of the rest of the system, as traits: the machine's side are [`crate::clients`], the tests'
 //! side are doubles.
 
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::time::Duration;
 use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
+use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{Access, FileId, FsError, Listing, Metadata, OpenFile, VolumeInfo};
 use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
@@ -67,6 +69,14 @@ pub trait Echo {
     fn ping(&self, value: u64) -> PlainResult<u64>;
 }
 
+/// Commands that other domains carry out.
+pub trait Apps {
+    /// Their names.
+    fn names(&self) -> Vec<&str>;
+    /// Carries one of them out, as the interface `command` says.
+    fn run(&self, name: &str, arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandError>>;
+}
+
 /// The terminal.
 pub trait Terminal {
     /// Shows all the bytes.
@@ -97,6 +107,8 @@ pub struct Services<'a> {
     pub disk: &'a dyn Disk,
     /// The echo server.
     pub echo: &'a dyn Echo,
+    /// Commands that other domains carry out.
+    pub apps: &'a dyn Apps,
     /// The terminal.
     pub terminal: &'a dyn Terminal,
     /// The shell's own life.

@@ -1,10 +1,10 @@
 //! What a command works with.
 
-use crate::commands;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::path::{DISK, Location};
 use crate::services::Services;
+use crate::{app, commands};
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -96,15 +96,21 @@ impl<'a> Session<'a> {
         };
         match commands::find(name) {
             Some(command) => (command.run)(self, arguments),
-            None => Err(commands::unknown(name)),
+            None if self.services.apps.names().contains(&name.as_str()) => app::run(self, name, arguments),
+            None => Err(commands::unknown(name, &self.services.apps.names())),
         }
+    }
+
+    /// Whether there is a command of this name, here or in another domain.
+    pub fn knows(&self, name: &str) -> bool {
+        commands::find(name).is_some() || self.services.apps.names().contains(&name)
     }
 
     /// Shows a failure of `command`.
     pub fn report(&mut self, command: &str, failure: &Failure) {
         self.out.fresh_line();
         match failure {
-            Failure::Sentence(sentence) if commands::find(command).is_some() => {
+            Failure::Sentence(sentence) if self.knows(command) => {
                 self.out.line(format_args!("{command}: {sentence}."));
             }
             Failure::Sentence(sentence) => self.out.line(format_args!("{sentence}.")),

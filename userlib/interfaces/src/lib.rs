@@ -12,11 +12,14 @@ pub mod filesystem;
 pub mod pci;
 pub mod supervision;
 
+// What a crate outside of this repository needs, it finds in `userlib` itself.
+pub use userlib::command;
 use userlib::ipc::InterfaceInfo;
 
 /// Every standard interface.
 pub const ALL: &[InterfaceInfo] = &[
     block::BlockClient::INTERFACE,
+    command::CommandClient::INTERFACE,
     console::ConsoleClient::INTERFACE,
     echo::EchoClient::INTERFACE,
     filesystem::FilesystemClient::INTERFACE,

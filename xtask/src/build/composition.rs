@@ -62,9 +62,11 @@ impl Composition {
             interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
         let programs = workspace::Members::ask().map_err(BuildError::Start)?.programs();
         let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
+        let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
         let environment = Environment {
             interfaces: &interfaces,
             binaries: Some(&programs),
+            shell_commands: &shell_commands,
             machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
         };
         let compiled = crate::manifest::compile("system.toml", &source, &environment)

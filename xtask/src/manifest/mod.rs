@@ -10,6 +10,7 @@
 mod assembly;
 mod bound;
 mod claims;
+mod commands;
 mod commitment;
 mod declaration;
 mod device;
@@ -48,6 +49,8 @@ pub struct Environment<'a> {
     pub interfaces: &'a [InterfaceInfo<'a>],
     /// Every binary that can be put into the boot archive, or `None` to accept any.
     pub binaries: Option<&'a [&'a str]>,
+    /// What a person can type at the shell that the shell itself carries out.
+    pub shell_commands: &'a [&'a str],
     /// Memory of the machine, in bytes.
     pub machine_memory: u64,
 }
@@ -96,6 +99,7 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     let graph = graph::resolve(&declarations.domains, environment, findings);
     graph::check_cycles(&declarations.domains, &graph, findings);
     claims::check(&declarations.domains, findings);
+    commands::check(&declarations.domains, environment, findings);
     bound::check(&declarations.domains, findings);
     commitment::check(&declarations, environment.machine_memory, findings);
     if findings.has_errors() {

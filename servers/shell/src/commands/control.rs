@@ -64,6 +64,9 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
+/// What is known of every command of another domain.
+const APP_SUMMARY: &str = "an app of the manifest, in a domain of its own";
+
 fn help(session: &mut Session<'_>, words: &[String]) -> Outcome {
     if words.is_empty() {
         for group in GROUPS {
@@ -72,11 +75,26 @@ fn help(session: &mut Session<'_>, words: &[String]) -> Outcome {
                 session.out.line(format_args!("  {:<8}  {}", command.name, command.summary));
             }
         }
+        let apps = session.services.apps.names();
+        if !apps.is_empty() {
+            session.out.line("Other domains");
+            for name in apps {
+                session.out.line(format_args!("  {name:<8}  {APP_SUMMARY}"));
+            }
+        }
         session.out.line("`help COMMAND` explains a command.");
         return Ok(());
     }
     let [name] = exactly("help", words)?;
-    let command = find(name).ok_or_else(|| unknown(name))?;
+    let apps = session.services.apps.names();
+    let Some(command) = find(name) else {
+        if !apps.contains(&name.as_str()) {
+            return Err(unknown(name, &apps));
+        }
+        session.out.line(format_args!("{name} [ARGUMENT...]"));
+        session.out.line(format_args!("  {APP_SUMMARY}."));
+        return Ok(());
+    };
     let space = if command.usage.is_empty() { "" } else { " " };
     session.out.line(format_args!("{}{space}{}", command.name, command.usage));
     session.out.line(format_args!("  {}.", command.summary));

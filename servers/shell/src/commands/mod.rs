@@ -73,9 +73,10 @@ pub fn find(name: &str) -> Option<&'static Command> {
     all().find(|command| command.name == name)
 }
 
-/// That there is no such command, and which one may be meant.
-pub fn unknown(name: &str) -> Failure {
-    let near = all().map(|command| command.name).filter(|known| is_near(known, name)).min_by_key(|known| known.len());
+/// That there is no such command, and which one may be meant; `apps` are those that other domains carry out.
+pub fn unknown(name: &str, apps: &[&str]) -> Failure {
+    let known = all().map(|command| command.name).chain(apps.iter().copied());
+    let near = known.filter(|known| is_near(known, name)).min_by_key(|known| known.len());
     match near {
         Some(near) => Failure::new(format_args!("there is no command `{name}`; do you mean `{near}`?")),
         None => Failure::new(format_args!("there is no command `{name}`; `help` lists the commands")),
@@ -165,10 +166,10 @@ mod tests {
         for (typed, meant) in
             [("sl", "ls"), ("hlep", "help"), ("mkdri", "mkdir"), ("catt", "cat"), ("shutdwn", "shutdown")]
         {
-            let Failure::Sentence(sentence) = unknown(typed) else { panic!("no sentence") };
+            let Failure::Sentence(sentence) = unknown(typed, &[]) else { panic!("no sentence") };
             assert!(sentence.contains(&alloc::format!("`{meant}`?")), "{sentence}");
         }
-        let Failure::Sentence(sentence) = unknown("frobnicate") else { panic!("no sentence") };
+        let Failure::Sentence(sentence) = unknown("frobnicate", &["greeter"]) else { panic!("no sentence") };
         assert!(sentence.contains("`help` lists"), "{sentence}");
     }
 }

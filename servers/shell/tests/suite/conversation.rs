@@ -1,6 +1,6 @@
 //! Typing and reading.
 
-use crate::doubles::{Desk, Drive, Parrot, Supervisor, Volume};
+use crate::doubles::{Desk, Drive, Given, Parrot, Supervisor, Volume};
 use shell::services::Services;
 use shell::shell::{PROMPT, PROMPT_AFTER_FAILURE, Shell};
 use userlib::ipc::CallError;
@@ -12,6 +12,7 @@ pub(crate) struct World {
     pub(crate) supervisor: Supervisor,
     pub(crate) disk: Drive,
     pub(crate) echo: Parrot,
+    pub(crate) apps: Given,
     pub(crate) desk: Desk,
 }
 
@@ -23,6 +24,7 @@ impl World {
             domains: &self.supervisor,
             disk: &self.disk,
             echo: &self.echo,
+            apps: &self.apps,
             terminal: &self.desk,
             life: &self.desk,
         };

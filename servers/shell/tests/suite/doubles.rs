@@ -1,6 +1,7 @@
 //! The other domains.
 
 use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
+use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FsError, Listing, Metadata, NodeKind, OpenFile, VolumeInfo,
@@ -8,7 +9,9 @@ use interfaces::filesystem::{
 use interfaces::supervision::{
     Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError, TextPart,
 };
-use shell::services::{Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal};
+use shell::services::{
+    Apps, Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -445,6 +448,34 @@ pub(crate) struct Parrot {
 impl Echo for Parrot {
     fn ping(&self, value: u64) -> PlainResult<u64> {
         if self.is_dead.get() { Err(CallError::ServerDied) } else { Ok(value + self.error.get()) }
+    }
+}
+
+/// Commands of other domains, each of which does the same at each call.
+#[derive(Default)]
+pub(crate) struct Given {
+    apps: RefCell<BTreeMap<&'static str, Result<String, CallError<CommandError>>>>,
+    /// Arguments of the calls, with the app's name.
+    pub(crate) calls: RefCell<Vec<String>>,
+}
+
+impl Given {
+    pub(crate) fn put(&self, name: &'static str, outcome: Result<&str, CallError<CommandError>>) {
+        self.apps.borrow_mut().insert(name, outcome.map(String::from));
+    }
+}
+
+impl Apps for Given {
+    fn names(&self) -> Vec<&str> {
+        self.apps.borrow().keys().copied().collect()
+    }
+
+    fn run(&self, name: &str, arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandError>> {
+        self.calls.borrow_mut().push(format!("{name}({arguments})"));
+        let said = self.apps.borrow().get(name).cloned().expect("the shell calls what it was given")?;
+        let fits = said.len().min(output.len());
+        output[..fits].copy_from_slice(&said.as_bytes()[..fits]);
+        Ok(said.len())
     }
 }
 

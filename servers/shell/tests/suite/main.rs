@@ -1,6 +1,7 @@
 //! The shell as its user sees it: what is typed goes in, what the terminal shows comes out, and the other domains are
 //! doubles.
 
+mod apps;
 mod conversation;
 mod doubles;
 mod files;

@@ -16,12 +16,20 @@ const INTERFACES: &[InterfaceInfo<'static>] = &[
     InterfaceInfo { name: "block", id: 0xa3 },
     InterfaceInfo { name: "filesystem", id: 0xa4 },
     InterfaceInfo { name: "echo", id: 0xa5 },
+    InterfaceInfo { name: "command", id: 0xa6 },
 ];
+
+const SHELL_COMMANDS: &[&str] = &["echo", "ls"];
 
 const BINARIES: &[&str] = &["supervisor", "uart", "pci", "virtio-blk", "fat", "echo", "shell", "a", "b", "c"];
 
 fn environment() -> Environment<'static> {
-    Environment { interfaces: INTERFACES, binaries: Some(BINARIES), machine_memory: MINIMUM_MACHINE_MEMORY }
+    Environment {
+        interfaces: INTERFACES,
+        binaries: Some(BINARIES),
+        shell_commands: SHELL_COMMANDS,
+        machine_memory: MINIMUM_MACHINE_MEMORY,
+    }
 }
 
 fn compile_text(source: &str) -> Result<Compiled, Report> {

@@ -15,7 +15,7 @@ mod connection {
         assert_eq!(
             in_app("provides = [\"network\"]"),
             ["4:13 unknown-interface `\"network\"`: there is no interface `network` (there are `supervision`, \
-              `console`, `pci`, `block`, `filesystem`, `echo`)"]
+              `console`, `pci`, `block`, `filesystem`, `echo`, `command`)"]
         );
     }
 
@@ -340,5 +340,43 @@ mod memory {
             ["5:9 over-committed `a`: the system needs 165.7M of memory, the machine has 128M \
               (give the domains less, or the machine at least 165.7M)"]
         );
+    }
+}
+
+mod the_name_of_a_command {
+    use super::*;
+
+    const SYSTEM: &str = "[supervisor]\n[domain.a]\nkind = \"app\"\nprovides = [\"command\"]\n\
+                          [domain.b]\nkind = \"app\"\nprovides = [\"command\"]\n";
+
+    fn shell_that_uses(uses: &str) -> String {
+        format!("{SYSTEM}[domain.shell]\nkind = \"app\"\nuses = [{uses}]\n")
+    }
+
+    #[test]
+    fn may_be_any_that_the_shell_does_not_have() {
+        let uses = "{ interface = \"command\", from = \"a\", name = \"greeter\" }, \
+                    { interface = \"command\", from = \"b\", name = \"counter\" }";
+        let system = compiled(&shell_that_uses(uses));
+        let shell = system.domains.last().unwrap();
+        assert_eq!(shell.uses.iter().map(|usage| usage.name.as_str()).collect::<Vec<_>>(), ["greeter", "counter"]);
+    }
+
+    #[test]
+    fn is_refused_if_the_shell_has_a_command_of_that_name() {
+        let uses = "{ interface = \"command\", from = \"a\", name = \"ls\" }, \
+                    { interface = \"command\", from = \"b\" }";
+        assert_eq!(
+            mistakes(&shell_that_uses(uses)),
+            ["10:53 duplicate `\"ls\"`: `ls` is a command of the shell itself, which would hide this one \
+              (call it something else: `name = \"…\"`)"]
+        );
+    }
+
+    #[test]
+    fn is_free_in_domains_that_are_no_shell() {
+        let uses = "uses = [{ interface = \"command\", from = \"a\", name = \"ls\" }]";
+        let source = format!("{SYSTEM}[domain.c]\nkind = \"app\"\n{uses}\n");
+        assert!(mistakes(&source).iter().all(|mistake| !mistake.contains("ls")), "{:?}", mistakes(&source));
     }
 }
