@@ -50,8 +50,8 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// When a blocking call gives up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// When a blocking call gives up: at a moment, or so long after it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deadline(u64);
 
 impl Deadline {
@@ -68,6 +68,17 @@ impl Deadline {
     /// After a while; the clock is read.
     pub fn after(duration: Duration) -> Self {
         Deadline::at(Instant::now() + duration)
+    }
+
+    /// So long after the call begins that it is for: each call has as long. The clock is not read.
+    pub const fn from_call(duration: Duration) -> Self {
+        // A `Duration` of more than 584 years never passes either.
+        let nanoseconds = duration.as_nanos();
+        Deadline(if nanoseconds > u64::MAX as u128 {
+            abi::time::NEVER
+        } else {
+            abi::time::from_now(nanoseconds as u64)
+        })
     }
 
     /// As the kernel takes it.

@@ -9,6 +9,7 @@ use crate::thread;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASE_COPY, MAX_LEASES, MAX_WORDS, MessageInfo, REGISTER_WORDS};
 use abi::rights::Kind;
 use abi::syscall::{RECEIVED_BITS, RECEIVED_MESSAGE};
+use abi::time::moment;
 use abi::{Error, Handle, Syscall};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -123,6 +124,7 @@ impl Loopback {
 
     fn call(&self, arguments: [u64; 6], words: &mut Words) -> Results {
         let [endpoint, info, deadline, interface, ..] = arguments;
+        let deadline = moment(deadline, self.clock.get());
         let info = MessageInfo(info);
         if !info.is_valid() {
             return refusal(Error::BadMessage);
@@ -254,7 +256,7 @@ impl Loopback {
             return values(RECEIVED_MESSAGE, call.badge, info.0, token.0);
         }
         assert_ne!(deadline, abi::time::NEVER, "the thread would wait for ever");
-        self.clock.set(self.clock.get().max(deadline));
+        self.clock.set(self.clock.get().max(moment(deadline, self.clock.get())));
         refusal(Error::TimedOut)
     }
 
@@ -324,7 +326,7 @@ impl Kernel for Loopback {
             }
             Syscall::Clock => values(self.clock.get(), 0, 0, 0),
             Syscall::Wait if arguments[0] == 0 => {
-                self.clock.set(self.clock.get().max(arguments[1]));
+                self.clock.set(self.clock.get().max(moment(arguments[1], self.clock.get())));
                 refusal(Error::TimedOut)
             }
             _ => refusal(Error::UnknownSyscall),

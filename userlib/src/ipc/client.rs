@@ -112,7 +112,7 @@ impl Connection {
 
     fn deadline(&self) -> Deadline {
         match self.patience {
-            Patience::For(timeout) => Deadline::after(timeout),
+            Patience::For(timeout) => Deadline::from_call(timeout),
             Patience::Until(deadline) => deadline,
         }
     }
@@ -126,8 +126,8 @@ impl Connection {
         super::call(self.endpoint, interface, self.deadline(), request, answer)
     }
 
-    /// Makes an idempotent call: again, within the same deadline, if the server dies while it works on it, at most
-    /// [`RETRIES`] times.
+    /// Makes an idempotent call: again if the server dies while it works on it, at most [`RETRIES`] times and within one
+    /// more timeout.
     ///
     /// # Errors
     /// As [`super::call`].
@@ -137,14 +137,27 @@ impl Connection {
         request: &mut Request<'_, '_>,
         answer: &mut [u64],
     ) -> Result<Response, Error> {
-        let deadline = self.deadline();
-        let mut retries = RETRIES;
-        loop {
-            match super::call(self.endpoint, interface, deadline, request, answer) {
-                Err(Error::PeerDied) if retries > 0 => retries -= 1,
-                outcome => return outcome,
+        match super::call(self.endpoint, interface, self.deadline(), request, answer) {
+            Err(Error::PeerDied) => self.repeat(interface, request, answer),
+            outcome => outcome,
+        }
+    }
+
+    /// The repetitions of a call whose server has died, which all together have as long as one call.
+    #[cold]
+    fn repeat(&self, interface: u64, request: &mut Request<'_, '_>, answer: &mut [u64]) -> Result<Response, Error> {
+        let deadline = match self.patience {
+            Patience::For(timeout) => Deadline::after(timeout),
+            Patience::Until(deadline) => deadline,
+        };
+        let mut outcome = Err(Error::PeerDied);
+        for _ in 0..RETRIES {
+            outcome = super::call(self.endpoint, interface, deadline, request, answer);
+            if !matches!(outcome, Err(Error::PeerDied)) {
+                break;
             }
         }
+        outcome
     }
 }
 

@@ -12,6 +12,7 @@ use crate::queue::Queue;
 use crate::world::{BUFFER_BYTES, World};
 use abi::message::{Lease, MAX_CAPS, MAX_LEASE_COPY, MAX_LEASES, MessageInfo, offset};
 use abi::rights::{EndpointRights, Kind, NotificationRights};
+use abi::time::moment;
 use abi::{Error, Handle};
 
 impl<T: Tables> Kernel<T> {
@@ -22,6 +23,7 @@ impl<T: Tables> Kernel<T> {
         request: &Request,
     ) -> Result<Command, Refusal> {
         let [handle, info, deadline, interface, ..] = request.arguments;
+        let deadline = moment(deadline, request.now);
         let (endpoint, capability) = self.endpoint(caller, handle, EndpointRights::CALL)?;
         let entry = *self.endpoints.at(endpoint.index());
         if entry.interface != interface {
@@ -75,9 +77,8 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn decode_reception(
         &self,
         caller: Caller,
-        handle: u64,
-        accepts: u64,
-        deadline: u64,
+        [handle, accepts, deadline]: [u64; 3],
+        now: u64,
     ) -> Result<Reception, Error> {
         let endpoint = if handle == 0 { None } else { Some(self.endpoint(caller, handle, EndpointRights::RECEIVE)?.0) };
         // Calls go down to an endpoint's level; they would not if a domain above it served it. The root is above
@@ -91,7 +92,7 @@ impl<T: Tables> Kernel<T> {
         if accepts > MAX_CAPS as u64 {
             return Err(Error::BadArgument);
         }
-        Ok(Reception { endpoint, accepts: narrow(accepts)?, deadline })
+        Ok(Reception { endpoint, accepts: narrow(accepts)?, deadline: moment(deadline, now) })
     }
 
     pub(super) fn decode_answer(

@@ -71,10 +71,10 @@ impl<T: Tables> Kernel<T> {
         let [a, b, c, d, e, _] = request.arguments;
         let command = match syscall {
             Syscall::Call => return self.decode_call(world, caller, request),
-            Syscall::Receive => Command::Receive(self.decode_reception(caller, a, b, c)?),
+            Syscall::Receive => Command::Receive(self.decode_reception(caller, [a, b, c], request.now)?),
             Syscall::Reply => Command::Reply(self.decode_answer(world, caller, a, b)?),
             Syscall::ReplyReceive => {
-                let reception = self.decode_reception(caller, a, e, c)?;
+                let reception = self.decode_reception(caller, [a, e, c], request.now)?;
                 let answer = match self.decode_answer(world, caller, d, b) {
                     Ok(answer) => Some(answer),
                     Err(Error::CallerGone) => None,
@@ -87,7 +87,7 @@ impl<T: Tables> Kernel<T> {
             Syscall::Notify => self.decode_notify(caller, a, b)?,
             Syscall::Wait => Command::Wait {
                 notification: self.optional_notification(caller, a, NotificationRights::WAIT)?,
-                deadline: b,
+                deadline: abi::time::moment(b, request.now),
             },
             Syscall::LeaseRead => self.decode_lease_copy(caller, request, Lease::READ)?,
             Syscall::LeaseWrite => self.decode_lease_copy(caller, request, Lease::WRITE)?,

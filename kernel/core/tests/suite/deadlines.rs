@@ -90,6 +90,26 @@ fn a_sleep_is_a_wait_for_nothing() {
 }
 
 #[test]
+fn a_deadline_from_now_on_is_one_from_the_call_on() {
+    let mut m = boot();
+    let root = m.root.thread;
+    m.pass(SOON);
+    let begun = m.now;
+    waits(&mut m, root, Syscall::Wait, &[0, abi::time::from_now(SOON)]);
+    // Each entry takes the machine a nanosecond.
+    assert!((begun + SOON..=m.now + SOON).contains(&m.timer()), "{} after {begun}", m.timer());
+    m.pass(SOON);
+    assert_eq!(m.result_of(root), Err(Error::TimedOut));
+    assert_eq!(m.sys(Syscall::Wait, &[0, abi::time::from_now(0)]), Err(Error::TimedOut));
+    let mut s = stage();
+    s.m.pass(SOON);
+    let begun = s.m.now;
+    waits(&mut s.m, s.client.id, Syscall::Call, &[s.call.0, 0, abi::time::from_now(SOON), INTERFACE]);
+    let deadline = s.m.kernel.first_deadline(CpuId::BOOT).expect("the client waits");
+    assert!((begun + SOON..=s.m.now + SOON).contains(&deadline), "{deadline} after {begun}");
+}
+
+#[test]
 fn a_sleep_for_ever_arms_no_timer() {
     let mut m = boot();
     let root = m.root.thread;
@@ -142,8 +162,10 @@ fn a_call_with_no_time_finds_a_receiver_that_waits_and_times_out_at_once() {
 fn time_that_runs_backwards_or_to_its_end_does_no_harm() {
     let mut m = boot();
     let root = m.root.thread;
-    m.now = u64::MAX - 10;
-    waits(&mut m, root, Syscall::Wait, &[0, u64::MAX - 1]);
+    // The last moment that a deadline can name.
+    let last = (1 << 63) - 1;
+    m.now = last - 10;
+    waits(&mut m, root, Syscall::Wait, &[0, last]);
     m.kernel.tick(CpuId::BOOT, 5);
     m.kernel.tick(CpuId::BOOT, u64::MAX);
     m.kernel.schedule(CpuId::BOOT, u64::MAX);

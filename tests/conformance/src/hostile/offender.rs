@@ -15,6 +15,8 @@ use core::sync::atomic::Ordering::Relaxed;
 pub(super) const MEETING_LEVEL: u64 = 50;
 /// Pages of memory that a domain with some authority has beside its own.
 const GIVEN_PAGES: u64 = 16;
+/// How often a thread is stopped and started before somebody else has been quicker too often.
+const ATTEMPTS: u32 = 1000;
 /// Pages that a domain has for itself.
 const PAGES: u64 = SCRATCH_PAGES + 1 + THREADS * (STACK_PAGES + 1 + RECORD_PAGES);
 
@@ -225,7 +227,15 @@ impl Offender {
         record.seed.store(seed.wrapping_mul(0x1_0001).wrapping_add(progress), Relaxed);
         self.threads[thread].seen = progress;
         let stack = place::stack_pointer(thread as u64);
-        match start(self.threads[thread].handle, attack, stack, place::record(thread as u64).address) {
+        let mut outcome = Err(Error::WrongState);
+        // On another processor a thread that has a capability for this one may be quicker and start it itself.
+        for _ in 0..ATTEMPTS {
+            outcome = start(self.threads[thread].handle, attack, stack, place::record(thread as u64).address);
+            if outcome != Err(Error::WrongState) {
+                break;
+            }
+        }
+        match outcome {
             Ok(()) => Ok(()),
             Err(Error::StaleHandle) => {
                 self.is_lost = true;
