@@ -90,18 +90,22 @@ pub use userlib_macros::Value;
 ///
 /// makes of it
 ///
-/// * `CalculatorClient`, whose methods block until the answer is there and return `Result<T, CallError<E>>`. Those marked
-///   `#[idempotent]` are repeated if the server dies; for all others [`ipc::CallError::ServerDied`] is to be handled;
+/// * `CalculatorClient`, whose methods block until the answer is there. They return `Result<T, CallError<E>>`, of which
+///   [`ipc::CallError::ServerDied`] is to be handled. Those marked `#[idempotent]` are repeated, a bounded number of
+///   times ([`ipc::client::RETRIES`]), if the server dies, and return `Result<T, RetriedError<E>>`, which has no such
+///   case ([`ipc::RetriedError`]);
 /// * `CalculatorServer`, a trait of `async fn`s with the [`ipc::Caller`] as first argument;
 /// * `CalculatorService`, which takes messages apart for a server and never panics, whatever they hold;
 /// * `CalculatorClient::INTERFACE`, with the id that the kernel compares.
 ///
 /// Arguments `&[u8]`, `&str` and `&mut [u8]` are lent: the server gets an [`ipc::ReadLease`] or [`ipc::WriteLease`].
-/// An argument `Cap<K>` is copied to the server, which receives `Owned<K>`; results may hold `Owned<K>`, of which the
-/// client receives copies. Everything else is an [`ipc::Value`].
+/// A `Cap<K>` is copied to whoever receives it, as `Owned<K>`: an argument's to the server, a result's to the client;
+/// its kind is checked on arrival. Everything else is an [`ipc::Value`].
 ///
 /// A server that is not the one to answer passes a call on with [`ipc::Caller::forward`], or has the caller pay for its
 /// nonsense with [`ipc::Caller::fault`].
 ///
-/// A method is found by a hash of its name and its types, so that methods may be added and reordered.
+/// A method is found by a hash of its name and of the shapes of its types ([`ipc::shape`]), so that methods may be added
+/// and reordered, and one whose types have changed is an unknown method instead of being misread. Two methods with the
+/// same label do not compile.
 pub use userlib_macros::interface;

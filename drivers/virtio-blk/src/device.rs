@@ -7,7 +7,7 @@ use core::fmt;
 use interfaces::pci::{BarInfo, FunctionInfo, PciClient, PciError};
 use userlib::cap::Interrupt;
 use userlib::environment::{InterruptError, InterruptEvents, NotGiven};
-use userlib::ipc::CallError;
+use userlib::ipc::RetriedError;
 use userlib::memory::{AddressSpace, DeviceRegisters, DmaBuffer, MapError};
 use userlib::ring::Status;
 use userlib::start::EntryKind;
@@ -39,9 +39,9 @@ pub(crate) type MachineDisk = Disk<Platform, PciTransport<Window>>;
 #[derive(Debug)]
 pub(crate) enum Failure {
     NotGiven(NotGiven),
-    Pci(&'static str, CallError<PciError>),
+    Pci(&'static str, RetriedError<PciError>),
     NotADisk(FunctionInfo),
-    Structures(Missing<CallError<PciError>>),
+    Structures(Missing<RetriedError<PciError>>),
     Outside(Structure),
     Map(&'static str, MapError),
     TooShort(TooShort),
@@ -54,7 +54,7 @@ impl Failure {
     /// What requests are answered with.
     pub(crate) fn status(&self) -> Status {
         match self {
-            Failure::Pci(_, CallError::Failed(PciError::NoBus | PciError::NoDevice | PciError::NotAllowed))
+            Failure::Pci(_, RetriedError::Failed(PciError::NoBus | PciError::NoDevice | PciError::NotAllowed))
             | Failure::NotADisk(_) => Status::NoDevice,
             _ => Status::DeviceError,
         }
@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
     }
 }
 
-fn pci<T>(step: &'static str, result: Result<T, CallError<PciError>>) -> Result<T, Failure> {
+fn pci<T>(step: &'static str, result: Result<T, RetriedError<PciError>>) -> Result<T, Failure> {
     result.map_err(|error| Failure::Pci(step, error))
 }
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SECTOR_SIZE, Timestamp, Volume};
 use interfaces::block::{BlockClient, BlockInfo};
 use interfaces::filesystem::{FilesystemService, FsError};
-use userlib::ipc::CallError;
+use userlib::ipc::RetriedError;
 use userlib::ring::BlockRing;
 use userlib::start::EntryKind;
 use userlib::status::{self, Phase};
@@ -95,11 +95,11 @@ async fn ask_driver(block: &BlockClient) -> Result<BlockInfo, FsError> {
     loop {
         match block.info() {
             Ok(info) => return Ok(info),
-            Err(CallError::Failed(answer)) => {
+            Err(RetriedError::Failed(answer)) => {
                 log::error!("the disk's driver says: {answer}");
                 return Err(FsError::NoDisk);
             }
-            Err(CallError::Refused(error)) => {
+            Err(RetriedError::Refused(error)) => {
                 log::error!("the disk's driver cannot be asked: {error}");
                 return Err(FsError::NoDisk);
             }

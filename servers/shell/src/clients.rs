@@ -19,28 +19,28 @@ use userlib::time::{Deadline, Instant};
 
 impl Files for FilesystemClient {
     fn open(&self, path: &str, access: Access) -> FileResult<OpenFile> {
-        self.open(path, access)
+        Ok(self.open(path, access)?)
     }
     fn create(&self, path: &str) -> FileResult<OpenFile> {
         self.create(path)
     }
     fn close(&self, file: FileId) -> FileResult<()> {
-        self.close(file)
+        Ok(self.close(file)?)
     }
     fn read(&self, file: FileId, offset: u64, bytes: &mut [u8]) -> FileResult<usize> {
-        self.read(file, offset, bytes)
+        Ok(self.read(file, offset, bytes)?)
     }
     fn write(&self, file: FileId, offset: u64, bytes: &[u8]) -> FileResult<usize> {
-        self.write(file, offset, bytes)
+        Ok(self.write(file, offset, bytes)?)
     }
     fn truncate(&self, file: FileId, length: u64) -> FileResult<()> {
-        self.truncate(file, length)
+        Ok(self.truncate(file, length)?)
     }
     fn metadata(&self, path: &str) -> FileResult<Metadata> {
-        self.metadata(path)
+        Ok(self.metadata(path)?)
     }
     fn list(&self, path: &str, cookie: u64, output: &mut [u8]) -> FileResult<Listing> {
-        self.list(path, cookie, output)
+        Ok(self.list(path, cookie, output)?)
     }
     fn create_directory(&self, path: &str) -> FileResult<()> {
         self.create_directory(path)
@@ -55,19 +55,19 @@ impl Files for FilesystemClient {
         self.rename(from, to)
     }
     fn sync(&self) -> FileResult<()> {
-        self.sync()
+        Ok(self.sync()?)
     }
     fn volume(&self) -> FileResult<VolumeInfo> {
-        self.volume()
+        Ok(self.volume()?)
     }
 }
 
 impl Domains for SupervisionClient {
     fn domain(&self, index: u32) -> PlainResult<Option<DomainInfo>> {
-        self.domain(index)
+        Ok(self.domain(index)?)
     }
     fn find(&self, name: &str) -> DomainResult<DomainInfo> {
-        self.find(name)
+        Ok(self.find(name)?)
     }
     fn kill(&self, name: &str, delay: Duration) -> DomainResult<()> {
         self.kill(name, microseconds(delay))
@@ -79,16 +79,16 @@ impl Domains for SupervisionClient {
         self.crash(name, how, microseconds(delay))
     }
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>> {
-        self.capability(name, from)
+        Ok(self.capability(name, from)?)
     }
     fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize> {
-        self.last_death(name, output)
+        Ok(self.last_death(name, output)?)
     }
     fn memory(&self) -> PlainResult<MemoryUse> {
-        self.memory()
+        Ok(self.memory()?)
     }
     fn log(&self, position: u64, output: &mut [u8]) -> DomainResult<TextPart> {
-        self.log(position, output)
+        Ok(self.log(position, output)?)
     }
     fn shutdown(&self) -> DomainResult<()> {
         self.shutdown()
@@ -100,16 +100,16 @@ impl Domains for SupervisionClient {
 
 impl Disk for BlockClient {
     fn info(&self) -> DiskResult<BlockInfo> {
-        self.info()
+        Ok(self.info()?)
     }
     fn statistics(&self) -> DiskResult<BlockStatistics> {
-        self.statistics()
+        Ok(self.statistics()?)
     }
 }
 
 impl Echo for EchoClient {
     fn ping(&self, value: u64) -> PlainResult<u64> {
-        self.ping(value)
+        Ok(self.ping(value)?)
     }
 }
 

@@ -2,8 +2,12 @@
 //!
 //! Use them through `userlib`, which documents what they mean: `userlib::interface` and `userlib::Value`.
 
+mod arguments;
+mod client;
 mod interface;
 mod label;
+mod method;
+mod server;
 mod value;
 
 use proc_macro::TokenStream;
@@ -12,7 +16,7 @@ use syn::parse_macro_input;
 /// Makes a trait an interface: a client, a server trait, a dispatcher and the interface's id.
 #[proc_macro_attribute]
 pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = parse_macro_input!(arguments as interface::Arguments);
+    let arguments = parse_macro_input!(arguments as arguments::Arguments);
     let item = parse_macro_input!(item as syn::ItemTrait);
     interface::expand(&arguments, &item).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -13,13 +13,16 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// between two attempts: the call waits at the endpoint until the next instance receives it.
 pub const RETRIES: u32 = 8;
 
-/// Why a call gave no value.
+/// Why a call gave no value. Methods marked `#[idempotent]` have [`RetriedError`] instead.
+///
+/// There is no `_` in a good `match` over this: [`CallError::ServerDied`] leaves open whether anything was done, and only
+/// the caller knows what to do about that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError<E> {
     /// The operation's own answer: it was understood and could not be done.
     Failed(E),
-    /// The server died while it worked on the call. Whether it was carried out is not known. (Idempotent calls are
-    /// repeated by themselves; for them this means that the server died again and again.)
+    /// The server died while it worked on the call. Whether it was carried out is not known, and it is not repeated:
+    /// the next call goes to the server's next instance, so the caller can look there, or ask again if that does no harm.
     ServerDied,
     /// The deadline passed. Whether the call was carried out is not known.
     TimedOut,
@@ -58,6 +61,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
 impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
 
 impl<E> From<Error> for CallError<E> {
+    #[inline]
     fn from(error: Error) -> Self {
         match error {
             Error::PeerDied => CallError::ServerDied,
@@ -68,10 +72,85 @@ impl<E> From<Error> for CallError<E> {
 }
 
 impl<E> From<Malformed> for CallError<E> {
+    #[inline]
     fn from(_: Malformed) -> Self {
         CallError::NotUnderstood
     }
 }
+
+/// Why a call of a method marked `#[idempotent]` gave no value.
+///
+/// Whether a server died under the call or never came to it makes no difference here: the call was repeated, and may be
+/// made again at any time. So there is no `ServerDied` that a caller would have to handle. `?` makes a [`CallError`] of it
+/// where both sorts of method are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetriedError<E> {
+    /// The operation's own answer: it was understood and could not be done.
+    Failed(E),
+    /// The server has died under the call and under each of its [`RETRIES`] repetitions.
+    Unavailable,
+    /// The deadline passed.
+    TimedOut,
+    /// The server speaks the interface in another way than this client: it knows no such method, or took the arguments
+    /// for nonsense, or its answer is nonsense.
+    NotUnderstood,
+    /// The kernel refused the call; nothing has happened.
+    Refused(Error),
+}
+
+impl<E> RetriedError<E> {
+    /// The same with another type for the operation's own error.
+    pub fn map<F>(self, change: impl FnOnce(E) -> F) -> RetriedError<F> {
+        CallError::from(self).map(change).into()
+    }
+}
+
+impl<E> From<RetriedError<E>> for CallError<E> {
+    #[inline]
+    fn from(error: RetriedError<E>) -> Self {
+        match error {
+            RetriedError::Failed(error) => CallError::Failed(error),
+            RetriedError::Unavailable => CallError::ServerDied,
+            RetriedError::TimedOut => CallError::TimedOut,
+            RetriedError::NotUnderstood => CallError::NotUnderstood,
+            RetriedError::Refused(error) => CallError::Refused(error),
+        }
+    }
+}
+
+impl<E> From<CallError<E>> for RetriedError<E> {
+    #[inline]
+    fn from(error: CallError<E>) -> Self {
+        match error {
+            CallError::Failed(error) => RetriedError::Failed(error),
+            CallError::ServerDied => RetriedError::Unavailable,
+            CallError::TimedOut => RetriedError::TimedOut,
+            CallError::NotUnderstood => RetriedError::NotUnderstood,
+            CallError::Refused(error) => RetriedError::Refused(error),
+        }
+    }
+}
+
+impl<E> From<Error> for RetriedError<E> {
+    #[inline]
+    fn from(error: Error) -> Self {
+        CallError::from(error).into()
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for RetriedError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RetriedError::Failed(error) => error.fmt(f),
+            RetriedError::Unavailable => f.write_str("the server died each time it worked on the request"),
+            RetriedError::TimedOut => f.write_str("the server did not answer in time"),
+            RetriedError::NotUnderstood => f.write_str("client and server do not speak the same protocol"),
+            RetriedError::Refused(error) => write!(f, "the kernel refused the call: {error}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for RetriedError<E> {}
 
 /// When a client's calls give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +210,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`super::call`].
+    #[inline]
     pub fn call_idempotent(
         &self,
         interface: u64,
@@ -177,6 +257,7 @@ impl From<&Owned<Endpoint>> for Connection {
 ///
 /// # Errors
 /// [`CallError::Failed`] with the method's own error, [`CallError::NotUnderstood`] if the answer makes no sense.
+#[inline]
 pub fn interpret<T: super::Value, E: super::Value>(mut response: Response, answer: &[u64]) -> Result<T, CallError<E>> {
     let words = answer.get(..response.words).ok_or(CallError::NotUnderstood)?;
     let mut input = super::Decoder::new(words, &mut response.caps);

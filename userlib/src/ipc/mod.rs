@@ -4,12 +4,14 @@
 //! them with.
 
 pub mod client;
+pub mod declaration;
 pub mod server;
+pub mod shape;
 pub mod value;
 
-pub use client::{CallError, Connection};
+pub use client::{CallError, Connection, RetriedError};
 pub use server::{Caller, Client, Incoming, LeaseError, ReadLease, Service, WriteLease};
-pub use value::{Decoder, Encoder, Malformed, ReceivedCaps, Text, Value};
+pub use value::{Decoder, Encoder, List, Malformed, ReceivedCaps, Text, Value};
 
 use crate::cap::{Cap, Endpoint};
 use crate::sys::{self, Words};
@@ -48,7 +50,7 @@ pub struct InterfaceInfo {
 pub struct MethodInfo {
     /// Its name.
     pub name: &'static str,
-    /// What stands for it in messages: a hash of name and types.
+    /// What stands for it in messages: a hash of its name and the shapes of its types ([`shape::label`]).
     pub label: u32,
 }
 

@@ -1,0 +1,123 @@
+//! What is checked of an interface while it is compiled, beyond what the macro sees: it knows names of types, and only
+//! the compiler knows their sizes and shapes.
+
+use super::MethodInfo;
+use abi::message::{MAX_CAPS, MAX_WORDS};
+
+/// A sentence that is put together at compile time.
+struct Sentence {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Sentence {
+    const fn new() -> Self {
+        Self { bytes: [0; 512], length: 0 }
+    }
+
+    const fn text(mut self, text: &str) -> Self {
+        let text = text.as_bytes();
+        let mut index = 0;
+        while index < text.len() && self.length < self.bytes.len() {
+            self.bytes[self.length] = text[index];
+            self.length += 1;
+            index += 1;
+        }
+        self
+    }
+
+    const fn number(self, number: usize) -> Self {
+        let this = if number >= 10 { self.number(number / 10) } else { self };
+        let digit = [b'0' + (number % 10) as u8];
+        match core::str::from_utf8(&digit) {
+            Ok(digit) => this.text(digit),
+            Err(_) => this,
+        }
+    }
+
+    const fn as_str(&self) -> &str {
+        match core::str::from_utf8(self.bytes.split_at(self.length).0) {
+            Ok(text) => text,
+            // Names so long that the sentence was cut, within a character.
+            Err(_) => "the interface cannot be declared like this",
+        }
+    }
+}
+
+/// Refuses to compile a method whose label an earlier one of the same interface has.
+///
+/// # Panics
+/// At compile time, naming both.
+#[track_caller]
+pub const fn distinct(methods: &[MethodInfo], index: usize) {
+    let mut earlier = 0;
+    while earlier < index {
+        if methods[earlier].label == methods[index].label {
+            let sentence = Sentence::new()
+                .text("`")
+                .text(methods[earlier].name)
+                .text("` and `")
+                .text(methods[index].name)
+                .text("` have the same label by chance: give one of them another name");
+            panic!("{}", sentence.as_str());
+        }
+        earlier += 1;
+    }
+}
+
+/// Refuses to compile a method whose arguments do not fit into a message.
+///
+/// # Panics
+/// At compile time, saying by how much.
+#[track_caller]
+pub const fn arguments_fit(method: &str, words: usize, caps: usize) {
+    check("the arguments of `", method, words, caps, "lend what is large as `&[u8]`");
+}
+
+/// Refuses to compile a method whose result, or error, does not fit into a message.
+///
+/// # Panics
+/// At compile time, saying by how much.
+#[track_caller]
+pub const fn result_fits(method: &str, words: usize, caps: usize) {
+    check("the result of `", method, words, caps, "let the caller lend memory for it as `&mut [u8]`");
+}
+
+#[track_caller]
+const fn check(what: &str, method: &str, words: usize, caps: usize, advice: &str) {
+    let sentence = Sentence::new().text(what).text(method);
+    if words > MAX_WORDS {
+        let sentence =
+            sentence.text("` take ").number(words).text(" words and a message has ").number(MAX_WORDS).text(": ");
+        panic!("{}", sentence.text(advice).as_str());
+    }
+    if caps > MAX_CAPS {
+        let sentence = sentence.text("` hold up to ").number(caps).text(" capabilities and a message ");
+        panic!("{}", sentence.number(MAX_CAPS).text(": pass them in several calls").as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_have_names_and_numbers_in_them() {
+        let sentence = Sentence::new().text("`größe` has ").number(120).text(" of ").number(0);
+        assert_eq!(sentence.as_str(), "`größe` has 120 of 0");
+    }
+
+    #[test]
+    fn a_sentence_that_is_too_long_is_cut_or_replaced() {
+        let name = "ü".repeat(300);
+        assert!(Sentence::new().text(&name).as_str().starts_with("üü"));
+        assert!(Sentence::new().text("x").text(&name).as_str().starts_with("the interface"));
+    }
+
+    #[test]
+    fn labels_that_differ_and_messages_that_fit_are_accepted() {
+        distinct(&[MethodInfo { name: "a", label: 1 }, MethodInfo { name: "b", label: 2 }], 1);
+        arguments_fit("a", MAX_WORDS, MAX_CAPS);
+        result_fits("a", 0, 0);
+    }
+}
