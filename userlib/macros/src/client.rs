@@ -94,7 +94,8 @@ fn call(client: &Ident, index: usize, method: &Method) -> TokenStream {
             Passing::Value(passed) => {
                 let ty = &passed.sent;
                 parameters.push(quote!(#name: #ty));
-                encode.push(quote_spanned!(own=> ::userlib::ipc::Value::encode(&#name, &mut out);));
+                let encoder = constant(ty, "encode");
+                encode.push(quote_spanned!(own=> #encoder(&#name, &mut out);));
             }
             Passing::ReadBytes => {
                 parameters.push(quote!(#name: &[u8]));

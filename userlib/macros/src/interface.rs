@@ -81,7 +81,7 @@ pub(crate) fn expand(arguments: &Arguments, item: &ItemTrait) -> Result<TokenStr
     Ok(quote!(#client #server #checks))
 }
 
-/// A constant of a type as a value; mistakes are shown at the type.
+/// A constant or function of a type as a value; mistakes are shown at the type.
 pub(crate) fn constant(ty: &Type, name: &str) -> TokenStream {
     let name = Ident::new(name, ty.span());
     quote_spanned!(ty.span()=> <#ty as ::userlib::ipc::Value>::#name)
@@ -98,27 +98,37 @@ fn checks(interface: &Interface) -> TokenStream {
     let client = interface.named("Client");
     let of_method = interface.methods.iter().enumerate().map(|(index, method)| {
         let name = method.name.to_string();
-        let words = sum(method.values().map(|passed| &passed.sent), "WORDS");
-        let caps = sum(method.values().map(|passed| &passed.sent), "CAPS");
+        let values: Vec<_> = method.arguments.iter().filter_map(|a| Some((&a.name, &a.value()?.sent))).collect();
+        let arguments = values.iter().enumerate().map(|(last, (argument, ty))| {
+            let argument = argument.to_string();
+            let upto = |count: usize, name| sum(values[..count].iter().map(|(_, ty)| *ty), name);
+            let [words_before, caps_before] = ["WORDS", "CAPS"].map(|name| upto(last, name));
+            let [words, caps] = ["WORDS", "CAPS"].map(|name| upto(last + 1, name));
+            quote_spanned! {ty.span()=>
+                const _: () = ::userlib::ipc::declaration::argument_fits(
+                    #name,
+                    #argument,
+                    [#words_before, #caps_before],
+                    [#words, #caps],
+                );
+            }
+        });
         let results = [&method.value.sent, &method.error.sent];
         let [value_words, error_words] = results.map(|ty| constant(ty, "WORDS"));
         let [value_caps, error_caps] = results.map(|ty| constant(ty, "CAPS"));
-        // Whichever argument is the largest, all of them together are too much: the last one is as good to point at.
-        let at = method.values().last().map_or(method.name.span(), |passed| passed.sent.span());
-        let arguments = quote_spanned! {at=>
-            const _: () = ::userlib::ipc::declaration::arguments_fit(#name, #words, #caps);
-        };
         let result = quote_spanned! {method.output.span()=>
             const _: () = ::userlib::ipc::declaration::result_fits(
                 #name,
-                ::userlib::ipc::value::larger(#value_words, #error_words),
-                ::userlib::ipc::value::larger(#value_caps, #error_caps),
+                [
+                    ::userlib::ipc::value::larger(#value_words, #error_words),
+                    ::userlib::ipc::value::larger(#value_caps, #error_caps),
+                ],
             );
         };
         let distinct = quote_spanned! {method.name.span()=>
             const _: () = ::userlib::ipc::declaration::distinct(#client::INTERFACE.methods, #index);
         };
-        quote!(#arguments #result #distinct)
+        quote!(#(#arguments)* #result #distinct)
     });
     quote!(#(#of_method)*)
 }

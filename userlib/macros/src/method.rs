@@ -122,11 +122,18 @@ impl Method {
 struct Receiving;
 
 impl VisitMut for Receiving {
-    fn visit_path_segment_mut(&mut self, segment: &mut syn::PathSegment) {
-        if segment.ident == "Cap" {
-            segment.ident = Ident::new("Owned", segment.ident.span());
+    fn visit_path_mut(&mut self, path: &mut syn::Path) {
+        if let Some(last) = path.segments.last_mut()
+            && last.ident == "Cap"
+        {
+            let span = last.ident.span();
+            let arguments = std::mem::take(&mut last.arguments);
+            *path = syn::parse_quote_spanned!(span=> ::userlib::cap::Owned);
+            if let Some(last) = path.segments.last_mut() {
+                last.arguments = arguments;
+            }
         }
-        syn::visit_mut::visit_path_segment_mut(self, segment);
+        syn::visit_mut::visit_path_mut(self, path);
     }
 }
 

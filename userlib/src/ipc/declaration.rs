@@ -65,35 +65,39 @@ pub const fn distinct(methods: &[MethodInfo], index: usize) {
     }
 }
 
-/// Refuses to compile a method whose arguments do not fit into a message.
+/// Refuses to compile a method at the first argument that does not fit into the message any more. Sizes are in words and
+/// capabilities, of what comes before the argument and with it.
 ///
 /// # Panics
 /// At compile time, saying by how much.
 #[track_caller]
-pub const fn arguments_fit(method: &str, words: usize, caps: usize) {
-    check("the arguments of `", method, words, caps, "lend what is large as `&[u8]`");
-}
-
-/// Refuses to compile a method whose result, or error, does not fit into a message.
-///
-/// # Panics
-/// At compile time, saying by how much.
-#[track_caller]
-pub const fn result_fits(method: &str, words: usize, caps: usize) {
-    check("the result of `", method, words, caps, "let the caller lend memory for it as `&mut [u8]`");
-}
-
-#[track_caller]
-const fn check(what: &str, method: &str, words: usize, caps: usize, advice: &str) {
-    let sentence = Sentence::new().text(what).text(method);
-    if words > MAX_WORDS {
-        let sentence =
-            sentence.text("` take ").number(words).text(" words and a message has ").number(MAX_WORDS).text(": ");
-        panic!("{}", sentence.text(advice).as_str());
+pub const fn argument_fits(method: &str, argument: &str, before: [usize; 2], with: [usize; 2]) {
+    let sentence = Sentence::new().text("`").text(method).text("` takes, up to `").text(argument).text("`, ");
+    if before[0] <= MAX_WORDS && with[0] > MAX_WORDS {
+        let sentence = sentence.number(with[0]).text(" words, and a message has ").number(MAX_WORDS);
+        panic!("{}", sentence.text(": lend what is large as `&[u8]`").as_str());
     }
-    if caps > MAX_CAPS {
-        let sentence = sentence.text("` hold up to ").number(caps).text(" capabilities and a message ");
-        panic!("{}", sentence.number(MAX_CAPS).text(": pass them in several calls").as_str());
+    if before[1] <= MAX_CAPS && with[1] > MAX_CAPS {
+        let sentence = sentence.number(with[1]).text(" capabilities, and a message has ").number(MAX_CAPS);
+        panic!("{}", sentence.text(": pass them in several calls").as_str());
+    }
+}
+
+/// Refuses to compile a method whose result, or error, does not fit into a message. The size is in words and
+/// capabilities.
+///
+/// # Panics
+/// At compile time, saying by how much.
+#[track_caller]
+pub const fn result_fits(method: &str, size: [usize; 2]) {
+    let sentence = Sentence::new().text("`").text(method).text("` gives ");
+    if size[0] > MAX_WORDS {
+        let sentence = sentence.number(size[0]).text(" words, and a message has ").number(MAX_WORDS);
+        panic!("{}", sentence.text(": let the caller lend memory for them as `&mut [u8]`").as_str());
+    }
+    if size[1] > MAX_CAPS {
+        let sentence = sentence.number(size[1]).text(" capabilities, and a message has ").number(MAX_CAPS);
+        panic!("{}", sentence.text(": give them in several calls").as_str());
     }
 }
 
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn labels_that_differ_and_messages_that_fit_are_accepted() {
         distinct(&[MethodInfo { name: "a", label: 1 }, MethodInfo { name: "b", label: 2 }], 1);
-        arguments_fit("a", MAX_WORDS, MAX_CAPS);
-        result_fits("a", 0, 0);
+        argument_fits("a", "b", [0; 2], [MAX_WORDS, MAX_CAPS]);
+        result_fits("a", [MAX_WORDS, 0]);
     }
 }

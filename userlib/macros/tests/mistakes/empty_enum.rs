@@ -1,0 +1,6 @@
+use userlib::Value;
+
+#[derive(Value)]
+enum Nothing {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use userlib::interface;
+
+#[interface(version = 1)]
+trait Clock {
+    fn time() -> u64;
+}
+
+fn main() {}
