@@ -335,6 +335,12 @@ fn reactor() -> Rc<Reactor> {
     thread::current().reactor()
 }
 
+/// Whether the thread's executor runs.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn is_running() -> bool {
+    reactor().running.get()
+}
+
 /// Runs `main` and every other task of the thread until `main` ends, and serves the thread's endpoint meanwhile.
 ///
 /// # Panics

@@ -27,6 +27,10 @@ impl ThreadBlock {
 
     /// The executor's state of this thread.
     pub(crate) fn reactor(&self) -> Rc<Reactor> {
+        #[cfg(not(target_os = "none"))]
+        if let Some(nested) = crate::host::nested_reactor() {
+            return nested;
+        }
         self.reactor.get_or_init(|| Rc::new(Reactor::new())).clone()
     }
 

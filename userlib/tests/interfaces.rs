@@ -8,7 +8,7 @@ use userlib::abi::rights::Kind;
 use userlib::abi::{Error, Handle};
 use userlib::cap::{Cap, Endpoint, Memory, Notification, Owned};
 use userlib::executor;
-use userlib::host::{self, Loopback, QueuedCall};
+use userlib::host::{self, Fault, Loopback, QueuedCall};
 use userlib::ipc::{CallError, Caller, Lent, ReadLease, Request, RetriedError, Text, WriteLease, verdict};
 use userlib::time::Deadline;
 use userlib::{Value, interface};
@@ -187,14 +187,20 @@ fn a_capability_of_another_kind_is_refused_and_deleted() {
 #[test]
 fn only_idempotent_calls_are_repeated_when_the_server_dies() {
     connected(|kernel, client| {
-        kernel.kill_server(3);
+        let kill = |count| {
+            kernel.with_faults(ENDPOINT.handle(), |faults| {
+                (0..count).for_each(|_| faults.plan(Fault::DiesBefore));
+                faults.left()
+            })
+        };
+        kill(3);
         assert_eq!(client.ping(1), Ok(1));
-        kernel.kill_server(1);
+        kill(1);
         assert_eq!(client.count(), Err(CallError::ServerDied));
         assert_eq!(client.count(), Ok(1));
-        kernel.kill_server(1000);
+        kill(1000);
         assert_eq!(client.ping(1), Err(RetriedError::Unavailable));
-        assert_eq!(kernel.deaths_left(), 1000 - 9, "one call and eight repetitions");
+        assert_eq!(kill(0), 1000 - 9, "one call and eight repetitions");
     });
 }
 

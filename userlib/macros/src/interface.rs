@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::method::Method;
-use crate::{client, server};
+use crate::{client, double, server};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -77,8 +77,9 @@ pub(crate) fn expand(arguments: &Arguments, item: &ItemTrait) -> Result<TokenStr
     let interface = Interface::of(arguments, item)?;
     let client = client::expand(&interface);
     let server = server::expand(&interface);
+    let double = double::expand(&interface);
     let checks = checks(&interface);
-    Ok(quote!(#client #server #checks))
+    Ok(quote!(#client #server #double #checks))
 }
 
 /// A constant or function of a type as a value; mistakes are shown at the type.

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod client;
+mod double;
 mod interface;
 mod label;
 mod method;

@@ -1,6 +1,7 @@
 //! A double of the kernel in which client and server are the same thread.
 
-use super::{Kernel, refusal, values};
+use super::double::Served;
+use super::{Fault, Faults, Kernel, refusal, values};
 use crate::executor;
 use crate::ipc::Incoming;
 use crate::ipc::server::Service;
@@ -12,13 +13,15 @@ use abi::syscall::{RECEIVED_BITS, RECEIVED_MESSAGE};
 use abi::time::moment;
 use abi::{Error, Handle, Syscall};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::vec::Vec;
 
-/// Badge of calls as their clients make them.
+/// Badge of calls as their clients make them, unless the endpoint says another.
 const DIRECT_BADGE: u64 = 1;
-/// Badge of calls that a server has passed on.
+/// Badge of calls that a server has passed on, unless the endpoint says another.
 const FORWARDER_BADGE: u64 = 2;
 
 /// What a server has answered.
@@ -45,10 +48,28 @@ pub struct QueuedCall {
     pub words: Vec<u64>,
 }
 
+/// An endpoint as its client has it.
+#[derive(Clone)]
+struct Entrance {
+    served: Rc<Served>,
+    badge: Option<u64>,
+}
+
+/// What became of a call that was delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// It was worked on to the end.
+    Done,
+    /// The deadline passed first.
+    TooLate,
+    /// The server died.
+    Died,
+}
+
 /// The double. Its clock stands still but when somebody waits.
 #[derive(Default)]
 pub struct Loopback {
-    services: RefCell<HashMap<u64, Rc<dyn Service>>>,
+    entrances: RefCell<HashMap<u64, Entrance>>,
     kinds: RefCell<HashMap<u64, Kind>>,
     deleted: RefCell<Vec<u64>>,
     leases: RefCell<HashMap<u64, Vec<Lease>>>,
@@ -58,10 +79,14 @@ pub struct Loopback {
     /// The interface of each call that is under way.
     called: RefCell<HashMap<u64, u64>>,
     queue: RefCell<VecDeque<(CallerToken, QueuedCall)>>,
+    /// Queued calls for whose answer somebody waits.
+    waiting: RefCell<HashSet<u64>>,
     bits: Cell<u64>,
     clock: Cell<u64>,
     calls: Cell<u64>,
-    deaths: Cell<u32>,
+    endpoints: Cell<u16>,
+    /// Answers to calls that were over.
+    late_answers: Cell<u64>,
 }
 
 impl Loopback {
@@ -72,7 +97,38 @@ impl Loopback {
 
     /// Calls to `endpoint` go to `service` at once: badge 1, or 2 if another server passes them on.
     pub fn serve(&self, endpoint: Handle, service: impl Service + 'static) {
-        self.services.borrow_mut().insert(endpoint.0, Rc::new(service));
+        self.open(endpoint, Rc::new(Served::new(Rc::new(service), None)), None);
+    }
+
+    /// What goes wrong with calls to an endpoint that is served.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn with_faults<R>(&self, endpoint: Handle, body: impl FnOnce(&Faults) -> R) -> R {
+        let entrance = self.entrance(endpoint.0).expect("somebody serves the endpoint");
+        body(&entrance.served.faults)
+    }
+
+    /// Calls to `endpoint` go to a server, under this badge.
+    pub(super) fn open(&self, endpoint: Handle, served: Rc<Served>, badge: Option<u64>) {
+        self.entrances.borrow_mut().insert(endpoint.0, Entrance { served, badge });
+    }
+
+    /// Nobody serves `endpoint` any more.
+    pub(super) fn close(&self, endpoint: Handle) {
+        let closed = self.entrances.borrow_mut().remove(&endpoint.0);
+        // The server may end with it, and may make calls while it does.
+        drop(closed);
+    }
+
+    /// A handle for an endpoint that nobody has used.
+    pub(super) fn next_endpoint(&self) -> Handle {
+        self.endpoints.set(self.endpoints.get() + 1);
+        Handle::new(u16::MAX - self.endpoints.get(), 1)
+    }
+
+    fn entrance(&self, endpoint: u64) -> Option<Entrance> {
+        self.entrances.borrow().get(&endpoint).cloned()
     }
 
     /// Lets a capability of this kind exist under `handle`.
@@ -85,20 +141,16 @@ impl Loopback {
         self.deleted.borrow().clone()
     }
 
-    /// The next `count` calls meet a server that dies.
-    pub fn kill_server(&self, count: u32) {
-        self.deaths.set(count);
-    }
-
-    /// How many deaths of [`Loopback::kill_server`] are still to come.
-    pub fn deaths_left(&self) -> u32 {
-        self.deaths.get()
+    /// How many answers there were to calls that were over: answered before, given up, or of a client that is dead.
+    pub fn late_answers(&self) -> u64 {
+        self.late_answers.get()
     }
 
     /// Queues a call for whoever receives next; the token tells its reply.
     pub fn queue(&self, call: QueuedCall) -> CallerToken {
         let token = self.next_token();
         self.queue.borrow_mut().push_back((token, call));
+        self.waiting.borrow_mut().insert(token.0);
         token
     }
 
@@ -129,31 +181,55 @@ impl Loopback {
         if !info.is_valid() {
             return refusal(Error::BadMessage);
         }
-        let service = self.services.borrow().get(&endpoint).cloned();
-        let Some(service) = service else {
+        let Some(entrance) = self.entrance(endpoint) else {
             return refusal(Error::StaleHandle);
         };
+        let service = entrance.served.service();
         if service.interface() != interface {
             return refusal(Error::WrongInterface);
         }
         if info.caps() > usize::from(service.accepts_caps()) {
             return refusal(Error::NoReceiveSlots);
         }
-        if self.deaths.get() > 0 {
-            self.deaths.set(self.deaths.get() - 1);
-            return refusal(Error::PeerDied);
-        }
         let token = self.next_token();
         let leases = with_buffer(|buffer| {
             buffer.caps_in = buffer.caps_out;
             buffer.leases[..info.leases().min(MAX_LEASES)].to_vec()
         });
-        self.leases.borrow_mut().insert(token.0, leases);
-        self.called.borrow_mut().insert(token.0, interface);
-        let in_time = self.deliver(service, info, deadline, token, words);
-        self.leases.borrow_mut().remove(&token.0);
-        self.called.borrow_mut().remove(&token.0);
-        if !in_time {
+        let fault = entrance.served.faults.next();
+        let outcome = if fault == Some(Fault::DiesBefore) {
+            entrance.served.die();
+            Delivery::Died
+        } else {
+            // Who gives up before the server turns to the call takes along what it has lent, and awaits no answer.
+            if fault != Some(Fault::Late) {
+                self.leases.borrow_mut().insert(token.0, leases);
+                self.called.borrow_mut().insert(token.0, interface);
+            }
+            let times = if fault == Some(Fault::Repeated) { 2 } else { 1 };
+            let mut outcome = Delivery::Done;
+            let sent = with_buffer(|buffer| *buffer);
+            for _ in 0..times {
+                self.replies.borrow_mut().remove(&token.0);
+                with_buffer(|buffer| *buffer = sent);
+                outcome = self.deliver(&entrance, fault, info, deadline, token, words);
+            }
+            self.leases.borrow_mut().remove(&token.0);
+            self.called.borrow_mut().remove(&token.0);
+            outcome
+        };
+        match outcome {
+            Delivery::Done => {}
+            Delivery::Died => {
+                self.replies.borrow_mut().remove(&token.0);
+                return refusal(Error::PeerDied);
+            }
+            Delivery::TooLate => return refusal(Error::TimedOut),
+        }
+        if matches!(fault, Some(Fault::Late | Fault::AnswerLost)) {
+            self.replies.borrow_mut().remove(&token.0);
+            assert_ne!(deadline, abi::time::NEVER, "the client would wait for ever for an answer that does not come");
+            self.clock.set(self.clock.get().max(deadline));
             return refusal(Error::TimedOut);
         }
         let Some(reply) = self.take_reply(token) else {
@@ -178,44 +254,60 @@ impl Loopback {
         values(0, 0, info.0, 0)
     }
 
-    /// Has a call worked on by a service, and by those to which it is passed on. Tells whether they were done in time.
+    /// Has a call worked on by a server, and by those to which it is passed on.
     fn deliver(
         &self,
-        mut service: Rc<dyn Service>,
+        entrance: &Entrance,
+        fault: Option<Fault>,
         mut info: MessageInfo,
         deadline: u64,
         token: CallerToken,
         words: &Words,
-    ) -> bool {
+    ) -> Delivery {
         let sent = with_buffer(|buffer| buffer.words);
-        let mut badge = DIRECT_BADGE;
+        let mut served = entrance.served.clone();
+        let mut badge = entrance.badge.unwrap_or(DIRECT_BADGE);
         loop {
             // Whoever worked on it before has used the same buffer.
             with_buffer(|buffer| buffer.words = sent);
             let mut store = [0; MAX_WORDS];
             let call = Incoming::gather(badge, info, token, words, &mut store);
-            if let Some(work) = service.dispatch(call) {
-                // The work may wait; the executor lets the clock run meanwhile.
-                let outcome = executor::run(executor::before(crate::time::Instant(deadline), work));
-                if outcome.is_err() {
-                    return false;
+            // A server that is called by another server has a thread of its own, and an executor of its own on it.
+            let outcome = super::on_executor_of(&served, || {
+                let Some(mut work) = served.receive().dispatch(call) else { return Delivery::Done };
+                if fault == Some(Fault::DiesDuring) {
+                    // What it held is dropped, as the kernel takes everything from the dead.
+                    executor::run(poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())));
+                    return Delivery::Done;
                 }
+                // The work may wait; the executor lets the clock run meanwhile.
+                match executor::run(executor::before(crate::time::Instant(deadline), work)) {
+                    Ok(()) => Delivery::Done,
+                    Err(_) => Delivery::TooLate,
+                }
+            });
+            if matches!(fault, Some(Fault::DiesDuring | Fault::DiesAfter)) {
+                self.forwarded.borrow_mut().remove(&token.0);
+                served.die();
+                return Delivery::Died;
+            }
+            if outcome != Delivery::Done {
+                return outcome;
             }
             let next = self.forwarded.borrow_mut().remove(&token.0);
-            let Some(next) = next.and_then(|endpoint| self.services.borrow().get(&endpoint).cloned()) else {
-                return true;
+            let Some(next) = next.and_then(|endpoint| self.entrance(endpoint)) else {
+                return Delivery::Done;
             };
-            service = next;
-            badge = FORWARDER_BADGE;
+            served = next.served;
+            badge = next.badge.unwrap_or(FORWARDER_BADGE);
             info = MessageInfo::new(info.label(), info.words() as u8).with_leases(info.leases() as u8);
         }
     }
 
     fn forward(&self, token: u64, endpoint: u64) -> Result<(), Error> {
         let interface = *self.called.borrow().get(&token).ok_or(Error::CallerGone)?;
-        let services = self.services.borrow();
-        let service = services.get(&endpoint).ok_or(Error::StaleHandle)?;
-        if service.interface() != interface {
+        let entrance = self.entrance(endpoint).ok_or(Error::StaleHandle)?;
+        if entrance.served.service().interface() != interface {
             return Err(Error::WrongInterface);
         }
         if self.forwarded.borrow_mut().insert(token, endpoint).is_some() {
@@ -232,7 +324,17 @@ impl Loopback {
             buffer.caps_out[..info.caps().min(MAX_CAPS)].to_vec()
         });
         all.truncate(info.words());
-        let reply = Reply { label: info.label(), words: all, caps, fault: None };
+        self.settle(token, Reply { label: info.label(), words: all, caps, fault: None })
+    }
+
+    /// Ends a call, if somebody waits for its answer.
+    fn settle(&self, token: u64, reply: Reply) -> Results {
+        let is_queued = self.waiting.borrow_mut().remove(&token);
+        let is_called = self.called.borrow().contains_key(&token) && !self.replies.borrow().contains_key(&token);
+        if !is_queued && !is_called {
+            self.late_answers.set(self.late_answers.get() + 1);
+            return refusal(Error::CallerGone);
+        }
         self.replies.borrow_mut().insert(token, reply);
         values(0, 0, 0, 0)
     }
@@ -292,6 +394,10 @@ fn with_buffer<R>(body: impl FnOnce(&mut abi::message::MessageBuffer) -> R) -> R
 }
 
 impl Kernel for Loopback {
+    fn as_loopback(self: Rc<Self>) -> Option<Rc<Loopback>> {
+        Some(self)
+    }
+
     fn enter(&self, call: Syscall, arguments: [u64; 6], words: &mut Words) -> Results {
         match call {
             Syscall::Call => self.call(arguments, words),
@@ -303,8 +409,7 @@ impl Kernel for Loopback {
             }
             Syscall::ReplyFault => {
                 let reply = Reply { label: 0, words: Vec::new(), caps: Vec::new(), fault: Some(arguments[1]) };
-                self.replies.borrow_mut().insert(arguments[0], reply);
-                values(0, 0, 0, 0)
+                self.settle(arguments[0], reply)
             }
             Syscall::Forward => match self.forward(arguments[0], arguments[1]) {
                 Ok(()) => values(0, 0, 0, 0),
