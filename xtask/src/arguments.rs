@@ -67,6 +67,11 @@ pub(crate) enum Command {
     Setup,
     /// Run clippy and rustdoc over the bare-metal crates; a warning is an error
     Check,
+    /// Write the reference pages of the book in docs/ from the sources
+    ///
+    /// They are committed; a test fails if they do not say what the sources say. `mdbook build docs` makes a website of
+    /// the book for those who have mdbook; it is also read as it is.
+    Book,
 }
 
 /// Boot Bulkhead and leave you at its shell

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod book;
 pub mod build;
 pub mod console;
 pub mod coverage;

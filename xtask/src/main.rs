@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use xtask::audit::Audit;
 use xtask::bench::{self, BenchError};
+use xtask::book;
 use xtask::build::{self, Check, Composition};
 use xtask::coverage::Coverage;
 use xtask::disk;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz(&options),
         Command::Replay { script } => replay(&script),
         Command::Setup => set_up(),
+        Command::Book => book(),
         Command::Check => check(),
         Command::Bench(options) => bench(&options),
     };
@@ -114,6 +116,14 @@ fn bench(options: &Bench) -> Result<bool, Failure> {
             print!("{costs}");
             return Ok(costs.are_allowed());
         }
+    }
+    Ok(true)
+}
+
+fn book() -> Result<bool, Failure> {
+    match &book::write()?[..] {
+        [] => println!("The reference pages say what the sources say."),
+        changed => println!("Written: {}", changed.join(", ")),
     }
     Ok(true)
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod fault;
 pub mod handle;
 pub mod message;
+mod refusal;
 pub mod rights;
 pub mod root;
 pub mod syscall;

@@ -246,6 +246,13 @@ impl<T: SmallTables> Machine<T> {
                 Ok(())
             }
             Err(refusal) => {
+                if let Some(syscall) = abi::Syscall::from_number(number) {
+                    let error = refusal.error;
+                    assert!(
+                        syscall.can_fail_with(error),
+                        "{syscall:?} says nothing of {error:?}, `abi::refusal` should"
+                    );
+                }
                 self.kernel.refuse(self.cpu, refusal, self.now);
                 self.settle(Effect::None);
                 Err(refusal)
