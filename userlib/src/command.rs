@@ -17,7 +17,7 @@
 //! ```
 
 use crate::environment::Environment;
-use crate::ipc::{CallError, Caller, LeaseError, ReadLease, Text, WriteLease};
+use crate::ipc::{CallError, Caller, LeaseError, ReadLease, RetriedError, Text, WriteLease};
 use crate::{Value, interface};
 use alloc::format;
 use alloc::string::String;
@@ -74,6 +74,12 @@ impl From<LeaseError> for CommandError {
             LeaseError::BadText => CommandError::BadArguments,
             _ => CommandError::BadLease,
         }
+    }
+}
+
+impl<E: fmt::Display> From<RetriedError<E>> for CommandError {
+    fn from(error: RetriedError<E>) -> Self {
+        CommandError::failed(error)
     }
 }
 

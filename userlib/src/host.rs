@@ -7,11 +7,13 @@
 
 mod double;
 mod faults;
+pub mod fuzz;
 mod loopback;
 mod random;
 
 pub use double::Double;
 pub use faults::{Fault, Faults};
+use loopback::with_buffer;
 pub use loopback::{Loopback, QueuedCall, Reply};
 pub use random::Random;
 

@@ -55,7 +55,7 @@ impl StoreServer for Text {
     }
     async fn append_slowly(&self, _: &Caller, text: ReadLease) -> Result<usize, u32> {
         let new = text.to_text(100).map_err(failed)?;
-        let (first, second) = new.split_at(new.len() / 2);
+        let (first, second) = new.split_at(new.floor_char_boundary(new.len() / 2));
         self.text.borrow_mut().push_str(first);
         executor::sleep(Duration::from_millis(10)).await;
         self.text.borrow_mut().push_str(second);
@@ -243,4 +243,41 @@ fn without_its_double_a_client_calls_nobody() {
     let (_other, _, _) = store();
     drop(double);
     assert!(matches!(client.append("d"), Err(CallError::Refused(_))));
+}
+
+#[test]
+fn any_messages_to_store() {
+    let double = StoreDouble::new(Text::default());
+    let tally = double.fuzz(&["abc", "de", ""], |client| {
+        client.put("abc").unwrap();
+        assert_eq!(client.append("de"), Ok(5));
+        client.put("").unwrap();
+    });
+    assert_eq!(tally.answered.len(), 5, "{tally}");
+    assert!(tally.refused > 0 && tally.timed_out > 0, "{tally}");
+}
+
+#[test]
+fn a_server_that_panics_is_found() {
+    struct Careless;
+    impl StoreServer for Careless {
+        async fn put(&self, _: &Caller, text: ReadLease) -> Result<(), u32> {
+            text.to_text(100).expect("clients send text");
+            Ok(())
+        }
+        async fn append(&self, _: &Caller, _: ReadLease) -> Result<usize, u32> {
+            Ok(0)
+        }
+        async fn get(&self, _: &Caller, _: WriteLease) -> Result<usize, u32> {
+            Ok(0)
+        }
+        async fn append_slowly(&self, _: &Caller, _: ReadLease) -> Result<usize, u32> {
+            Ok(0)
+        }
+        async fn whoami(&self, _: &Caller) -> u64 {
+            0
+        }
+    }
+    let fuzzing = || StoreDouble::new(Careless).fuzz(&["abc"], |_| ());
+    std::panic::catch_unwind(fuzzing).expect_err("some message is no text");
 }

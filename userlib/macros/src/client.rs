@@ -64,10 +64,20 @@ fn info(method: &Method) -> TokenStream {
     let name = method.name.to_string();
     let arguments = method.arguments.iter().map(shape);
     let [value, error] = [&method.value, &method.error].map(|passed| constant(&passed.sent, "SHAPE"));
+    let [words, caps] = ["WORDS", "CAPS"].map(|name| sum(method.values().map(|passed| &passed.sent), name));
+    let leases = method.arguments.iter().filter_map(|argument| match &argument.passing {
+        Passing::Value(_) => None,
+        Passing::ReadBytes => Some(quote!(ReadBytes)),
+        Passing::ReadText => Some(quote!(ReadText)),
+        Passing::WriteBytes => Some(quote!(WriteBytes)),
+    });
     quote! {
         ::userlib::ipc::MethodInfo {
             name: #name,
             label: ::userlib::ipc::shape::label(#name, &[#(#arguments),*], #value, #error),
+            words: #words,
+            caps: #caps,
+            leases: &[#(::userlib::ipc::LeaseKind::#leases),*],
         }
     }
 }

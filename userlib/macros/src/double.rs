@@ -33,6 +33,18 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
                 self.client_with_badge(1)
             }
 
+            /// Sends the server as many messages by chance as the environment asks for, and makes sure now and then, by the
+            /// sound calls of `sound`, that it still works: see `userlib::host::fuzz`. `texts` mean something to it.
+            #visibility fn fuzz(
+                &self,
+                texts: &[&str],
+                mut sound: impl ::core::ops::FnMut(#client),
+            ) -> ::userlib::host::fuzz::Tally {
+                let size = ::userlib::host::fuzz::Size::asked_for();
+                let client = self.client();
+                ::userlib::host::fuzz::messages(&self.0, &#client::INTERFACE, texts, size, || sound(client))
+            }
+
             /// A client of the server that has this badge.
             #visibility fn client_with_badge(&self, badge: u64) -> #client {
                 #client::new(self.0.endpoint(badge))

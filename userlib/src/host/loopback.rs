@@ -87,6 +87,8 @@ pub struct Loopback {
     endpoints: Cell<u16>,
     /// Answers to calls that were over.
     late_answers: Cell<u64>,
+    /// Calls on which the work has ended without an answer.
+    unanswered: Cell<u64>,
 }
 
 impl Loopback {
@@ -144,6 +146,11 @@ impl Loopback {
     /// How many answers there were to calls that were over: answered before, given up, or of a client that is dead.
     pub fn late_answers(&self) -> u64 {
         self.late_answers.get()
+    }
+
+    /// How many calls there were whose server has ended the work on them without an answer.
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.get()
     }
 
     /// Queues a call for whoever receives next; the token tells its reply.
@@ -233,6 +240,7 @@ impl Loopback {
             return refusal(Error::TimedOut);
         }
         let Some(reply) = self.take_reply(token) else {
+            self.unanswered.set(self.unanswered.get() + 1);
             return refusal(Error::TimedOut);
         };
         if reply.fault.is_some() {
@@ -377,6 +385,9 @@ impl Loopback {
         if lease.length_and_access & needed == 0 || end > lease.length() {
             return Err(Error::BadLease);
         }
+        if lease.address == 0 && length > 0 {
+            return Err(Error::BadAddress);
+        }
         let length = length.min(MAX_LEASE_COPY);
         let client = lease.address + offset;
         let (from, to) = if to_server { (client, address) } else { (address, client) };
@@ -387,7 +398,8 @@ impl Loopback {
     }
 }
 
-fn with_buffer<R>(body: impl FnOnce(&mut abi::message::MessageBuffer) -> R) -> R {
+/// What `body` makes of the thread's message buffer.
+pub(super) fn with_buffer<R>(body: impl FnOnce(&mut abi::message::MessageBuffer) -> R) -> R {
     let buffer = thread::current().buffer().expect("every thread on the host has one");
     // SAFETY: within a system call the buffer is the kernel's, which this is.
     body(unsafe { &mut *buffer })

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn labels_that_differ_and_messages_that_fit_are_accepted() {
-        distinct(&[MethodInfo { name: "a", label: 1 }, MethodInfo { name: "b", label: 2 }], 1);
+        let method = |name, label| MethodInfo { name, label, words: 0, caps: 0, leases: &[] };
+        distinct(&[method("a", 1), method("b", 2)], 1);
         argument_fits("a", "b", [0; 2], [MAX_WORDS, MAX_CAPS]);
         result_fits("a", [MAX_WORDS, 0]);
     }

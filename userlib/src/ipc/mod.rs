@@ -30,6 +30,8 @@ pub mod verdict {
     pub const UNKNOWN_METHOD: u32 = 2;
     /// The arguments make no sense to the server.
     pub const MALFORMED: u32 = 3;
+    /// The last of them.
+    pub const LAST: u32 = MALFORMED;
 }
 
 /// What an interface is, as [`macro@crate::interface`] has made it.
@@ -52,6 +54,23 @@ pub struct MethodInfo {
     pub name: &'static str,
     /// What stands for it in messages: a hash of its name and the shapes of its types ([`shape::label`]).
     pub label: u32,
+    /// Words of its arguments.
+    pub words: usize,
+    /// The most capabilities of its arguments.
+    pub caps: usize,
+    /// What it lends, in order.
+    pub leases: &'static [LeaseKind],
+}
+
+/// How an argument is lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseKind {
+    /// `&[u8]`: the server reads.
+    ReadBytes,
+    /// `&str`: the server reads, and it is text.
+    ReadText,
+    /// `&mut [u8]`: the server writes.
+    WriteBytes,
 }
 
 /// A message buffer without contents.
