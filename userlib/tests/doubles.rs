@@ -246,7 +246,7 @@ fn without_its_double_a_client_calls_nobody() {
 }
 
 #[test]
-fn any_messages_to_store() {
+fn messages_by_chance_do_no_harm_to_a_sound_server() {
     let double = StoreDouble::new(Text::default());
     let tally = double.fuzz(&["abc", "de", ""], |client| {
         client.put("abc").unwrap();

@@ -219,19 +219,34 @@ impl Hostility {
     }
 }
 
-/// Look for sequences of system calls, interrupts and faults that break the kernel's core
+/// Look for sequences of system calls that break the kernel's core, or for messages that break a server
 ///
-/// A coverage-guided fuzzer goes on from what it has found before, here and in `tests/fuzz/corpus`. Installs
-/// cargo-fuzz into the target folder if there is none; needs a C++ compiler. Exits with status 1 and names a file if
-/// something breaks.
+/// Without an interface: a coverage-guided fuzzer of the core goes on from what it has found before, here and in
+/// `tests/fuzz/corpus`. Installs cargo-fuzz into the target folder if there is none; needs a C++ compiler. Exits with
+/// status 1 and names a file if something breaks.
+///
+/// With an interface: messages by chance against the server of that interface, on the host. Every crate of the
+/// workspace that has a test `any_messages_to_INTERFACE` has one.
 #[derive(Args, Debug)]
 pub(crate) struct Fuzz {
-    /// How long to look
+    /// The interface whose server gets messages; `all` for each that has such a test
+    pub(crate) interface: Option<String>,
+
+    /// How many messages
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "interface")]
+    pub(crate) messages: u64,
+
+    /// Seed of the messages; the same seed makes the same messages
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "interface")]
+    pub(crate) seed: u64,
+
+    /// How long to look for sequences that break the core
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(conflicts_with = "interface")]
     pub(crate) seconds: u64,
 
     /// Afterwards, put the smallest set of inputs that reaches everything into tests/fuzz/corpus
-    #[arg(long)]
+    #[arg(long, conflicts_with = "interface")]
     pub(crate) keep: bool,
 }
 

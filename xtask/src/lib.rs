@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod fuzz;
 pub mod machine;
 pub mod manifest;
+pub mod messages;
 pub mod process;
 pub mod progress;
 pub mod replay;

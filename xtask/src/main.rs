@@ -16,6 +16,7 @@ use xtask::disk;
 use xtask::doctor::Examination;
 use xtask::fuzz;
 use xtask::machine::{Drive, Machine, Serial};
+use xtask::messages;
 use xtask::replay::{self, ReplayError};
 use xtask::run::RunError;
 use xtask::setup::{self, SetupError};
@@ -147,6 +148,9 @@ fn coverage() -> Result<bool, Failure> {
 }
 
 fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
+    if let Some(interface) = &options.interface {
+        return Ok(messages::run(interface, options.messages, options.seed)?);
+    }
     fuzz::run(fuzz::Plan { time: Duration::from_secs(options.seconds), keep: options.keep })?;
     Ok(true)
 }

@@ -105,10 +105,18 @@ impl Members {
 
     /// The crates that a plain `cargo test` covers: those that run on the host.
     pub fn of_host(&self) -> Vec<String> {
+        self.folders_of_host().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The same with their folders.
+    pub fn folders_of_host(&self) -> Vec<(String, PathBuf)> {
         let defaults = self.metadata["workspace_default_members"].as_array();
         self.packages()
             .filter(|package| defaults.is_some_and(|ids| ids.contains(&package["id"])))
-            .filter_map(|package| package["name"].as_str().map(str::to_owned))
+            .filter_map(|package| {
+                let folder = Path::new(package["manifest_path"].as_str()?).parent()?;
+                Some((package["name"].as_str()?.to_owned(), folder.to_path_buf()))
+            })
             .collect()
     }
 }

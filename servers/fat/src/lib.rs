@@ -1,10 +1,12 @@
-//! The FAT file server, without the operating system: FAT12, FAT16 and FAT32 on a [`BlockDevice`].
+//! The FAT file server, without a disk to serve: FAT12, FAT16 and FAT32 on a [`BlockDevice`].
 //!
 //! [`Volume::mount`] finds the file system and repairs what a crash has left; the operations of [`Volume`] are
 //! futures for any executor of one thread. Behind them are a write-back cache ([`MountOptions::cache_bytes`]) and a
 //! fixed order of writing, described with the state of a mounted volume in `mounted.rs`, which keeps the disk
 //! readable by anybody at any moment: everything that [`Volume::sync`] has acknowledged is intact, and what a crash
 //! can leave is listed there and repaired by the next mount.
+//!
+//! [`service`] answers the interface `filesystem` with a volume.
 //!
 //! Nothing on a disk makes the library panic or run for ever; damage is an [`Error::Damaged`] that names the file
 //! and the cluster.
@@ -27,6 +29,8 @@ mod name;
 mod namespace;
 mod record;
 mod recovery;
+pub mod service;
+mod session;
 mod table;
 mod time;
 mod volume;

@@ -8,10 +8,6 @@ extern crate alloc;
 mod disk;
 #[cfg(target_os = "none")]
 mod program;
-#[cfg(target_os = "none")]
-mod service;
-#[cfg(target_os = "none")]
-mod session;
 
 /// A build for the host tests the library; there is nothing to run.
 #[cfg(not(target_os = "none"))]

@@ -1,11 +1,9 @@
 //! Start-up: finds the disk, mounts what is on it, serves, and unmounts when asked to come to rest.
 
 use crate::disk::Disk;
-use crate::service::{Clock, Disposition, Files, Mounted, State};
-use crate::session::Sessions;
 use alloc::rc::Rc;
-use core::cell::RefCell;
 use core::time::Duration;
+use fat::service::{self, Disposition, Files};
 use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SECTOR_SIZE, Timestamp, Volume};
 use interfaces::block::{BlockClient, BlockInfo};
 use interfaces::filesystem::{FilesystemService, FsError};
@@ -28,15 +26,19 @@ const WRITE_BACK: Duration = Duration::from_secs(5);
 /// Part of the heap that the cache may take.
 const CACHE_SHARE: usize = 2;
 
+/// Where time stamps come from.
+type Clock = fn() -> Timestamp;
+/// The volume of this server.
+type Mounted = Volume<Disk, Clock>;
+/// The state of this server.
+type State = service::State<Disk, Clock>;
+
 fn main(environment: &'static Environment) -> ! {
     let endpoint = match environment.provides("filesystem") {
         Ok(endpoint) => endpoint,
         Err(missing) => panic!("{missing}"),
     };
-    let state = Rc::new(State {
-        disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)),
-        sessions: Sessions::new(environment.page().instance),
-    });
+    let state = Rc::new(State::new(environment.page().instance));
     executor::run(start(environment, state.clone()));
     executor::serve(endpoint, FilesystemService::new(Files::new(state))).expect("nothing else is served");
     executor::run_forever()
@@ -49,7 +51,7 @@ async fn start(environment: &'static Environment, state: Rc<State>) {
         Ok(volume) => Disposition::Mounted(Rc::new(volume)),
         Err(error) => Disposition::Failed(error),
     };
-    *state.disposition.borrow_mut() = disposition;
+    state.dispose(disposition);
     executor::spawn(rest(state.clone()));
     executor::spawn(write_back(state));
 }

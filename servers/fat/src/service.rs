@@ -1,12 +1,13 @@
 //! The interface `filesystem` on a mounted volume.
 
-use crate::disk::Disk;
 use crate::session::Sessions;
+use crate::{
+    Attributes, BlockDevice, Clock, DeviceError, EntryKind, Error, FatKind, NameFault, OpenMode, Status, Volume,
+};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use core::cell::RefCell;
-use fat::{Attributes, DeviceError, EntryKind, Error, FatKind, OpenMode, Timestamp, Volume};
 use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FilesystemServer, FsError, Listing, Metadata, NodeKind, OpenFile, PATH_MAX,
     VolumeInfo,
@@ -19,27 +20,36 @@ const PIECE: usize = 64 << 10;
 /// Entries of a directory that are listed at once at most.
 const LIST_ENTRIES: usize = 64;
 
-/// Where time stamps come from.
-pub(crate) type Clock = fn() -> Timestamp;
-/// The volume of this server.
-pub(crate) type Mounted = Volume<Disk, Clock>;
-
 /// What there is to serve.
-pub(crate) enum Disposition {
+pub enum Disposition<D: BlockDevice, C: Clock> {
     /// The volume.
-    Mounted(Rc<Mounted>),
+    Mounted(Rc<Volume<D, C>>),
     /// No volume, for this reason.
     Failed(FsError),
 }
 
 /// The state of the server, shared by its tasks.
-pub(crate) struct State {
-    pub(crate) disposition: RefCell<Disposition>,
-    pub(crate) sessions: Sessions,
+pub struct State<D: BlockDevice, C: Clock> {
+    disposition: RefCell<Disposition<D, C>>,
+    sessions: Sessions,
 }
 
-impl State {
-    pub(crate) fn volume(&self) -> Result<Rc<Mounted>, FsError> {
+impl<D: BlockDevice, C: Clock> State<D, C> {
+    /// Instance `instance` of a server, without a disk as yet.
+    pub fn new(instance: u32) -> Self {
+        Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions: Sessions::new(instance) }
+    }
+
+    /// From now on there is this to serve.
+    pub fn dispose(&self, disposition: Disposition<D, C>) {
+        *self.disposition.borrow_mut() = disposition;
+    }
+
+    /// The volume.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn volume(&self) -> Result<Rc<Volume<D, C>>, FsError> {
         match &*self.disposition.borrow() {
             Disposition::Mounted(volume) => Ok(volume.clone()),
             Disposition::Failed(error) => Err(*error),
@@ -48,16 +58,17 @@ impl State {
 }
 
 /// Answers requests.
-pub(crate) struct Files {
-    state: Rc<State>,
+pub struct Files<D: BlockDevice, C: Clock> {
+    state: Rc<State<D, C>>,
 }
 
-impl Files {
-    pub(crate) fn new(state: Rc<State>) -> Self {
+impl<D: BlockDevice, C: Clock> Files<D, C> {
+    /// A server of what `state` holds.
+    pub fn new(state: Rc<State<D, C>>) -> Self {
         Files { state }
     }
 
-    fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Mounted>, fat::FileId), FsError> {
+    fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Volume<D, C>>, crate::FileId), FsError> {
         Ok((self.state.volume()?, self.state.sessions.find(caller.badge(), id)?))
     }
 
@@ -71,7 +82,7 @@ impl Files {
     }
 }
 
-impl FilesystemServer for Files {
+impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D, C> {
     async fn open(&self, caller: &Caller, path: ReadLease, access: Access) -> Result<OpenFile, FsError> {
         let mode = match access {
             Access::Read => OpenMode::READ,
@@ -218,7 +229,7 @@ fn path_of(lease: &ReadLease) -> Result<String, FsError> {
     if path.starts_with('/') { Ok(path) } else { Err(FsError::InvalidPath) }
 }
 
-fn metadata_of(status: &fat::Status) -> Metadata {
+fn metadata_of(status: &Status) -> Metadata {
     Metadata {
         kind: match status.kind {
             EntryKind::File => NodeKind::File,
@@ -242,7 +253,7 @@ fn explain(error: Error) -> FsError {
         Error::NotADirectory { .. } => FsError::NotADirectory,
         Error::IsADirectory { .. } => FsError::IsADirectory,
         Error::DirectoryNotEmpty { .. } => FsError::DirectoryNotEmpty,
-        Error::InvalidName { fault: fat::NameFault::TooLong, .. } => FsError::NameTooLong,
+        Error::InvalidName { fault: NameFault::TooLong, .. } => FsError::NameTooLong,
         Error::InvalidName { .. } => FsError::InvalidName,
         Error::IsRoot => FsError::IsRoot,
         Error::IntoItself { .. } => FsError::IntoItself,

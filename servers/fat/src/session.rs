@@ -18,7 +18,7 @@ pub(crate) struct Sessions {
 #[derive(Clone, Copy)]
 struct Session {
     client: u64,
-    file: fat::FileId,
+    file: crate::FileId,
 }
 
 impl Sessions {
@@ -32,7 +32,7 @@ impl Sessions {
         if count < MAX_PER_CLIENT { Ok(()) } else { Err(FsError::TooManyOpen) }
     }
 
-    pub(crate) fn insert(&self, client: u64, file: fat::FileId) -> FileId {
+    pub(crate) fn insert(&self, client: u64, file: crate::FileId) -> FileId {
         let mut open = self.open.borrow_mut();
         let mut number = self.next.get();
         while open.contains_key(&number) {
@@ -44,7 +44,7 @@ impl Sessions {
     }
 
     /// The file of one of a client's own numbers.
-    pub(crate) fn find(&self, client: u64, id: FileId) -> Result<fat::FileId, FsError> {
+    pub(crate) fn find(&self, client: u64, id: FileId) -> Result<crate::FileId, FsError> {
         let found = self.open.borrow().get(&(id.0 as u32)).copied();
         match found {
             Some(session) if session.client == client && id.0 >> 32 == u64::from(self.instance) => Ok(session.file),
@@ -52,7 +52,7 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn remove(&self, client: u64, id: FileId) -> Result<fat::FileId, FsError> {
+    pub(crate) fn remove(&self, client: u64, id: FileId) -> Result<crate::FileId, FsError> {
         let file = self.find(client, id)?;
         self.open.borrow_mut().remove(&(id.0 as u32));
         Ok(file)

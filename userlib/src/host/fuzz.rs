@@ -287,7 +287,8 @@ pub fn messages(
         let outcome = send(client, interface.id, &mut message);
         // A message that the kernel refuses meets no fault.
         double.faults().clear();
-        assert!(kernel.late_answers() - late <= u64::from(gone), "a call was answered twice");
+        // A client that is gone can be told anything.
+        assert!(gone || kernel.late_answers() == late, "a call was answered twice");
         assert_eq!(kernel.unanswered(), unanswered, "the work on a call has ended without an answer");
         match outcome {
             Ok((verdict::OK | verdict::ERROR, words)) => {
@@ -308,5 +309,6 @@ pub fn messages(
         }
     }
     sound();
+    eprintln!("{}: {} messages: {tally}", interface.name, size.messages);
     tally
 }

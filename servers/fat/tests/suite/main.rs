@@ -3,5 +3,6 @@
 mod crash;
 mod damage;
 mod sequences;
+mod service;
 mod support;
 mod volume;
