@@ -10,8 +10,6 @@ mod disk;
 mod program;
 #[cfg(target_os = "none")]
 mod service;
-#[cfg(target_os = "none")]
-mod session;
 
 /// A build for the host tests the library; there is nothing to run.
 #[cfg(not(target_os = "none"))]

@@ -2,7 +2,6 @@
 
 use crate::disk::Disk;
 use crate::service::{Clock, Disposition, Files, Mounted, State};
-use crate::session::Sessions;
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::time::Duration;
@@ -10,7 +9,9 @@ use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SE
 use interfaces::block::{BlockClient, BlockInfo};
 use interfaces::filesystem::{FilesystemService, FsError};
 use userlib::ipc::RetriedError;
+use userlib::ipc::server::Uninterrupted;
 use userlib::ring::BlockRing;
+use userlib::session::Sessions;
 use userlib::start::EntryKind;
 use userlib::status::{self, Phase};
 use userlib::time::Instant;
@@ -25,6 +26,8 @@ const INFO_TIME: Duration = Duration::from_millis(700);
 const RETRY: Duration = Duration::from_millis(300);
 /// How often what was written is brought to the disk although nobody asks for it.
 const WRITE_BACK: Duration = Duration::from_secs(5);
+/// Files that one client may have open at once.
+const FILES_PER_CLIENT: usize = 64;
 /// Part of the heap that the cache may take.
 const CACHE_SHARE: usize = 2;
 
@@ -35,10 +38,12 @@ fn main(environment: &'static Environment) -> ! {
     };
     let state = Rc::new(State {
         disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)),
-        sessions: Sessions::new(environment.page().instance),
+        sessions: Sessions::new(FILES_PER_CLIENT),
     });
     executor::run(start(environment, state.clone()));
-    executor::serve(endpoint, FilesystemService::new(Files::new(state))).expect("nothing else is served");
+    // What changes the volume is not to end half-way, and what reads it has transfers under way.
+    let service = Uninterrupted::new(FilesystemService::new(Files::new(state)));
+    executor::serve(endpoint, service).expect("nothing else is served");
     executor::run_forever()
 }
 
@@ -51,6 +56,7 @@ async fn start(environment: &'static Environment, state: Rc<State>) {
     };
     *state.disposition.borrow_mut() = disposition;
     executor::spawn(rest(state.clone()));
+    executor::spawn(close_departed(state.clone()));
     executor::spawn(write_back(state));
 }
 
@@ -142,6 +148,20 @@ async fn rest(state: Rc<State>) {
         return;
     }
     status::set_phase(Phase::Stopped);
+}
+
+/// Closes what clients had open when they died.
+async fn close_departed(state: Rc<State>) {
+    loop {
+        for file in state.sessions.departed().await {
+            let Ok(volume) = state.volume() else { continue };
+            match volume.close(*file).await {
+                Ok(()) => log::info!("a client died with a file open; it is closed"),
+                Err(fat::Error::Unmounted) => return,
+                Err(error) => log::error!("a file that a client had open when it died cannot be closed: {error}"),
+            }
+        }
+    }
 }
 
 async fn write_back(state: Rc<State>) {

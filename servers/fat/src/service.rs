@@ -1,7 +1,6 @@
 //! The interface `filesystem` on a mounted volume.
 
 use crate::disk::Disk;
-use crate::session::Sessions;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
@@ -13,6 +12,7 @@ use interfaces::filesystem::{
 };
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::log;
+use userlib::session::{OpenError, SessionId, Sessions, UnknownSession};
 
 /// Bytes that are taken out of a lease at once.
 const PIECE: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(crate) enum Disposition {
 /// The state of the server, shared by its tasks.
 pub(crate) struct State {
     pub(crate) disposition: RefCell<Disposition>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Sessions<fat::FileId>,
 }
 
 impl State {
@@ -58,16 +58,29 @@ impl Files {
     }
 
     fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Mounted>, fat::FileId), FsError> {
-        Ok((self.state.volume()?, self.state.sessions.find(caller.badge(), id)?))
+        Ok((self.state.volume()?, *self.state.sessions.find(caller, SessionId::from_number(id.0)).map_err(unknown)?))
     }
 
     async fn open_as(&self, caller: &Caller, path: &ReadLease, mode: OpenMode) -> Result<OpenFile, FsError> {
         let path = path_of(path)?;
         let volume = self.state.volume()?;
-        self.state.sessions.check_room(caller.badge())?;
+        let place = self.state.sessions.reserve(caller).map_err(|error| match error {
+            OpenError::TooMany => FsError::TooManyOpen,
+            OpenError::ClientGone => FsError::UnknownSession,
+        })?;
         let file = volume.open(&path, mode).await.map_err(explain)?;
-        let length = volume.length(file).await.map_err(explain)?.into();
-        Ok(OpenFile { file: self.state.sessions.insert(caller.badge(), file), length })
+        let opened = match volume.length(file).await {
+            // A client that has died meanwhile closes nothing any more.
+            Ok(length) => place.open(file).map(|id| (id, length)).map_err(|_| FsError::UnknownSession),
+            Err(error) => Err(explain(error)),
+        };
+        match opened {
+            Ok((id, length)) => Ok(OpenFile { file: FileId(id.to_number()), length: length.into() }),
+            Err(error) => {
+                volume.close(file).await.map_err(explain)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -87,8 +100,8 @@ impl FilesystemServer for Files {
 
     async fn close(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
         let volume = self.state.volume()?;
-        let file = self.state.sessions.remove(caller.badge(), file)?;
-        volume.close(file).await.map_err(explain)
+        let file = self.state.sessions.close(caller, SessionId::from_number(file.0)).map_err(unknown)?;
+        volume.close(*file).await.map_err(explain)
     }
 
     async fn read(&self, caller: &Caller, file: FileId, offset: u64, bytes: WriteLease) -> Result<usize, FsError> {
@@ -211,6 +224,10 @@ impl FilesystemServer for Files {
             read_only: info.read_only,
         })
     }
+}
+
+fn unknown(_: UnknownSession) -> FsError {
+    FsError::UnknownSession
 }
 
 fn path_of(lease: &ReadLease) -> Result<String, FsError> {

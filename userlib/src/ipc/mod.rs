@@ -30,6 +30,8 @@ pub mod verdict {
     pub const UNKNOWN_METHOD: u32 = 2;
     /// The arguments make no sense to the server.
     pub const MALFORMED: u32 = 3;
+    /// The client has as many calls under way as the server lets it have.
+    pub const BUSY: u32 = 4;
 }
 
 /// What an interface is, as [`macro@crate::interface`] has made it.
