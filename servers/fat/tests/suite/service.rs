@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use userlib::host::Fault;
 use userlib::ipc::{CallError, RetriedError};
+use userlib::session::Sessions;
 
 /// What the present instance of a server shares with its test.
 type Present = Rc<RefCell<Rc<State<MemoryDisk, TestClock>>>>;
@@ -14,7 +15,7 @@ type Present = Rc<RefCell<Rc<State<MemoryDisk, TestClock>>>>;
 /// A server of a disk; each instance mounts it.
 fn server(disk: &MemoryDisk) -> (FilesystemDouble, Present) {
     let mounted = |disk: &MemoryDisk, instance| {
-        let state = State::new(instance);
+        let state = State::new(Sessions::of_instance(instance, 64, None));
         state.dispose(Disposition::Mounted(Rc::new(mount(disk))));
         Rc::new(state)
     };
