@@ -96,7 +96,11 @@ pub use userlib_macros::Value;
 ///   case ([`ipc::RetriedError`]);
 /// * `CalculatorServer`, a trait of `async fn`s with the [`ipc::Caller`] as first argument;
 /// * `CalculatorService`, which takes messages apart for a server and never panics, whatever they hold;
+/// * `CalculatorDouble`, on the host only: a server in a test, its typed client, and a plan of what goes wrong between
+///   both (`userlib::host::Double`);
 /// * `CalculatorClient::INTERFACE`, with the id that the kernel compares.
+///
+/// [`ipc`] says how to write an interface.
 ///
 /// Arguments `&[u8]`, `&str` and `&mut [u8]` are lent: the server gets an [`ipc::ReadLease`] or [`ipc::WriteLease`].
 /// A `Cap<K>` is copied to whoever receives it, as `Owned<K>`: an argument's to the server, a result's to the client;
