@@ -10,7 +10,8 @@
 //! | [`command`] | programs that a person runs by name at the shell |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`sync`] | what tasks of one executor share |
-//! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
+//! | [`memory`] | mappings, shared memory |
+//! | [`device`] | what a driver maps: device registers, memory for DMA |
 //! | [`ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
@@ -36,6 +37,7 @@ extern crate self as userlib;
 
 pub mod cap;
 pub mod command;
+pub mod device;
 pub mod environment;
 pub mod executor;
 #[cfg(not(target_os = "none"))]
@@ -63,6 +65,10 @@ pub use log;
 /// A structure is its fields one after the other; an enum is its variant's number, in the order of declaration, and then
 /// that variant's fields.
 pub use userlib_macros::Value;
+
+/// Makes an async function the program of a driver's domain; use it through the crate `driver`, which says what it means.
+#[doc(hidden)]
+pub use userlib_macros::driver;
 
 /// Makes a trait an interface.
 ///

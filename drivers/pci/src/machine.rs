@@ -6,7 +6,8 @@ use pci::message::TableRegisters;
 use userlib::abi::PAGE_SIZE;
 use userlib::cap::{Cap, Memory};
 use userlib::log;
-use userlib::memory::{AddressSpace, DeviceRegisters, MapError};
+use userlib::device::DeviceRegisters;
+use userlib::memory::{AddressSpace, MapError};
 
 /// Pages of configuration space that a bus has.
 const BUS_PAGES: u64 = DEVICES as u64 * FUNCTIONS as u64 * FUNCTION_BYTES as u64 / PAGE_SIZE;

@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use userlib::memory::DeviceRegisters;
+use userlib::device::DeviceRegisters;
 use virtio_blk::dma::Pool;
 use virtio_blk::registers::Registers;
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
