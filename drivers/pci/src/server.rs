@@ -120,21 +120,25 @@ impl<C: ConfigSpace + 'static, M: DeviceMemory + 'static> PciServer for Server<C
     async fn enable_message(&self, caller: &Caller, entry: u16, interrupt: Owned<Interrupt>) -> Result<(), PciError> {
         let bus = self.bus()?;
         let refused = |refusal| refused(caller, "enable an interrupt", refusal);
-        let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
         let (address, data) = interrupt.message().map_err(|error| {
             log::warn!("domain {} offers an interrupt without a message: {error}", caller.badge());
             PciError::BadInterrupt
         })?;
+        if bus.program_message(caller.badge(), entry, address, data).map_err(refused)? {
+            return Ok(());
+        }
+        let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
         message::program(&self.table(&placement)?, entry, address, data);
         bus.enable_messages(caller.badge()).map_err(refused)
     }
 
     async fn disable_message(&self, caller: &Caller, entry: u16) -> Result<(), PciError> {
-        let placement = self
-            .bus()?
-            .message_entry(caller.badge(), entry)
-            .map_err(|refusal| refused(caller, "disable an interrupt", refusal))?;
-        message::mask(&self.table(&placement)?, entry);
+        let bus = self.bus()?;
+        let refused = |refusal| refused(caller, "disable an interrupt", refusal);
+        if !bus.stop_message(caller.badge(), entry).map_err(refused)? {
+            let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
+            message::mask(&self.table(&placement)?, entry);
+        }
         Ok(())
     }
 
