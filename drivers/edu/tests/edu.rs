@@ -10,6 +10,7 @@ use userlib::cap::{Cap, Endpoint};
 use userlib::executor;
 use userlib::host::{self, Loopback};
 use userlib::ipc::RetriedError::Failed;
+use userlib::time::{Duration, Instant};
 
 /// Where the shared memory lies on the bus.
 const BUS: u64 = 0x20_0000;
@@ -25,7 +26,7 @@ struct Chip {
     own: RefCell<[u8; 4096]>,
     /// A byte of its own memory that it cannot keep.
     broken: Option<usize>,
-    /// It takes work and never does it.
+    /// It takes work and does not do it before [`Chip::finish`].
     stuck: bool,
     computing: Cell<bool>,
     memory: DmaMemory,
@@ -33,6 +34,12 @@ struct Chip {
 }
 
 impl Chip {
+    /// Finishes a computation, and raises the interrupt.
+    fn finish(&self) {
+        self.computing.set(false);
+        self.line.raise();
+    }
+
     fn compute(&self, n: u32) {
         self.computing.set(self.stuck);
         self.factorial.set((1..=n).product());
@@ -139,6 +146,26 @@ fn the_device_computes_factorials() {
             assert_eq!(client.factorial(13), Err(Failed(EduError::TooLarge)));
         },
     );
+}
+
+#[test]
+fn the_driver_waits_for_the_interrupt_and_not_longer() {
+    host::with(Loopback::new(), || {
+        let (device, chip) = start(|chip| chip.stuck = true).expect("the device is there");
+        executor::run(async {
+            executor::spawn(async move {
+                executor::sleep(Duration::from_millis(20)).await;
+                // This one has nothing to say.
+                chip.line.raise();
+                executor::sleep(Duration::from_millis(30)).await;
+                chip.finish();
+            });
+            let before = Instant::now();
+            assert_eq!(device.compute(5).await, Ok(120));
+            let took = (Instant::now().0 - before.0) / 1_000_000;
+            assert!((50..100).contains(&took), "it took {took} ms");
+        });
+    });
 }
 
 #[test]
