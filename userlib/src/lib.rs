@@ -10,7 +10,8 @@
 //! | [`command`] | programs that a person runs by name at the shell |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`sync`] | what tasks of one executor share |
-//! | [`memory`] | mappings, shared memory, device registers, memory for DMA |
+//! | [`memory`] | mappings, shared memory |
+//! | [`device`] | what a driver maps: device registers, memory for DMA |
 //! | [`ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
@@ -37,6 +38,7 @@ extern crate self as userlib;
 pub mod block_ring;
 pub mod cap;
 pub mod command;
+pub mod device;
 pub mod environment;
 pub mod executor;
 #[cfg(not(target_os = "none"))]
@@ -65,6 +67,10 @@ pub use log;
 /// A structure is its fields one after the other; an enum is its variant's number, in the order of declaration, and then
 /// that variant's fields.
 pub use userlib_macros::Value;
+
+/// Makes an async function the program of a driver's domain; use it through the crate `driver`, which says what it means.
+#[doc(hidden)]
+pub use userlib_macros::driver;
 
 /// Makes a trait an interface.
 ///
@@ -98,7 +104,11 @@ pub use userlib_macros::Value;
 ///   case ([`ipc::RetriedError`]);
 /// * `CalculatorServer`, a trait of `async fn`s with the [`ipc::Caller`] as first argument;
 /// * `CalculatorService`, which takes messages apart for a server and never panics, whatever they hold;
+/// * `CalculatorDouble`, on the host only: a server in a test, its typed client, and a plan of what goes wrong between
+///   both (`userlib::host::Double`);
 /// * `CalculatorClient::INTERFACE`, with the id that the kernel compares.
+///
+/// [`ipc`] says how to write an interface.
 ///
 /// Arguments `&[u8]`, `&str` and `&mut [u8]` are lent: the server gets an [`ipc::ReadLease`] or [`ipc::WriteLease`].
 /// A `Cap<K>` is copied to whoever receives it, as `Owned<K>`: an argument's to the server, a result's to the client;

@@ -1,6 +1,7 @@
-//! Memory of one's own space: mappings, shared memory, device registers and memory for DMA.
+//! Memory of one's own space: mappings and shared memory.
 
-use crate::cap::{Cap, MapFailure, MappingId, Memory, Owned, Space};
+use crate::cap::{Cap, MapFailure, MappingId, Memory, Space};
+use crate::device::Width;
 use abi::syscall::MapAccess;
 use abi::{Error, PAGE_SIZE};
 use alloc::rc::Rc;
@@ -9,7 +10,7 @@ use core::cell::RefCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// A mapping lies within one window of this size.
 const WINDOW: u64 = 2 << 20;
@@ -143,6 +144,57 @@ impl<'a> SharedMemory<'a> {
             now.copy_from_slice(&value[skip..skip + count]);
             rest = later;
             skip = 0;
+        }
+        Ok(())
+    }
+
+    /// The place of a value of type `T` at a byte offset, a multiple of its width.
+    fn place<T: Width>(self, offset: usize) -> Result<*mut u8, OutOfBounds> {
+        let end = offset.checked_add(T::BYTES).ok_or(OutOfBounds)?;
+        if !offset.is_multiple_of(T::BYTES) || end > self.len() {
+            return Err(OutOfBounds);
+        }
+        Ok(self.words.as_ptr().cast::<u8>().cast_mut().wrapping_add(offset))
+    }
+
+    /// Reads a value of 1, 2, 4 or 8 bytes in one access of exactly that width. What others have written before they
+    /// wrote the value is seen afterwards.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`], also if `offset` is no multiple of the width.
+    #[inline]
+    pub fn get<T: Width>(self, offset: usize) -> Result<T, OutOfBounds> {
+        let place = self.place::<T>(offset)?;
+        // SAFETY: the place is aligned and lies in words that stay mapped as long as `'a` lasts, and nobody uses them but
+        // through atomics.
+        let value = unsafe {
+            match T::BYTES {
+                1 => AtomicU8::from_ptr(place).load(Ordering::Acquire).into(),
+                2 => AtomicU16::from_ptr(place.cast()).load(Ordering::Acquire).into(),
+                4 => AtomicU32::from_ptr(place.cast()).load(Ordering::Acquire).into(),
+                _ => AtomicU64::from_ptr(place.cast()).load(Ordering::Acquire),
+            }
+        };
+        Ok(T::from_u64(value))
+    }
+
+    /// Writes a value of 1, 2, 4 or 8 bytes in one access of exactly that width, after everything that was written
+    /// before.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::get`].
+    #[inline]
+    pub fn set<T: Width>(self, offset: usize, value: T) -> Result<(), OutOfBounds> {
+        let place = self.place::<T>(offset)?;
+        let value = value.to_u64();
+        // SAFETY: as in `get`.
+        unsafe {
+            match T::BYTES {
+                1 => AtomicU8::from_ptr(place).store(value as u8, Ordering::Release),
+                2 => AtomicU16::from_ptr(place.cast()).store(value as u16, Ordering::Release),
+                4 => AtomicU32::from_ptr(place.cast()).store(value as u32, Ordering::Release),
+                _ => AtomicU64::from_ptr(place.cast()).store(value, Ordering::Release),
+            }
         }
         Ok(())
     }
@@ -442,140 +494,5 @@ impl Drop for Mapping {
             let range = self.address..self.address + self.pages * PAGE_SIZE;
             self.space.0.window.borrow_mut().give_back(range);
         }
-    }
-}
-
-/// Memory that a device reads and writes: mapped, with its physical address.
-#[derive(Debug)]
-pub struct DmaBuffer {
-    mapping: Mapping,
-    physical: u64,
-    memory: Option<Owned<Memory>>,
-}
-
-impl DmaBuffer {
-    /// Maps a whole extent of RAM for use with a device. The capability needs the rights `READ`, `WRITE` and `DMA`.
-    ///
-    /// # Errors
-    /// [`MapError`]; `WrongMemory` if the physical address may not be known.
-    pub fn new(space: &AddressSpace, memory: Cap<Memory>) -> Result<Self, MapError> {
-        let info = memory.memory_info()?;
-        let frame = info.first_frame.filter(|_| !info.device).ok_or(MapError::WrongMemory)?;
-        Ok(Self {
-            mapping: space.map(memory, 0, info.pages, MapAccess::ReadWrite)?,
-            physical: frame * PAGE_SIZE,
-            memory: None,
-        })
-    }
-
-    /// As [`DmaBuffer::new`], and keeps the capability as long as the buffer lives.
-    ///
-    /// # Errors
-    /// As [`DmaBuffer::new`].
-    pub fn owning(space: &AddressSpace, memory: Owned<Memory>) -> Result<Self, MapError> {
-        let mut buffer = Self::new(space, memory.cap())?;
-        buffer.memory = Some(memory);
-        Ok(buffer)
-    }
-
-    /// Physical address of the first byte.
-    pub fn physical(&self) -> u64 {
-        self.physical
-    }
-
-    /// Address of the first byte in this space.
-    pub fn address(&self) -> u64 {
-        self.mapping.address()
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.mapping.len()
-    }
-
-    /// Never: it has at least one page.
-    pub fn is_empty(&self) -> bool {
-        self.mapping.is_empty()
-    }
-
-    /// The memory; the device changes it as it likes.
-    pub fn shared(&self) -> SharedMemory<'_> {
-        self.mapping.shared()
-    }
-}
-
-mod sealed {
-    pub trait Width: Copy {}
-    impl Width for u8 {}
-    impl Width for u16 {}
-    impl Width for u32 {}
-    impl Width for u64 {}
-}
-
-/// Device registers, mapped uncached. Every access is one volatile load or store of exactly the width that is asked.
-#[derive(Debug)]
-pub struct DeviceRegisters {
-    mapping: Mapping,
-}
-
-impl DeviceRegisters {
-    /// Maps pages `first .. first + pages` of device memory.
-    ///
-    /// # Errors
-    /// [`MapError`]; `WrongMemory` if it is RAM.
-    pub fn map(space: &AddressSpace, memory: Cap<Memory>, first: u64, pages: u64) -> Result<Self, MapError> {
-        if !memory.memory_info()?.device {
-            return Err(MapError::WrongMemory);
-        }
-        let mapping = space.map(memory, first, pages, MapAccess::ReadWrite)?;
-        Ok(Self { mapping })
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.mapping.len()
-    }
-
-    /// Never: there is at least one page.
-    pub fn is_empty(&self) -> bool {
-        self.mapping.is_empty()
-    }
-
-    fn register<T: sealed::Width>(&self, offset: usize) -> Result<*mut T, OutOfBounds> {
-        let size = size_of::<T>();
-        if !offset.is_multiple_of(size) || offset > self.len() - size {
-            return Err(OutOfBounds);
-        }
-        Ok((self.mapping.address() as usize + offset) as *mut T)
-    }
-
-    /// Reads the register at a byte offset, a multiple of its width.
-    ///
-    /// # Errors
-    /// [`OutOfBounds`].
-    #[inline]
-    #[allow(private_bounds, reason = "the widths are sealed")]
-    pub fn read<T: sealed::Width>(&self, offset: usize) -> Result<T, OutOfBounds> {
-        let register = self.register::<T>(offset)?;
-        // SAFETY: the address is aligned and mapped as long as `self` lives; every bit pattern is a value of `T`.
-        Ok(unsafe { register.read_volatile() })
-    }
-
-    /// Writes the register at a byte offset, a multiple of its width.
-    ///
-    /// # Errors
-    /// [`OutOfBounds`].
-    #[inline]
-    #[allow(private_bounds, reason = "the widths are sealed")]
-    pub fn write<T: sealed::Width>(&self, offset: usize, value: T) -> Result<(), OutOfBounds> {
-        let register = self.register::<T>(offset)?;
-        // SAFETY: the address is aligned, mapped writable as long as `self` lives, and no Rust object lies there.
-        unsafe { register.write_volatile(value) };
-        Ok(())
-    }
-
-    /// Address of the first register.
-    pub fn address(&self) -> u64 {
-        self.mapping.address()
     }
 }

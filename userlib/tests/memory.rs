@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use userlib::abi::syscall::MapAccess;
 use userlib::abi::{Error, Handle, Syscall};
 use userlib::cap::{Cap, Memory};
+use userlib::device::DmaBuffer;
 use userlib::host::{self, Kernel, refusal, values};
-use userlib::memory::{AddressSpace, DmaBuffer, MapError, OutOfBounds, SharedMemory};
+use userlib::memory::{AddressSpace, MapError, OutOfBounds, SharedMemory};
 use userlib::sys::{Results, Words};
 
 proptest! {

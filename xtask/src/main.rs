@@ -74,6 +74,7 @@ fn image() -> Result<bool, Failure> {
     let source = setup::ensure()?;
     let built = build::system(&source)?;
     let mut machine = Machine::new(&built.image);
+    machine.plugs.clone_from(&built.plugs);
     machine.drives = vec![Drive::new(disk::default_image()?)];
     machine.serial = Serial::Terminal;
     machine.restarts = true;

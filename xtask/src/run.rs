@@ -123,6 +123,7 @@ impl Plan {
         let source = setup::ensure()?;
         let built = build::system(&source)?;
         self.machine.image.clone_from(&built.image);
+        self.machine.plugs.clone_from(&built.plugs);
         if self.disk == Disk::Default {
             self.machine.drives = vec![Drive::new(disk::default_image()?)];
         }

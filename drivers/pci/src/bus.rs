@@ -5,7 +5,7 @@
 
 use crate::assignment::{Assignment, assign};
 use crate::bar;
-use crate::capability::{Msix, express};
+use crate::capability::{Msi, Msix, express};
 use crate::config::{ConfigSpace, FunctionAddress, Width, change_command, command, register};
 use crate::enumeration::enumerate;
 use crate::function::Function;
@@ -29,7 +29,7 @@ pub enum Refusal {
     Bar(FunctionAddress, u8, Obstacle),
     /// The function does not decode memory although it was told to.
     NoDecoding(FunctionAddress),
-    /// The function has no MSI-X table, or not that entry.
+    /// The function has no message-signalled interrupts, or not that one.
     NoMessage(FunctionAddress),
     /// Where the function's MSI-X table lies, it cannot be used.
     Messages(FunctionAddress, Obstacle),
@@ -199,6 +199,9 @@ impl<C: ConfigSpace> Bus<C> {
             function.bars = bar::measure(&self.config, address);
             function.measured = true;
         }
+        if let Some(msi) = function.msi {
+            msi.disable(&self.config, address);
+        }
         if let Some(msix) = function.msix {
             self.config.write(address, msix.offset + Msix::CONTROL, Width::Word, Msix::MASK_ALL);
         }
@@ -255,6 +258,37 @@ impl<C: ConfigSpace> Bus<C> {
             Some((placement, entries)) if entry < entries => Ok(placement),
             _ => Err(Refusal::NoMessage(self.functions[self.owned_by(badge)?].address)),
         }
+    }
+
+    /// The registers by which a client's function raises its only interrupt, `entry` 0; `None` if it has an MSI-X table.
+    fn message_registers(&self, badge: u64, entry: u16) -> Result<Option<(FunctionAddress, Msi)>, Refusal> {
+        let function = &self.functions[self.claimed_by(badge)?];
+        match (function.msix, function.msi) {
+            (Some(_), _) => Ok(None),
+            (None, Some(msi)) if entry == 0 => Ok(Some((function.address, msi))),
+            _ => Err(Refusal::NoMessage(function.address)),
+        }
+    }
+
+    /// Makes a client's function that has no MSI-X table write `data` to `address` for its interrupt `entry`; `false` if
+    /// it has a table instead, which the caller then programs ([`Bus::message_entry`]).
+    ///
+    /// # Errors
+    /// [`Refusal`]; `NoMessage` also if the function cannot write to that address.
+    pub fn program_message(&self, badge: u64, entry: u16, address: u64, data: u32) -> Result<bool, Refusal> {
+        let Some((function, msi)) = self.message_registers(badge, entry)? else { return Ok(false) };
+        if msi.program(&self.config, function, address, data) { Ok(true) } else { Err(Refusal::NoMessage(function)) }
+    }
+
+    /// Stops a client's function that has no MSI-X table from raising its interrupt `entry`; `false` if it has a table
+    /// instead.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn stop_message(&self, badge: u64, entry: u16) -> Result<bool, Refusal> {
+        let Some((function, msi)) = self.message_registers(badge, entry)? else { return Ok(false) };
+        msi.disable(&self.config, function);
+        Ok(true)
     }
 
     /// Lets a client's function raise the interrupts of its MSI-X table's unmasked entries.

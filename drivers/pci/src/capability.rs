@@ -4,6 +4,8 @@ use crate::config::{ConfigSpace, FunctionAddress, STATUS_CAPABILITIES, Width, re
 use alloc::vec::Vec;
 use core::fmt;
 
+/// Id of the MSI capability.
+pub const MSI: u8 = 0x05;
 /// Id of the MSI-X capability.
 pub const MSIX: u8 = 0x11;
 /// Id of the PCI Express capability.
@@ -82,6 +84,59 @@ impl CapabilityList {
     /// Offset of the first capability with this id.
     pub fn find(&self, id: u8) -> Option<u16> {
         self.entries.iter().find(|capability| capability.id == id).map(|capability| capability.offset.into())
+    }
+}
+
+/// Registers of a function that raises message-signalled interrupts without a table (PCI 3.0, 6.8.1). One message is
+/// used, however many the function offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Msi {
+    /// Offset of the capability.
+    pub offset: u16,
+    /// Whether the address has 64 bits.
+    pub wide: bool,
+}
+
+impl Msi {
+    /// Offset of the control word in the capability.
+    pub const CONTROL: u16 = 2;
+    /// Bit of the control word: the function uses MSI.
+    pub const ENABLE: u32 = 1;
+    const WIDE: u16 = 1 << 7;
+    /// Capabilities lie in the first 256 bytes.
+    const END: u16 = 0x100;
+
+    /// Reads the capability at `offset`; `None` if it makes no sense.
+    pub fn read(config: &impl ConfigSpace, function: FunctionAddress, offset: u16) -> Option<Self> {
+        let wide = read16(config, function, offset + Self::CONTROL) & Self::WIDE != 0;
+        let end = offset + if wide { 14 } else { 10 };
+        (end <= Self::END).then_some(Msi { offset, wide })
+    }
+
+    /// Stops the function from using it. The other bits of the control word can only be read, or say how many messages
+    /// are used beyond the first.
+    pub fn disable(&self, config: &impl ConfigSpace, function: FunctionAddress) {
+        config.write(function, self.offset + Self::CONTROL, Width::Word, 0);
+    }
+
+    /// Makes the function write `data` to `address` when it raises its interrupt; `false` if it cannot. It does not use
+    /// it while it changes: half of an address is another address.
+    pub fn program(&self, config: &impl ConfigSpace, function: FunctionAddress, address: u64, data: u32) -> bool {
+        self.disable(config, function);
+        let (high, fits) = ((address >> 32) as u32, data <= 0xffff);
+        if !fits || high != 0 && !self.wide {
+            return false;
+        }
+        config.write(function, self.offset + 4, Width::Long, address as u32);
+        let data_offset = if self.wide {
+            config.write(function, self.offset + 8, Width::Long, high);
+            12
+        } else {
+            8
+        };
+        config.write(function, self.offset + data_offset, Width::Word, data);
+        config.write(function, self.offset + Self::CONTROL, Width::Word, Self::ENABLE);
+        true
     }
 }
 

@@ -1,7 +1,7 @@
 //! Everything known of one function.
 
 use crate::bar::{self, Bars};
-use crate::capability::{self, CapabilityList, Damage, Msix};
+use crate::capability::{self, CapabilityList, Damage, Msi, Msix};
 use crate::config::{ConfigSpace, FunctionAddress, Width, read16, register};
 use crate::enumeration::Header;
 use interfaces::pci::FunctionInfo;
@@ -32,6 +32,8 @@ pub struct Function {
     pub measured: bool,
     /// Its MSI-X table.
     pub msix: Option<Msix>,
+    /// Its registers for MSI, which are used if it has no MSI-X table.
+    pub msi: Option<Msi>,
     /// Offset of its PCI Express capability.
     pub express: Option<u16>,
     /// What is wrong with its capability list.
@@ -56,6 +58,7 @@ impl Function {
             bars: if endpoint { bar::read(&bar::raw(config, address)) } else { Bars::default() },
             measured: !endpoint,
             msix: list.find(capability::MSIX).and_then(|offset| Msix::read(config, address, offset)),
+            msi: list.find(capability::MSI).and_then(|offset| Msi::read(config, address, offset)),
             express: list.find(capability::EXPRESS),
             damage: list.damage,
         }
@@ -84,7 +87,7 @@ impl Function {
             subclass,
             programming_interface,
             revision,
-            messages: self.msix.map_or(0, |msix| msix.entries),
+            messages: self.msix.map_or(u16::from(self.msi.is_some()), |msix| msix.entries),
             assigned,
         }
     }

@@ -1,4 +1,4 @@
-//! What the PCI server decides, apart from the machine that it decides for.
+//! The PCI server: what it decides, and the little that ties this to the machine.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -12,6 +12,9 @@
 //! | [`bus`] | the rules: who may claim, read, write and enable what |
 //! | [`message`] | entries of MSI-X tables |
 //! | [`record`] | what a restarted server must know, in the vault |
+//! | [`server`] | the interface `Pci`, on top of all this |
+//! | [`machine`] | configuration space, device memory and interrupt tables as mapped memory |
+//! | [`start`] | from what the domain was given to a server |
 //!
 //! Nothing that a function answers is believed: lists that run in circles, registers that overlap and garbage of every
 //! kind lead to a refusal with its reason, never to a panic and never to somebody else's memory.
@@ -31,6 +34,9 @@ pub mod capability;
 pub mod config;
 pub mod enumeration;
 pub mod function;
+pub mod machine;
 pub mod message;
 pub mod placement;
 pub mod record;
+pub mod server;
+pub mod start;

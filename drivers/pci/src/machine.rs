@@ -1,12 +1,17 @@
-//! The hardware's side: configuration space and interrupt tables as mapped memory.
+//! The hardware's side: configuration space, device memory and interrupt tables as mapped memory.
 
+use crate::config::{ConfigSpace, DEVICES, FUNCTION_BYTES, FUNCTIONS, FunctionAddress, Width};
+use crate::message::TableRegisters;
+use crate::placement::Placement;
+use crate::server::DeviceMemory;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use pci::config::{ConfigSpace, DEVICES, FUNCTION_BYTES, FUNCTIONS, FunctionAddress, Width};
-use pci::message::TableRegisters;
-use userlib::abi::PAGE_SIZE;
-use userlib::cap::{Cap, Memory};
+use userlib::abi::rights::MemoryRights;
+use userlib::abi::{Error, PAGE_SIZE};
+use userlib::cap::{Cap, Memory, Owned};
+use userlib::device::DeviceRegisters;
 use userlib::log;
-use userlib::memory::{AddressSpace, DeviceRegisters, MapError};
+use userlib::memory::{AddressSpace, MapError};
 
 /// Pages of configuration space that a bus has.
 const BUS_PAGES: u64 = DEVICES as u64 * FUNCTIONS as u64 * FUNCTION_BYTES as u64 / PAGE_SIZE;
@@ -14,7 +19,7 @@ const BUS_PAGES: u64 = DEVICES as u64 * FUNCTIONS as u64 * FUNCTION_BYTES as u64
 /// Configuration space in memory (PCI Express 3.0, 7.2.2). All of it would need more page tables than this server has, so
 /// one bus is mapped at a time: the one that was used last.
 #[derive(Debug)]
-pub(crate) struct Ecam {
+pub struct Ecam {
     space: AddressSpace,
     memory: Cap<Memory>,
     buses: u16,
@@ -24,7 +29,10 @@ pub(crate) struct Ecam {
 
 impl Ecam {
     /// Uses `memory`, which holds whole buses from bus 0 on.
-    pub(crate) fn new(space: AddressSpace, memory: Cap<Memory>) -> Result<Self, userlib::abi::Error> {
+    ///
+    /// # Errors
+    /// The kernel's, if it does not say how much memory that is.
+    pub fn new(space: AddressSpace, memory: Cap<Memory>) -> Result<Self, userlib::abi::Error> {
         let buses = (memory.memory_info()?.pages / BUS_PAGES).min(256) as u16;
         Ok(Self { space, memory, buses, mapped: RefCell::new(None), complained: Cell::new(false) })
     }
@@ -82,22 +90,9 @@ impl ConfigSpace for Ecam {
 
 /// An MSI-X table, mapped while it is used.
 #[derive(Debug)]
-pub(crate) struct MappedTable {
+pub struct MappedTable {
     registers: DeviceRegisters,
     offset: u64,
-}
-
-impl MappedTable {
-    /// Maps the pages `first .. first + pages` of a window; the table begins at `offset` of them.
-    pub(crate) fn new(
-        space: &AddressSpace,
-        window: Cap<Memory>,
-        first: u64,
-        pages: u64,
-        offset: u64,
-    ) -> Result<Self, MapError> {
-        Ok(Self { registers: DeviceRegisters::map(space, window, first, pages)?, offset })
-    }
 }
 
 impl TableRegisters for MappedTable {
@@ -108,5 +103,38 @@ impl TableRegisters for MappedTable {
     fn write(&self, offset: u64, value: u32) {
         // Entries were compared with the table's length before.
         let _ = self.registers.write((self.offset + offset) as usize, value);
+    }
+}
+
+/// The windows of device memory that the domain was given.
+#[derive(Debug)]
+pub struct Windows {
+    caps: Vec<Cap<Memory>>,
+    space: AddressSpace,
+}
+
+impl Windows {
+    /// These, in the order in which placements count them.
+    pub fn new(caps: Vec<Cap<Memory>>, space: AddressSpace) -> Self {
+        Self { caps, space }
+    }
+
+    fn window(&self, placement: &Placement) -> Result<Cap<Memory>, Error> {
+        self.caps.get(placement.window).copied().ok_or(Error::BadHandle)
+    }
+}
+
+impl DeviceMemory for Windows {
+    type Table = MappedTable;
+
+    fn table(&self, placement: &Placement) -> Result<MappedTable, MapError> {
+        let Placement { first, pages, offset, .. } = *placement;
+        let registers = DeviceRegisters::map(&self.space, self.window(placement)?, first, pages)?;
+        Ok(MappedTable { registers, offset })
+    }
+
+    fn part(&self, placement: &Placement) -> Result<Owned<Memory>, Error> {
+        let rights = MemoryRights::READ | MemoryRights::WRITE;
+        self.window(placement)?.split(placement.first, placement.pages, rights)
     }
 }

@@ -1,18 +1,16 @@
 //! The interface `Pci`.
 
-use crate::machine::{Ecam, MappedTable};
-use alloc::vec::Vec;
+use crate::bus::{Bus, Refusal};
+use crate::config::ConfigSpace;
+use crate::message::{self, TableRegisters};
+use crate::placement::Placement;
 use core::cell::{Ref, RefCell, RefMut};
 use core::fmt::Display;
 use interfaces::pci::{BarInfo, FunctionInfo, PciError, PciServer};
-use pci::bus::{Bus, Refusal};
-use pci::message;
-use pci::placement::Placement;
 use userlib::abi::Error;
-use userlib::abi::rights::MemoryRights;
-use userlib::cap::{Cap, Interrupt, Memory, Owned};
+use userlib::cap::{Interrupt, Memory, Owned};
 use userlib::ipc::Caller;
-use userlib::memory::AddressSpace;
+use userlib::memory::MapError;
 use userlib::time::{Duration, Instant};
 use userlib::{executor, log};
 
@@ -23,10 +21,26 @@ const QUIET_POLL: Duration = Duration::from_millis(1);
 
 /// The bus and the memory of its devices; without configuration space there is none.
 #[derive(Debug)]
-pub(crate) struct Server {
-    bus: Option<RefCell<Bus<Ecam>>>,
-    windows: Vec<Cap<Memory>>,
-    space: Option<AddressSpace>,
+pub struct Server<C, M> {
+    found: Option<(RefCell<Bus<C>>, M)>,
+}
+
+/// The memory in which devices have their registers.
+pub trait DeviceMemory {
+    /// An interrupt table, as long as it is used.
+    type Table: TableRegisters;
+
+    /// The interrupt table at this place.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
+    fn table(&self, placement: &Placement) -> Result<Self::Table, MapError>;
+
+    /// A capability for the pages at this place.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn part(&self, placement: &Placement) -> Result<Owned<Memory>, Error>;
 }
 
 /// Notes in the log that a client was refused something, and why; the client learns less.
@@ -41,28 +55,30 @@ fn exhausted(what: &str, error: impl Display) -> PciError {
     PciError::Exhausted
 }
 
-impl Server {
-    pub(crate) fn new(bus: Option<Bus<Ecam>>, windows: Vec<Cap<Memory>>, space: Option<AddressSpace>) -> Self {
-        Self { bus: bus.map(RefCell::new), windows, space }
+impl<C: ConfigSpace, M: DeviceMemory> Server<C, M> {
+    /// A server of this bus, or of a machine that has none.
+    pub fn new(found: Option<(Bus<C>, M)>) -> Self {
+        Self { found: found.map(|(bus, memory)| (RefCell::new(bus), memory)) }
     }
 
-    fn bus(&self) -> Result<Ref<'_, Bus<Ecam>>, PciError> {
-        self.bus.as_ref().map(RefCell::borrow).ok_or(PciError::NoBus)
+    fn bus(&self) -> Result<Ref<'_, Bus<C>>, PciError> {
+        self.found.as_ref().map(|(bus, _)| bus.borrow()).ok_or(PciError::NoBus)
     }
 
-    fn bus_mut(&self) -> Result<RefMut<'_, Bus<Ecam>>, PciError> {
-        self.bus.as_ref().map(RefCell::borrow_mut).ok_or(PciError::NoBus)
+    fn bus_mut(&self) -> Result<RefMut<'_, Bus<C>>, PciError> {
+        self.found.as_ref().map(|(bus, _)| bus.borrow_mut()).ok_or(PciError::NoBus)
     }
 
-    fn table(&self, placement: Placement) -> Result<MappedTable, PciError> {
-        let space = self.space.as_ref().ok_or_else(|| exhausted("map an interrupt table", Error::BadHandle))?;
-        let Placement { window, first, pages, offset, .. } = placement;
-        MappedTable::new(space, self.windows[window], first, pages, offset)
-            .map_err(|error| exhausted("map an interrupt table", error))
+    fn memory(&self) -> Result<&M, PciError> {
+        self.found.as_ref().map(|(_, memory)| memory).ok_or(PciError::NoBus)
+    }
+
+    fn table(&self, placement: &Placement) -> Result<M::Table, PciError> {
+        self.memory()?.table(placement).map_err(|error| exhausted("map an interrupt table", error))
     }
 }
 
-impl PciServer for Server {
+impl<C: ConfigSpace + 'static, M: DeviceMemory + 'static> PciServer for Server<C, M> {
     async fn function(&self, _: &Caller, index: u16) -> Result<Option<FunctionInfo>, PciError> {
         Ok(self.bus()?.info(index.into()))
     }
@@ -73,7 +89,7 @@ impl PciServer for Server {
         // What an earlier instance of the driver has enabled is not this one's. A table that cannot be used does not
         // matter unless the driver asks for interrupts: MSI-X itself is off.
         if let Ok(Some((placement, entries))) = bus.message_table(caller.badge()) {
-            let table = self.table(placement)?;
+            let table = self.table(&placement)?;
             (0..entries).for_each(|entry| message::mask(&table, entry));
         }
         log::info!("{} ({:04x}:{:04x}) is domain {}'s", info.address, info.vendor, info.device, caller.badge());
@@ -83,10 +99,9 @@ impl PciServer for Server {
     async fn bar(&self, caller: &Caller, index: u8) -> Result<(BarInfo, Owned<Memory>), PciError> {
         let (placement, prefetchable) =
             self.bus()?.bar(caller.badge(), index).map_err(|refusal| refused(caller, "give registers", refusal))?;
-        let Placement { window, first, pages, offset, start, length } = placement;
-        let memory = self.windows[window]
-            .split(first, pages, MemoryRights::READ | MemoryRights::WRITE)
-            .map_err(|error| exhausted("split a window of device memory", error))?;
+        let memory =
+            self.memory()?.part(&placement).map_err(|error| exhausted("split a window of device memory", error))?;
+        let Placement { offset, start, length, .. } = placement;
         Ok((BarInfo { offset, start, length, prefetchable }, memory))
     }
 
@@ -105,21 +120,25 @@ impl PciServer for Server {
     async fn enable_message(&self, caller: &Caller, entry: u16, interrupt: Owned<Interrupt>) -> Result<(), PciError> {
         let bus = self.bus()?;
         let refused = |refusal| refused(caller, "enable an interrupt", refusal);
-        let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
         let (address, data) = interrupt.message().map_err(|error| {
             log::warn!("domain {} offers an interrupt without a message: {error}", caller.badge());
             PciError::BadInterrupt
         })?;
-        message::program(&self.table(placement)?, entry, address, data);
+        if bus.program_message(caller.badge(), entry, address, data).map_err(refused)? {
+            return Ok(());
+        }
+        let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
+        message::program(&self.table(&placement)?, entry, address, data);
         bus.enable_messages(caller.badge()).map_err(refused)
     }
 
     async fn disable_message(&self, caller: &Caller, entry: u16) -> Result<(), PciError> {
-        let placement = self
-            .bus()?
-            .message_entry(caller.badge(), entry)
-            .map_err(|refusal| refused(caller, "disable an interrupt", refusal))?;
-        message::mask(&self.table(placement)?, entry);
+        let bus = self.bus()?;
+        let refused = |refusal| refused(caller, "disable an interrupt", refusal);
+        if !bus.stop_message(caller.badge(), entry).map_err(refused)? {
+            let placement = bus.message_entry(caller.badge(), entry).map_err(refused)?;
+            message::mask(&self.table(&placement)?, entry);
+        }
         Ok(())
     }
 

@@ -1,21 +1,20 @@
 //! From what the domain was given to a server.
 
-use crate::machine::Ecam;
+use crate::bus::{Bus, Start};
+use crate::machine::{Ecam, Windows};
+use crate::placement::Window;
+use crate::record;
 use crate::server::Server;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Display;
-use interfaces::pci::PciService;
 use manifest::System;
-use pci::bus::{Bus, Start};
-use pci::placement::Window;
-use pci::record;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::syscall::MapAccess;
 use userlib::cap::{Cap, Memory};
 use userlib::memory::{AddressSpace, SharedMemory};
 use userlib::start::EntryKind;
-use userlib::{Environment, executor, log};
+use userlib::{Environment, log};
 
 /// Name of the configuration space among the memory that the domain is given.
 const ECAM: &str = "ecam";
@@ -24,21 +23,14 @@ const WINDOW_PREFIX: &str = "window";
 /// Name of the compiled manifest.
 const MANIFEST: &str = "manifest";
 
-/// Serves `Pci` for ever.
-pub(crate) fn main(environment: &'static Environment) -> ! {
+/// The server of the machine's bus. Without configuration space there is none, which is logged, and every call says so.
+pub fn server(environment: &'static Environment) -> Server<Ecam, Windows> {
     let (caps, windows) = windows(environment);
     let space = environment.address_space().cloned();
-    let bus = space.clone().and_then(|space| find_bus(environment, space, windows));
-    match environment.provides("pci") {
-        Ok(endpoint) => {
-            let service = PciService::new(Server::new(bus, caps, space));
-            if let Err(error) = executor::serve(endpoint, service) {
-                log::error!("{error}");
-            }
-        }
-        Err(missing) => log::error!("{missing}"),
-    }
-    executor::run_forever()
+    Server::new(space.and_then(|space| {
+        let bus = find_bus(environment, space.clone(), windows)?;
+        Some((bus, Windows::new(caps, space)))
+    }))
 }
 
 /// The windows of device memory: capabilities, and where they lie.

@@ -1,8 +1,8 @@
 //! The console that clients call, on top of the device.
 
 use crate::device::{Progress, Uart};
-use crate::registers::Registers;
 use core::cell::RefCell;
+use driver::Interrupt;
 use interfaces::console::{ConsoleError, ConsoleServer, ConsoleSize};
 use userlib::executor;
 use userlib::ipc::{Caller, ReadLease, WriteLease};
@@ -21,17 +21,17 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The console.
 #[derive(Debug)]
-pub struct Console<R> {
-    uart: RefCell<Uart<R>>,
+pub struct Console {
+    uart: RefCell<Uart>,
     writer: Mutex<()>,
     reader: Mutex<()>,
     sent: Event,
     received: Event,
 }
 
-impl<R: Registers> Console<R> {
+impl Console {
     /// A console on a started device.
-    pub fn new(uart: Uart<R>) -> Self {
+    pub fn new(uart: Uart) -> Self {
         Self {
             uart: RefCell::new(uart),
             writer: Mutex::new(()),
@@ -42,30 +42,33 @@ impl<R: Registers> Console<R> {
     }
 
     /// Serves the device, and tells those who wait.
-    ///
-    /// # Errors
-    /// [`ConsoleError::DeviceFailed`].
-    pub fn service(&self) -> Result<(), ConsoleError> {
-        let served = self.uart.borrow_mut().service();
-        let Progress { received, sent } = served.map_err(|_| ConsoleError::DeviceFailed)?;
+    pub fn service(&self) {
+        let Progress { received, sent } = self.uart.borrow_mut().service();
         if received {
             self.received.signal();
         }
         if sent {
             self.sent.signal();
         }
-        Ok(())
+    }
+
+    /// Serves the device whenever it asks for it.
+    pub async fn serve_interrupts(&self, interrupt: Interrupt) {
+        loop {
+            self.service();
+            interrupt.next().await;
+        }
     }
 
     /// Appends bytes to the queue of those to be sent, waiting for room as often as needed.
-    async fn send(&self, mut bytes: &[u8]) -> Result<(), ConsoleError> {
+    async fn send(&self, mut bytes: &[u8]) {
         loop {
             let count = self.uart.borrow_mut().to_send.push(bytes);
             bytes = &bytes[count..];
             let sent = self.sent.next();
-            self.service()?;
+            self.service();
             if bytes.is_empty() {
-                return Ok(());
+                return;
             }
             let moment = userlib::time::Instant::now() + PATIENCE;
             // Whether or not it was an interrupt: the next round looks at the device.
@@ -74,31 +77,24 @@ impl<R: Registers> Console<R> {
     }
 
     /// Waits until everything has left the device.
-    ///
-    /// # Errors
-    /// [`ConsoleError::DeviceFailed`].
-    pub async fn drain(&self) -> Result<(), ConsoleError> {
+    pub async fn drain(&self) {
         loop {
-            self.service()?;
-            let idle = self.uart.borrow().is_idle();
-            if idle.map_err(|_| ConsoleError::DeviceFailed)? {
-                return Ok(());
+            self.service();
+            if self.uart.borrow().is_idle() {
+                return;
             }
             executor::sleep(IDLE_INTERVAL).await;
         }
     }
 
     /// Sends what is queued and brings the device to rest.
-    ///
-    /// # Errors
-    /// [`ConsoleError::DeviceFailed`].
-    pub async fn stop(&self) -> Result<(), ConsoleError> {
-        self.drain().await?;
-        self.uart.borrow_mut().stop().map_err(|_| ConsoleError::DeviceFailed)
+    pub async fn stop(&self) {
+        self.drain().await;
+        self.uart.borrow_mut().stop();
     }
 }
 
-impl<R: Registers> ConsoleServer for Console<R> {
+impl ConsoleServer for Console {
     async fn write(&self, _: &Caller, bytes: ReadLease) -> Result<(), ConsoleError> {
         let _turn = self.writer.lock().await;
         let length = bytes.length()?;
@@ -107,7 +103,7 @@ impl<R: Registers> ConsoleServer for Console<R> {
         while done < length {
             let count = PIECE.min(length - done);
             bytes.read(done, &mut piece[..count])?;
-            self.send(&piece[..count]).await?;
+            self.send(&piece[..count]).await;
             done += count;
         }
         Ok(())
@@ -128,7 +124,7 @@ impl<R: Registers> ConsoleServer for Console<R> {
                 bytes.write(0, &piece[..count])?;
                 self.uart.borrow_mut().received.drop_first(count);
                 // There is room again for what the device holds back.
-                self.service()?;
+                self.service();
                 return Ok(count);
             }
             received.await;
@@ -136,7 +132,8 @@ impl<R: Registers> ConsoleServer for Console<R> {
     }
 
     async fn flush(&self, _: &Caller) -> Result<(), ConsoleError> {
-        self.drain().await
+        self.drain().await;
+        Ok(())
     }
 
     async fn size(&self, _: &Caller) -> Option<ConsoleSize> {
@@ -149,12 +146,12 @@ impl<R: Registers> ConsoleServer for Console<R> {
 mod tests {
     use super::*;
     use crate::queue::Queue;
-    use crate::registers::{DATA_READY, FIFO_LENGTH, NO_INTERRUPT, Register, TRANSMITTER_IDLE, TRANSMITTER_ROOM};
+    use crate::registers::{DATA_READY, FIFO_LENGTH, NO_INTERRUPT, TRANSMITTER_IDLE, TRANSMITTER_ROOM};
     use alloc::collections::VecDeque;
     use alloc::rc::Rc;
     use alloc::vec::Vec;
     use core::cell::Cell;
-    use core::convert::Infallible;
+    use driver::double::{self, RegisterDouble};
     use interfaces::console::{ConsoleClient, ConsoleService};
     use userlib::abi::Handle;
     use userlib::cap::{Cap, Endpoint};
@@ -171,15 +168,16 @@ mod tests {
         typed: RefCell<VecDeque<u8>>,
     }
 
-    impl Registers for Rc<Line> {
-        type Error = Infallible;
+    impl RegisterDouble for Line {
+        fn length(&self) -> usize {
+            8
+        }
 
-        fn read(&self, register: Register) -> Result<u8, Infallible> {
-            Ok(match register {
-                Register::Data => self.typed.borrow_mut().pop_front().unwrap_or(0),
-                Register::InterruptAndFifo => NO_INTERRUPT,
-                Register::Scratch => self.scratch.get(),
-                Register::LineStatus => {
+        fn read(&self, offset: usize, _: usize) -> u64 {
+            let value = match offset {
+                0 => self.typed.borrow_mut().pop_front().unwrap_or(0),
+                2 => NO_INTERRUPT,
+                5 => {
                     self.looks.set(self.looks.get() + 1);
                     if self.looks.get().is_multiple_of(5) {
                         self.wire.borrow_mut().append(&mut self.fifo.borrow_mut());
@@ -188,26 +186,28 @@ mod tests {
                     let room = self.fifo.borrow().is_empty();
                     ready | if room { TRANSMITTER_ROOM | TRANSMITTER_IDLE } else { 0 }
                 }
+                7 => self.scratch.get(),
                 _ => 0,
-            })
+            };
+            value.into()
         }
 
-        fn write(&self, register: Register, value: u8) -> Result<(), Infallible> {
-            match register {
-                Register::Scratch => self.scratch.set(value),
-                Register::Data => {
-                    self.fifo.borrow_mut().push(value);
+        fn write(&self, offset: usize, _: usize, value: u64) {
+            match offset {
+                0 => {
+                    self.fifo.borrow_mut().push(value as u8);
                     assert!(self.fifo.borrow().len() <= FIFO_LENGTH, "a byte is lost in the transmitter");
                 }
+                7 => self.scratch.set(value as u8),
                 _ => {}
             }
-            Ok(())
         }
     }
 
     fn connected<R>(body: impl FnOnce(&Line, ConsoleClient) -> R) -> R {
         let line = Rc::new(Line::default());
-        let uart = Uart::start(line.clone(), Queue::new(100), Queue::new(100)).expect("the device is there");
+        let registers = double::window(line.clone()).block().expect("the device has all registers");
+        let uart = Uart::start(registers, Queue::new(100), Queue::new(100)).expect("the device is there");
         // The divisor went through the same register as bytes do.
         line.fifo.borrow_mut().clear();
         let endpoint: Cap<Endpoint> = Cap::from_handle(Handle::new(3, 1));

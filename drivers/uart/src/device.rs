@@ -6,37 +6,16 @@
 use crate::queue::Queue;
 use crate::registers::{
     DATA_READY, DIVISOR, EIGHT_BITS, ENABLE_RECEIVED, ENABLE_TRANSMITTER, FIFO_ENABLE, FIFO_LENGTH, MODEM_ON,
-    NO_INTERRUPT, Register, Registers, SELECT_DIVISOR, TRANSMITTER_IDLE, TRANSMITTER_ROOM,
+    NO_INTERRUPT, Registers, SELECT_DIVISOR, TRANSMITTER_IDLE, TRANSMITTER_ROOM,
 };
-use core::fmt;
+use driver::AttachError;
 
 /// Most rounds of one service. A device that still claims to have something to say then is broken; the next interrupt, or
 /// the next service on request, goes on with it.
 const ROUNDS_MAX: usize = 4096;
 
-/// Why the device cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceError<E> {
-    /// Nobody answers at the device's ports.
-    Absent,
-    /// The registers cannot be reached.
-    Registers(E),
-}
-
-impl<E: fmt::Display> fmt::Display for DeviceError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceError::Absent => f.write_str("there is no serial port of type 16550 at the given ports"),
-            DeviceError::Registers(error) => write!(f, "the serial port's registers cannot be used: {error}"),
-        }
-    }
-}
-
-impl<E> From<E> for DeviceError<E> {
-    fn from(error: E) -> Self {
-        DeviceError::Registers(error)
-    }
-}
+/// What is wrong with ports at which nobody answers.
+pub const ABSENT: AttachError = AttachError::Unfit("there is no serial port of type 16550 at the given ports");
 
 /// What a service has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +28,8 @@ pub struct Progress {
 
 /// The device and the queues on both sides of it.
 #[derive(Debug)]
-pub struct Uart<R> {
-    registers: R,
+pub struct Uart {
+    registers: Registers,
     enabled: u8,
     /// Bytes to send.
     pub to_send: Queue,
@@ -58,52 +37,48 @@ pub struct Uart<R> {
     pub received: Queue,
 }
 
-impl<R: Registers> Uart<R> {
+impl Uart {
     /// Brings the device to work: 115,200 baud, eight bits, FIFOs on. What a former driver has left in the FIFOs stays
     /// there and is sent, or read, as if nothing had happened.
     ///
     /// # Errors
-    /// [`DeviceError`].
-    pub fn start(registers: R, to_send: Queue, received: Queue) -> Result<Self, DeviceError<R::Error>> {
+    /// [`ABSENT`].
+    pub fn start(registers: Registers, to_send: Queue, received: Queue) -> Result<Self, AttachError> {
         for probe in [0x5a, 0xa5] {
-            registers.write(Register::Scratch, probe)?;
-            if registers.read(Register::Scratch)? != probe {
-                return Err(DeviceError::Absent);
+            registers.scratch().write(probe);
+            if registers.scratch().read() != probe {
+                return Err(ABSENT);
             }
         }
-        registers.write(Register::LineControl, EIGHT_BITS)?;
-        registers.write(Register::InterruptEnable, 0)?;
-        registers.write(Register::LineControl, EIGHT_BITS | SELECT_DIVISOR)?;
+        registers.line_control().write(EIGHT_BITS);
+        registers.interrupt_enable().write(0);
+        registers.line_control().write(EIGHT_BITS | SELECT_DIVISOR);
         let [low, high] = DIVISOR.to_le_bytes();
-        registers.write(Register::Data, low)?;
-        registers.write(Register::InterruptEnable, high)?;
-        registers.write(Register::LineControl, EIGHT_BITS)?;
-        registers.write(Register::InterruptAndFifo, FIFO_ENABLE)?;
-        registers.write(Register::ModemControl, MODEM_ON)?;
+        registers.send().write(low);
+        registers.interrupt_enable().write(high);
+        registers.line_control().write(EIGHT_BITS);
+        registers.fifo_control().write(FIFO_ENABLE);
+        registers.modem_control().write(MODEM_ON);
         let mut uart = Self { registers, enabled: 0, to_send, received };
-        uart.enable(ENABLE_RECEIVED)?;
+        uart.enable(ENABLE_RECEIVED);
         Ok(uart)
     }
 
     /// Lets exactly these interrupts come.
-    fn enable(&mut self, interrupts: u8) -> Result<(), R::Error> {
+    fn enable(&mut self, interrupts: u8) {
         if self.enabled != interrupts {
-            self.registers.write(Register::InterruptEnable, interrupts)?;
+            self.registers.interrupt_enable().write(interrupts);
             self.enabled = interrupts;
         }
-        Ok(())
     }
 
     /// Moves bytes in both directions until the device has nothing more to say; called for each interrupt, and whenever a
     /// queue has changed from outside.
-    ///
-    /// # Errors
-    /// If the registers cannot be reached.
-    pub fn service(&mut self) -> Result<Progress, R::Error> {
+    pub fn service(&mut self) -> Progress {
         let mut progress = Progress::default();
         for _ in 0..ROUNDS_MAX {
-            progress.received |= self.receive()?;
-            progress.sent |= self.send()?;
+            progress.received |= self.receive();
+            progress.sent |= self.send();
             // With a full queue, received bytes stay in the device, which holds the sender back; and a transmitter to
             // which there is nothing to give need not say that it has room.
             let mut wanted = 0;
@@ -113,55 +88,49 @@ impl<R: Registers> Uart<R> {
             if !self.to_send.is_empty() {
                 wanted |= ENABLE_TRANSMITTER;
             }
-            self.enable(wanted)?;
+            self.enable(wanted);
             // Reading the cause also withdraws a transmitter's interrupt, so it is looked at once a round and last.
-            let quiet = self.registers.read(Register::InterruptAndFifo)? & NO_INTERRUPT != 0;
-            let status = self.registers.read(Register::LineStatus)?;
+            let quiet = self.registers.interrupt_cause().read() & NO_INTERRUPT != 0;
+            let status = self.registers.line_status().read();
             let can_receive = status & DATA_READY != 0 && self.received.room() > 0;
             let can_send = status & TRANSMITTER_ROOM != 0 && !self.to_send.is_empty();
             if quiet && !can_receive && !can_send {
                 break;
             }
         }
-        Ok(progress)
+        progress
     }
 
-    fn receive(&mut self) -> Result<bool, R::Error> {
+    fn receive(&mut self) -> bool {
         let mut any = false;
-        while self.received.room() > 0 && self.registers.read(Register::LineStatus)? & DATA_READY != 0 {
-            self.received.push(&[self.registers.read(Register::Data)?]);
+        while self.received.room() > 0 && self.registers.line_status().read() & DATA_READY != 0 {
+            self.received.push(&[self.registers.received().read()]);
             any = true;
         }
-        Ok(any)
+        any
     }
 
-    fn send(&mut self) -> Result<bool, R::Error> {
-        if self.to_send.is_empty() || self.registers.read(Register::LineStatus)? & TRANSMITTER_ROOM == 0 {
-            return Ok(false);
+    fn send(&mut self) -> bool {
+        if self.to_send.is_empty() || self.registers.line_status().read() & TRANSMITTER_ROOM == 0 {
+            return false;
         }
         for _ in 0..FIFO_LENGTH {
             let Some(byte) = self.to_send.pop() else {
                 break;
             };
-            self.registers.write(Register::Data, byte)?;
+            self.registers.send().write(byte);
         }
-        Ok(true)
+        true
     }
 
     /// Whether everything has left the device.
-    ///
-    /// # Errors
-    /// If the registers cannot be reached.
-    pub fn is_idle(&self) -> Result<bool, R::Error> {
-        Ok(self.to_send.is_empty() && self.registers.read(Register::LineStatus)? & TRANSMITTER_IDLE != 0)
+    pub fn is_idle(&self) -> bool {
+        self.to_send.is_empty() && self.registers.line_status().read() & TRANSMITTER_IDLE != 0
     }
 
     /// Brings the device to rest: no more interrupts.
-    ///
-    /// # Errors
-    /// If the registers cannot be reached.
-    pub fn stop(&mut self) -> Result<(), R::Error> {
-        self.enable(0)
+    pub fn stop(&mut self) {
+        self.enable(0);
     }
 }
 
@@ -169,9 +138,10 @@ impl<R: Registers> Uart<R> {
 mod tests {
     use super::*;
     use alloc::collections::VecDeque;
+    use alloc::rc::Rc;
     use alloc::vec::Vec;
     use core::cell::{Cell, RefCell};
-    use core::convert::Infallible;
+    use driver::double::{self, RegisterDouble};
     use proptest::prelude::*;
 
     /// A 16550 with an edge-triggered line.
@@ -227,87 +197,95 @@ mod tests {
         }
     }
 
-    impl Registers for &Chip {
-        type Error = Infallible;
+    impl RegisterDouble for Chip {
+        fn length(&self) -> usize {
+            8
+        }
 
-        fn read(&self, register: Register) -> Result<u8, Infallible> {
+        fn read(&self, offset: usize, width: usize) -> u64 {
+            assert_eq!(width, 1);
             if self.absent {
-                return Ok(0xff);
+                return 0xff;
             }
-            let value = match register {
-                Register::Data => self.fifo_in.borrow_mut().pop_front().unwrap_or(0),
-                Register::InterruptAndFifo => {
+            let value = match offset {
+                0 => self.fifo_in.borrow_mut().pop_front().unwrap_or(0),
+                2 => {
                     let received = self.enabled.get() & ENABLE_RECEIVED != 0 && !self.fifo_in.borrow().is_empty();
                     if received {
                         0b100
-                    } else if self.line() {
+                    } else if self.enabled.get() & ENABLE_TRANSMITTER != 0 && self.transmitter_pending.get() {
                         self.transmitter_pending.set(false);
                         0b010
                     } else {
                         NO_INTERRUPT
                     }
                 }
-                Register::LineStatus => {
+                5 => {
                     let empty = self.fifo_out.borrow().is_empty();
                     let ready = if self.fifo_in.borrow().is_empty() { 0 } else { DATA_READY };
                     ready | if empty { TRANSMITTER_ROOM | TRANSMITTER_IDLE } else { 0 }
                 }
-                Register::Scratch => self.scratch.get(),
+                7 => self.scratch.get(),
                 _ => 0,
             };
             self.settle();
-            Ok(value)
+            value.into()
         }
 
-        fn write(&self, register: Register, value: u8) -> Result<(), Infallible> {
+        fn write(&self, offset: usize, width: usize, value: u64) {
+            assert_eq!(width, 1);
+            let value = value as u8;
             let divisor = self.line_control.get() & SELECT_DIVISOR != 0;
-            match register {
-                Register::Data if !divisor => {
+            match offset {
+                0 if !divisor => {
                     let mut fifo = self.fifo_out.borrow_mut();
                     assert!(fifo.len() < FIFO_LENGTH, "a byte is lost in the transmitter");
                     fifo.push_back(value);
                     self.transmitter_pending.set(false);
                 }
-                Register::InterruptEnable if !divisor => {
+                1 if !divisor => {
                     let newly = value & !self.enabled.get();
                     self.enabled.set(value);
                     if newly & ENABLE_TRANSMITTER != 0 && self.fifo_out.borrow().is_empty() {
                         self.transmitter_pending.set(true);
                     }
                 }
-                Register::LineControl => self.line_control.set(value),
-                Register::Scratch => self.scratch.set(value),
+                3 => self.line_control.set(value),
+                7 => self.scratch.set(value),
                 _ => {}
             }
             self.settle();
-            Ok(())
         }
     }
 
-    fn started(chip: &Chip) -> Uart<&Chip> {
-        Uart::start(chip, Queue::new(64), Queue::new(32)).expect("the chip is there")
+    fn registers(chip: &Rc<Chip>) -> Registers {
+        double::window(chip.clone()).block().expect("the chip has all registers")
+    }
+
+    fn started(chip: &Rc<Chip>) -> Uart {
+        Uart::start(registers(chip), Queue::new(64), Queue::new(32)).expect("the chip is there")
     }
 
     #[test]
     fn ports_at_which_nobody_answers_are_told_from_a_device() {
-        let chip = Chip { absent: true, ..Chip::default() };
-        assert_eq!(Uart::start(&chip, Queue::new(1), Queue::new(1)).map(drop), Err(DeviceError::Absent));
+        let chip = Rc::new(Chip { absent: true, ..Chip::default() });
+        assert_eq!(Uart::start(registers(&chip), Queue::new(1), Queue::new(1)).map(drop), Err(ABSENT));
     }
 
     #[test]
     fn what_a_former_driver_left_in_the_device_is_received() {
-        let chip = Chip::default();
+        let chip = Rc::new(Chip::default());
         chip.type_bytes(&mut VecDeque::from(*b"left"));
         let mut uart = started(&chip);
-        assert!(uart.service().unwrap().received);
+        assert!(uart.service().received);
         assert_eq!(uart.received.len(), 4);
     }
 
     #[test]
     fn a_stopped_device_raises_no_interrupts() {
-        let chip = Chip::default();
+        let chip = Rc::new(Chip::default());
         let mut uart = started(&chip);
-        uart.stop().unwrap();
+        uart.stop();
         let before = chip.edges.get();
         chip.type_bytes(&mut VecDeque::from(*b"x"));
         chip.drain();
@@ -323,7 +301,7 @@ mod tests {
             typed in proptest::collection::vec(any::<u8>(), 0..300),
             written in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
-            let chip = Chip::default();
+            let chip = Rc::new(Chip::default());
             let mut uart = started(&chip);
             let (mut to_type, mut to_write) = (VecDeque::from(typed.clone()), &written[..]);
             let mut read = Vec::new();
@@ -337,26 +315,26 @@ mod tests {
                     2 => {
                         let count = uart.to_send.push(&to_write[..to_write.len().min(7)]);
                         to_write = &to_write[count..];
-                        uart.service().unwrap();
+                        uart.service();
                     }
                     3 => {
                         let count = uart.received.len().min(5);
                         if count > 0 {
                             read.extend((0..count).filter_map(|_| uart.received.pop()));
-                            uart.service().unwrap();
+                            uart.service();
                         }
                     }
                     _ => {
                         if chip.edges.get() != served {
                             served = chip.edges.get();
-                            uart.service().unwrap();
+                            uart.service();
                         }
                     }
                 }
             }
             prop_assert_eq!(&*chip.wire.borrow(), &written);
             prop_assert_eq!(read, typed);
-            prop_assert!(uart.is_idle().unwrap());
+            prop_assert!(uart.is_idle());
         }
     }
 }

@@ -1,15 +1,25 @@
 //! The serial port's driver.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(target_os = "none")]
-mod machine;
+use driver::{AttachError, LegacyDevice, Running, driver};
+use interfaces::console::ConsoleService;
+use uart::console::Console;
+use uart::device::Uart;
+use uart::queue::Queue;
+use userlib::executor;
+use userlib::ipc::server::Shared;
 
-#[cfg(target_os = "none")]
-userlib::entry!(machine::main);
+/// Bytes that may wait to be sent. What a client has handed over is lost with the driver, so it is not much.
+const SEND_QUEUE: usize = 4096;
+/// Bytes that may wait to be read.
+const RECEIVE_QUEUE: usize = 4096;
 
-/// A build for the host checks and tests the library; there is nothing to run.
-#[cfg(not(target_os = "none"))]
-fn main() {
-    eprintln!("this is a program of Bulkhead and runs there only: `cargo xtask run` starts the system");
-    std::process::exit(2);
+#[driver]
+async fn uart(device: LegacyDevice) -> Result<Running, AttachError> {
+    let uart = Uart::start(device.registers(0)?, Queue::new(SEND_QUEUE), Queue::new(RECEIVE_QUEUE))?;
+    let interrupt = device.interrupt(0)?;
+    let console = Shared::new(Console::new(uart));
+    let (server, rest) = (console.clone(), console.clone());
+    executor::spawn(async move { console.serve_interrupts(interrupt).await });
+    Ok(driver::serve(ConsoleService::shared(server))?.at_rest(async move { rest.stop().await }))
 }

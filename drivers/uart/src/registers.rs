@@ -1,25 +1,29 @@
 //! The 16550's registers (National Semiconductor PC16550D, chapter 8).
 
-/// A register, by its offset from the first port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum Register {
-    /// Received byte on reading, byte to send on writing; low half of the divisor while that is selected.
-    Data = 0,
-    /// Which interrupts may come; high half of the divisor while that is selected.
-    InterruptEnable = 1,
-    /// Cause of the interrupt on reading, control of the queues (FIFOs) on writing.
-    InterruptAndFifo = 2,
-    /// Format of a character, and selection of the divisor.
-    LineControl = 3,
-    /// Outputs to a modem; one of them gates the interrupt line.
-    ModemControl = 4,
-    /// What can be read and written, and errors.
-    LineStatus = 5,
-    /// Inputs from a modem.
-    ModemStatus = 6,
-    /// Holds any byte.
-    Scratch = 7,
+driver::registers! {
+    /// The registers, by their offset from the first port. While [`SELECT_DIVISOR`] is set, the first two are the divisor.
+    pub struct Registers {
+        /// The oldest byte received.
+        0 => received: u8, read;
+        /// A byte to send; the low half of the divisor while that is selected.
+        0 => send: u8, write;
+        /// Which interrupts may come; the high half of the divisor while that is selected.
+        1 => interrupt_enable: u8, read write;
+        /// Cause of the interrupt. Reading it withdraws that of a transmitter with room.
+        2 => interrupt_cause: u8, read;
+        /// Control of the queues (FIFOs).
+        2 => fifo_control: u8, write;
+        /// Format of a character, and selection of the divisor.
+        3 => line_control: u8, read write;
+        /// Outputs to a modem; one of them gates the interrupt line.
+        4 => modem_control: u8, read write;
+        /// What can be read and written, and errors.
+        5 => line_status: u8, read;
+        /// Inputs from a modem.
+        6 => modem_status: u8, read;
+        /// Holds any byte.
+        7 => scratch: u8, read write;
+    }
 }
 
 /// Interrupt enable: a byte has been received.
@@ -53,21 +57,3 @@ pub const FIFO_LENGTH: usize = 16;
 
 /// Divisor for 115,200 baud with the clock of 1.8432 MHz.
 pub const DIVISOR: u16 = 1;
-
-/// A way to the registers of one device.
-pub trait Registers {
-    /// Why a register could not be reached.
-    type Error;
-
-    /// Reads a register.
-    ///
-    /// # Errors
-    /// If the register cannot be reached.
-    fn read(&self, register: Register) -> Result<u8, Self::Error>;
-
-    /// Writes a register.
-    ///
-    /// # Errors
-    /// If the register cannot be reached.
-    fn write(&self, register: Register, value: u8) -> Result<(), Self::Error>;
-}

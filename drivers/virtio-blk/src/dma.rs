@@ -12,7 +12,7 @@ const PAGE: usize = userlib::abi::PAGE_SIZE as usize;
 #[derive(Debug)]
 pub struct Pool {
     address: AtomicUsize,
-    physical: AtomicU64,
+    bus: AtomicU64,
     pages: AtomicUsize,
     /// A bit for each page that is in use.
     used: AtomicU64,
@@ -34,21 +34,21 @@ impl Pool {
     pub const fn new() -> Self {
         Self {
             address: AtomicUsize::new(0),
-            physical: AtomicU64::new(0),
+            bus: AtomicU64::new(0),
             pages: AtomicUsize::new(0),
             used: AtomicU64::new(0),
         }
     }
 
-    /// Makes the `pages` pages at `address`, which a device finds at `physical`, the pool's; beyond [`PAGES_MAX`] they
+    /// Makes the `pages` pages at `address`, which a device finds at `bus`, the pool's; beyond [`PAGES_MAX`] they
     /// are not used. An earlier provision is forgotten.
     ///
     /// # Safety
     /// The pages are mapped readable and writable for the rest of the program's life, and nobody else uses them.
     /// Nothing is allocated from the pool.
-    pub unsafe fn provide(&self, address: usize, physical: u64, pages: usize) {
+    pub unsafe fn provide(&self, address: usize, bus: u64, pages: usize) {
         self.address.store(address, Ordering::Relaxed);
-        self.physical.store(physical, Ordering::Relaxed);
+        self.bus.store(bus, Ordering::Relaxed);
         self.pages.store(pages.min(PAGES_MAX), Ordering::Relaxed);
         self.used.store(0, Ordering::Release);
     }
@@ -68,7 +68,7 @@ impl Pool {
         let start = NonNull::new((self.address.load(Ordering::Relaxed) + first * PAGE) as *mut u8)?;
         // SAFETY: the pages are mapped and were nobody's until now.
         unsafe { start.write_bytes(0, pages * PAGE) };
-        Some((self.physical.load(Ordering::Relaxed) + (first * PAGE) as u64, start))
+        Some((self.bus.load(Ordering::Relaxed) + (first * PAGE) as u64, start))
     }
 
     /// Gives pages back. Those that are not the pool's are left alone.
@@ -78,13 +78,5 @@ impl Pool {
         if first < PAGES_MAX {
             self.used.fetch_and(!(mask(pages) << first), Ordering::AcqRel);
         }
-    }
-
-    /// Where the device finds the byte at `address`; `None` if `length` bytes from there on are not all in the pool.
-    pub fn physical(&self, address: usize, length: usize) -> Option<u64> {
-        let offset = address.checked_sub(self.address.load(Ordering::Relaxed))?;
-        let end = offset.checked_add(length)?;
-        let inside = end <= self.pages.load(Ordering::Relaxed) * PAGE;
-        inside.then(|| self.physical.load(Ordering::Relaxed) + offset as u64)
     }
 }

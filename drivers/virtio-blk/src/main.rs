@@ -1,22 +1,10 @@
 //! The driver of virtio disks.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(target_os = "none")]
-extern crate alloc;
+use driver::{AttachError, PciDevice, Running, driver};
 
-#[cfg(target_os = "none")]
-mod device;
-#[cfg(target_os = "none")]
-mod machine;
-#[cfg(target_os = "none")]
-mod start;
-
-#[cfg(target_os = "none")]
-userlib::entry!(start::main);
-
-/// A build for the host checks and tests the library; there is nothing to run.
-#[cfg(not(target_os = "none"))]
-fn main() {
-    eprintln!("this is a program of Bulkhead and runs there only: `cargo xtask run` starts the system");
-    std::process::exit(2);
+/// Without its device it serves too: each request is answered with the reason.
+#[driver]
+async fn disk(device: Result<PciDevice, AttachError>) -> Result<Running, AttachError> {
+    virtio_blk::service::start(device)
 }

@@ -3,24 +3,21 @@
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, Ordering};
+use userlib::memory::SharedMemory;
 
-/// A mapped range of contiguous physical memory. It is read and written through atomics only; the slices that a queue
+/// A mapped range of memory that is contiguous on the bus. It is read and written through atomics only; the slices that a queue
 /// wants of it are addresses in disguise, which nobody reads or writes through.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
     address: usize,
-    physical: u64,
+    bus: u64,
     length: usize,
 }
 
 impl Region {
-    /// The `length` bytes at `address`, which a device finds at `physical`.
-    ///
-    /// # Safety
-    /// The range is mapped readable and writable for the rest of the program's life, and the program reads and writes
-    /// it through atomics only.
-    pub const unsafe fn new(address: usize, physical: u64, length: usize) -> Self {
-        Self { address, physical, length }
+    /// `memory`, which a device finds at `bus`.
+    pub fn new(memory: SharedMemory<'static>, bus: u64) -> Self {
+        Self { address: memory.address() as usize, bus, length: memory.len() }
     }
 
     /// Bytes.
@@ -37,18 +34,14 @@ impl Region {
     pub fn part(&self, range: Range<usize>) -> Option<Region> {
         let length = range.end.checked_sub(range.start)?;
         let inside = range.end <= self.length;
-        inside.then(|| Region {
-            address: self.address + range.start,
-            physical: self.physical + range.start as u64,
-            length,
-        })
+        inside.then(|| Region { address: self.address + range.start, bus: self.bus + range.start as u64, length })
     }
 
     /// Where the device finds the byte at `address`; `None` if `length` bytes from there on are not all inside.
-    pub fn physical(&self, address: usize, length: usize) -> Option<u64> {
+    pub fn bus(&self, address: usize, length: usize) -> Option<u64> {
         let offset = address.checked_sub(self.address)?;
         let inside = offset.checked_add(length).is_some_and(|end| end <= self.length);
-        inside.then(|| self.physical + offset as u64)
+        inside.then(|| self.bus + offset as u64)
     }
 
     /// The first byte.
@@ -57,7 +50,7 @@ impl Region {
     }
 
     fn byte(&self, offset: usize) -> Option<&AtomicU8> {
-        // SAFETY: by the promise at `new` the byte is mapped for ever and accessed through atomics only.
+        // SAFETY: the region was made of shared memory, which is mapped for ever and accessed through atomics only.
         (offset < self.length).then(|| unsafe { AtomicU8::from_ptr((self.address + offset) as *mut u8) })
     }
 

@@ -1,29 +1,34 @@
 //! `virtio-drivers`' transport over the PCI registers of a device that this domain holds by capability.
 
-use crate::registers::Registers;
 use core::fmt;
+use driver::{TooShort, Window};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Offsets in the common structure (Virtual I/O Device 1.2, 4.1.4.3).
-mod common {
-    pub(super) const DEVICE_FEATURE_SELECT: usize = 0x00;
-    pub(super) const DEVICE_FEATURE: usize = 0x04;
-    pub(super) const DRIVER_FEATURE_SELECT: usize = 0x08;
-    pub(super) const DRIVER_FEATURE: usize = 0x0c;
-    pub(super) const CONFIG_VECTOR: usize = 0x10;
-    pub(super) const STATUS: usize = 0x14;
-    pub(super) const GENERATION: usize = 0x15;
-    pub(super) const QUEUE_SELECT: usize = 0x16;
-    pub(super) const QUEUE_SIZE: usize = 0x18;
-    pub(super) const QUEUE_VECTOR: usize = 0x1a;
-    pub(super) const QUEUE_ENABLE: usize = 0x1c;
-    pub(super) const QUEUE_NOTIFY_OFFSET: usize = 0x1e;
-    pub(super) const QUEUE_DESCRIPTORS: usize = 0x20;
-    pub(super) const QUEUE_DRIVER_AREA: usize = 0x28;
-    pub(super) const QUEUE_DEVICE_AREA: usize = 0x30;
-    pub(super) const LENGTH: usize = 0x38;
+driver::registers! {
+    /// What all virtio devices have (Virtual I/O Device 1.2, 4.1.4.3). Addresses are written in two halves, as 4.1.3.1
+    /// lets all devices have them.
+    struct Common {
+        0x00 => device_feature_select: u32, read write;
+        0x04 => device_feature: u32, read;
+        0x08 => driver_feature_select: u32, read write;
+        0x0c => driver_feature: u32, read write;
+        0x10 => config_vector: u16, read write;
+        0x14 => status: u8, read write;
+        0x15 => generation: u8, read;
+        0x16 => queue_select: u16, read write;
+        0x18 => queue_size: u16, read write;
+        0x1a => queue_vector: u16, read write;
+        0x1c => queue_enable: u16, read write;
+        0x1e => queue_notify_offset: u16, read;
+        0x20 => descriptors_low: u32, read write;
+        0x24 => descriptors_high: u32, read write;
+        0x28 => driver_area_low: u32, read write;
+        0x2c => driver_area_high: u32, read write;
+        0x30 => device_area_low: u32, read write;
+        0x34 => device_area_high: u32, read write;
+    }
 }
 
 /// No interrupt for this.
@@ -62,25 +67,13 @@ impl fmt::Display for VectorRefused {
 
 impl core::error::Error for VectorRefused {}
 
-/// A device's registers are too short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooShort;
-
-impl fmt::Display for TooShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its registers are fewer than those of a virtio device")
-    }
-}
-
-impl core::error::Error for TooShort {}
-
 /// A virtio device on the PCI bus.
 #[derive(Debug)]
-pub struct PciTransport<R> {
-    common: R,
-    notify: R,
+pub struct PciTransport {
+    common: Common,
+    notify: Window,
     notify_multiplier: u32,
-    device: Option<R>,
+    device: Option<Window>,
     device_type: DeviceType,
     vectors: Option<Vectors>,
     queue_vector_taken: bool,
@@ -88,23 +81,20 @@ pub struct PciTransport<R> {
     notify_offset: Option<usize>,
 }
 
-impl<R: Registers> PciTransport<R> {
+impl PciTransport {
     /// A device with these structures.
     ///
     /// # Errors
     /// [`TooShort`].
     pub fn new(
         device_type: DeviceType,
-        common: R,
-        notify: (R, u32),
-        device: Option<R>,
+        common: Window,
+        notify: (Window, u32),
+        device: Option<Window>,
     ) -> core::result::Result<Self, TooShort> {
-        if common.length() < common::LENGTH {
-            return Err(TooShort);
-        }
         let (notify, notify_multiplier) = notify;
         Ok(Self {
-            common,
+            common: common.block()?,
             notify,
             notify_multiplier,
             device,
@@ -116,52 +106,47 @@ impl<R: Registers> PciTransport<R> {
     }
 
     fn select(&self, queue: u16) {
-        self.common.write16(common::QUEUE_SELECT, queue);
-    }
-
-    fn write_address(&self, offset: usize, address: PhysAddr) {
-        self.common.write32(offset, address as u32);
-        self.common.write32(offset + 4, (address >> 32) as u32);
+        self.common.queue_select().write(queue);
     }
 }
 
-impl<R: Registers> Transport for PciTransport<R> {
+impl Transport for PciTransport {
     fn device_type(&self) -> DeviceType {
         self.device_type
     }
 
     fn read_device_features(&mut self) -> u64 {
-        self.common.write32(common::DEVICE_FEATURE_SELECT, 0);
-        let low = self.common.read32(common::DEVICE_FEATURE);
-        self.common.write32(common::DEVICE_FEATURE_SELECT, 1);
-        u64::from(self.common.read32(common::DEVICE_FEATURE)) << 32 | u64::from(low)
+        self.common.device_feature_select().write(0);
+        let low = self.common.device_feature().read();
+        self.common.device_feature_select().write(1);
+        u64::from(self.common.device_feature().read()) << 32 | u64::from(low)
     }
 
     fn write_driver_features(&mut self, features: u64) {
-        self.common.write32(common::DRIVER_FEATURE_SELECT, 0);
-        self.common.write32(common::DRIVER_FEATURE, features as u32);
-        self.common.write32(common::DRIVER_FEATURE_SELECT, 1);
-        self.common.write32(common::DRIVER_FEATURE, (features >> 32) as u32);
+        self.common.driver_feature_select().write(0);
+        self.common.driver_feature().write(features as u32);
+        self.common.driver_feature_select().write(1);
+        self.common.driver_feature().write((features >> 32) as u32);
     }
 
     fn max_queue_size(&mut self, queue: u16) -> u32 {
         self.select(queue);
-        self.common.read16(common::QUEUE_SIZE).into()
+        self.common.queue_size().read().into()
     }
 
     fn notify(&mut self, queue: u16) {
         // A queue whose place is outside of the structure was refused when it was set up.
         if let Some(offset) = self.notify_offset {
-            self.notify.write16(offset, queue);
+            self.notify.write(offset, queue);
         }
     }
 
     fn get_status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.common.read8(common::STATUS).into())
+        DeviceStatus::from_bits_retain(self.common.status().read().into())
     }
 
     fn set_status(&mut self, status: DeviceStatus) {
-        self.common.write8(common::STATUS, status.bits() as u8);
+        self.common.status().write(status.bits() as u8);
     }
 
     fn set_guest_page_size(&mut self, _: u32) {
@@ -181,17 +166,20 @@ impl<R: Registers> Transport for PciTransport<R> {
         device_area: PhysAddr,
     ) {
         self.select(queue);
-        let offset = usize::from(self.common.read16(common::QUEUE_NOTIFY_OFFSET));
+        let offset = usize::from(self.common.queue_notify_offset().read());
         let offset = offset.checked_mul(self.notify_multiplier as usize);
         self.notify_offset = offset.filter(|offset| offset.is_multiple_of(2) && offset + 2 <= self.notify.length());
-        self.common.write16(common::QUEUE_SIZE, size as u16);
-        self.write_address(common::QUEUE_DESCRIPTORS, descriptors);
-        self.write_address(common::QUEUE_DRIVER_AREA, driver_area);
-        self.write_address(common::QUEUE_DEVICE_AREA, device_area);
+        self.common.queue_size().write(size as u16);
+        self.common.descriptors_low().write(descriptors as u32);
+        self.common.descriptors_high().write((descriptors >> 32) as u32);
+        self.common.driver_area_low().write(driver_area as u32);
+        self.common.driver_area_high().write((driver_area >> 32) as u32);
+        self.common.device_area_low().write(device_area as u32);
+        self.common.device_area_high().write((device_area >> 32) as u32);
         let vector = self.vectors.map_or(NO_VECTOR, |vectors| vectors.queue);
-        self.common.write16(common::QUEUE_VECTOR, vector);
-        self.queue_vector_taken = self.notify_offset.is_some() && self.common.read16(common::QUEUE_VECTOR) == vector;
-        self.common.write16(common::QUEUE_ENABLE, 1);
+        self.common.queue_vector().write(vector);
+        self.queue_vector_taken = self.notify_offset.is_some() && self.common.queue_vector().read() == vector;
+        self.common.queue_enable().write(1);
     }
 
     fn queue_unset(&mut self, _: u16) {
@@ -200,7 +188,7 @@ impl<R: Registers> Transport for PciTransport<R> {
 
     fn queue_used(&mut self, queue: u16) -> bool {
         self.select(queue);
-        self.common.read16(common::QUEUE_ENABLE) != 0
+        self.common.queue_enable().read() != 0
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {
@@ -209,7 +197,7 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 
     fn read_config_generation(&self) -> u32 {
-        self.common.read8(common::GENERATION).into()
+        self.common.generation().read().into()
     }
 
     fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T> {
@@ -223,12 +211,12 @@ impl<R: Registers> Transport for PciTransport<R> {
         if offset.is_multiple_of(4) && bytes.len().is_multiple_of(4) {
             // Fields are read with their width (4.1.3.1); those of 64 bits are two of 32.
             for (index, word) in bytes.chunks_exact_mut(4).enumerate() {
-                word.copy_from_slice(&device.read32(offset + index * 4).to_le_bytes());
+                word.copy_from_slice(&device.read::<u32>(offset + index * 4).to_le_bytes());
             }
         } else if offset.is_multiple_of(2) && bytes.len() == 2 {
-            bytes.copy_from_slice(&device.read16(offset).to_le_bytes());
+            bytes.copy_from_slice(&device.read::<u16>(offset).to_le_bytes());
         } else {
-            bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = device.read8(offset + index));
+            bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = device.read::<u8>(offset + index));
         }
         Ok(value)
     }
@@ -239,11 +227,11 @@ impl<R: Registers> Transport for PciTransport<R> {
     }
 }
 
-impl<R: Registers> Device for PciTransport<R> {
+impl Device for PciTransport {
     fn set_vectors(&mut self, vectors: Vectors) -> core::result::Result<(), VectorRefused> {
         self.vectors = Some(vectors);
-        self.common.write16(common::CONFIG_VECTOR, vectors.config);
-        if self.common.read16(common::CONFIG_VECTOR) == vectors.config { Ok(()) } else { Err(VectorRefused) }
+        self.common.config_vector().write(vectors.config);
+        if self.common.config_vector().read() == vectors.config { Ok(()) } else { Err(VectorRefused) }
     }
 
     fn has_queue_vector(&self) -> bool {

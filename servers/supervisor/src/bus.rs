@@ -6,8 +6,9 @@
 use manifest::Bus as BusKind;
 use spawn::MemoryRef;
 use userlib::abi::PAGE_SIZE;
+use userlib::device::DeviceRegisters;
 use userlib::log;
-use userlib::memory::{AddressSpace, DeviceRegisters};
+use userlib::memory::AddressSpace;
 
 /// Pages of configuration space of one bus (PCI Express 4.0, 7.2.2: 4 KiB a function, 256 functions).
 const PAGES_PER_BUS: u64 = 256;

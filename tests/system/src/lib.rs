@@ -66,7 +66,7 @@ impl Bench {
     pub fn without_disk() -> Self {
         Self {
             folder: tempfile::tempdir_in(workspace::system_target()).expect("a folder for the test's disks"),
-            machine: Machine::new(&system().image),
+            machine: Machine { plugs: system().plugs.clone(), ..Machine::new(&system().image) },
         }
     }
 

@@ -18,7 +18,7 @@ pub enum PciError {
     NotAllowed,
     /// The function has no such base address register, or it is one of I/O ports.
     NoBar,
-    /// The function has no message-signalled interrupts (MSI-X), or not that many.
+    /// The function has no message-signalled interrupts (MSI-X or MSI), or not that many.
     NoMessage,
     /// The register cannot be read or written by drivers, or is not aligned.
     BadRegister,
@@ -91,7 +91,7 @@ pub struct FunctionInfo {
     pub programming_interface: u8,
     /// Revision.
     pub revision: u8,
-    /// Entries of its MSI-X table; 0 if it has none.
+    /// Message-signalled interrupts: entries of its MSI-X table, or 1 if it has MSI only; 0 if it has neither.
     pub messages: u16,
     /// Whether the manifest gives it to a driver.
     pub assigned: bool,
@@ -134,12 +134,12 @@ pub trait Pci {
     #[idempotent]
     fn write_config(offset: u16, width: u8, value: u32) -> Result<(), PciError>;
 
-    /// Makes entry `entry` of the function's MSI-X table raise an interrupt, of which the capability has the right to
-    /// read the message, and unmasks it.
+    /// Lets the function raise its message-signalled interrupt `entry`: an entry of its MSI-X table, or 0 if it has MSI
+    /// only. The interrupt's capability has the right to read the message.
     #[idempotent]
     fn enable_message(entry: u16, interrupt: Cap<Interrupt>) -> Result<(), PciError>;
 
-    /// Masks an entry of the function's MSI-X table.
+    /// Stops the function from raising message-signalled interrupt `entry`.
     #[idempotent]
     fn disable_message(entry: u16) -> Result<(), PciError>;
 

@@ -5,6 +5,7 @@
 mod arguments;
 mod client;
 mod double;
+mod driver;
 mod interface;
 mod label;
 mod method;
@@ -27,4 +28,12 @@ pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn value(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as syn::DeriveInput);
     value::expand(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes an async function the program of a driver's domain.
+#[proc_macro_attribute]
+pub fn driver(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let syn::parse::Nothing = parse_macro_input!(arguments as syn::parse::Nothing);
+    let item = parse_macro_input!(item as syn::ItemFn);
+    driver::expand(&item).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -2,6 +2,76 @@
 //!
 //! Most code never comes here: [`macro@crate::interface`] writes clients and servers from a trait. This is what it writes
 //! them with.
+//!
+//! # How to write an interface
+//!
+//! 1. **A trait, with a name and a version.** Name and version are the interface's id, which the kernel compares on every
+//!    call: raise the version when a client of the old one must not get through at all.
+//! 2. **Errors in the words of the operation**: an enum with `#[derive(Value)]`, so that a client can match on it. What can
+//!    go wrong between client and server is added by the macro ([`CallError`], [`RetriedError`]).
+//! 3. **What is small travels by value**, in up to 120 words: numbers, enums and structures with `#[derive(Value)]`, a
+//!    short [`Text`], a short [`List`] ([`Value`] has the whole table). Six words are registers and cost nothing; the rest
+//!    is copied once.
+//! 4. **What is large is lent**: `&[u8]`, `&mut [u8]`, `&str`, at most four of them. The server reads and writes it in
+//!    pieces ([`ReadLease`], [`WriteLease`]) as long as the caller waits, and has to expect that it is shorter than it
+//!    would like, not mapped, or gone.
+//! 5. **Authority is passed as capabilities**, at most four: `Cap<Memory>` in the trait is a copy of the sender's, and an
+//!    `Owned<Memory>` for whoever receives it. A capability of another kind never reaches the method.
+//! 6. **`#[idempotent]`** says that doing it twice is the same as once. Only then is a call repeated when the server dies
+//!    under it, and its caller gets [`RetriedError`]. A method that appends, counts or creates is not; its caller has to
+//!    think about [`CallError::ServerDied`].
+//! 7. **What lasts longer than a call** is named by a number that the server gives out, for the client's badge alone
+//!    ([`Caller::badge`]), and that a new instance of the server does not know.
+//!
+//! ```
+//! use userlib::cap::{Cap, Memory};
+//! use userlib::ipc::{List, Text};
+//! use userlib::{Value, interface};
+//!
+//! /// Why a picture was not drawn.
+//! #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+//! pub enum DrawError {
+//!     /// The picture's memory is smaller than the picture.
+//!     TooSmall,
+//!     /// There is no font with that name.
+//!     NoFont(Text<16>),
+//! }
+//!
+//! /// A place in a picture, in pixels from its upper left corner.
+//! #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+//! pub struct Place {
+//!     /// To the right.
+//!     pub x: u32,
+//!     /// Downwards.
+//!     pub y: u32,
+//! }
+//!
+//! /// Draws pictures.
+//! #[interface(name = "draw", version = 1)]
+//! pub trait Draw {
+//!     /// Makes a picture in memory that the client has; returns its number.
+//!     fn picture(memory: Cap<Memory>, corner: Place) -> Result<u64, DrawError>;
+//!     /// Draws lines from each place to the next.
+//!     #[idempotent]
+//!     fn lines(picture: u64, places: List<Place, 16>) -> Result<(), DrawError>;
+//!     /// Writes a text; returns where it ends.
+//!     #[idempotent]
+//!     fn text(picture: u64, font: Text<16>, at: Place, text: &str) -> Result<Place, DrawError>;
+//!     /// Reads bytes of a picture; returns how many there were.
+//!     #[idempotent]
+//!     fn read(picture: u64, offset: usize, bytes: &mut [u8]) -> Result<usize, DrawError>;
+//! }
+//! ```
+//!
+//! `DrawServer` is the trait to implement, `DrawService` what [`crate::executor::serve`] takes, `DrawClient` what clients
+//! have, and `DrawDouble` what tests put between both (`userlib::host::Double`).
+//!
+//! # What stays compatible
+//!
+//! A method's label is a hash of its name and of the [`shape`] of what it takes and gives. Methods can be added and
+//! reordered, arguments and types renamed. Anything else makes it another method: a client of the old one is told that the
+//! server does not understand it ([`CallError::NotUnderstood`]), and never gets a structure that it misreads. The same
+//! holds for an enum that gets a variant: nobody gets one that it does not know.
 
 pub mod client;
 pub mod declaration;

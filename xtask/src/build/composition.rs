@@ -3,6 +3,7 @@
 use manifest::System;
 
 use super::BuildError;
+use crate::machine::Plug;
 use crate::manifest::{Environment, InterfaceInfo};
 use crate::workspace;
 
@@ -44,6 +45,8 @@ pub struct Composition {
     pub programs: Vec<Program>,
     /// The compiled manifest, if the root server reads one.
     pub manifest: Option<Vec<u8>>,
+    /// Devices that its domains want the machine to have.
+    pub plugs: Vec<Plug>,
     /// The text of a script, if the root server is to carry one out.
     pub script: Option<String>,
 }
@@ -75,7 +78,7 @@ impl Composition {
             eprintln!("{}", compiled.warnings);
         }
         let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
-        Ok(Self::of_manifest(&compiled.system, bytes))
+        Ok(Self { plugs: compiled.plugs, ..Self::of_manifest(&compiled.system, bytes) })
     }
 
     fn of_manifest(system: &System, bytes: Vec<u8>) -> Self {
@@ -92,6 +95,7 @@ impl Composition {
             file_name: "bulkhead.elf".to_owned(),
             programs,
             manifest: Some(bytes),
+            plugs: Vec::new(),
             script: None,
         }
     }
@@ -106,6 +110,7 @@ impl Composition {
                 Program { name: ROOT_SERVER.to_owned(), package: CONFORMANCE.to_owned() },
             ],
             manifest: None,
+            plugs: Vec::new(),
             script: None,
         }
     }

@@ -17,6 +17,7 @@ pub use cargo::{Check, check};
 pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER};
 pub use executable::{NotLoadable, loadable_part};
 
+use crate::machine::Plug;
 use crate::progress::Step;
 use crate::setup::LibrarySource;
 use crate::workspace;
@@ -72,6 +73,8 @@ pub struct Built {
     pub image: PathBuf,
     /// Where each program's ELF file is, with its symbols.
     pub programs: BTreeMap<String, PathBuf>,
+    /// Devices that its domains want the machine to have.
+    pub plugs: Vec<Plug>,
 }
 
 /// Builds the system that `system.toml` describes.
@@ -125,7 +128,7 @@ pub fn build(composition: &Composition, source: &LibrarySource) -> Result<Built,
     } else {
         step.done(&format!("{:.1} MiB", image.len() as f64 / f64::from(1 << 20)));
     }
-    Ok(Built { image: path, programs })
+    Ok(Built { image: path, programs, plugs: composition.plugs.clone() })
 }
 
 /// The bytes of the bootable file.

@@ -3,6 +3,7 @@
 mod accel;
 pub(crate) mod handmade;
 mod options;
+mod plug;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::Command;
 
 pub use accel::{Accelerator, Kvm};
 pub use options::{Accel, Chipset, Cpus, Memory, OptionError};
+pub use plug::{Plug, PlugError};
 
 use crate::setup::QEMU;
 use crate::workspace::find_program;
@@ -70,6 +72,8 @@ pub struct Machine {
     pub in_turn: bool,
     /// Its disks, in the order of their PCI addresses.
     pub drives: Vec<Drive>,
+    /// Further devices on its PCI bus, but for those that are in `extra` already.
+    pub plugs: Vec<Plug>,
     /// Where its serial line leads.
     pub serial: Serial,
     /// Whether a reset starts it again; otherwise it ends QEMU, so that a triple fault does not start over for ever.
@@ -94,6 +98,7 @@ impl Machine {
             accelerator: Accelerator::Tcg,
             in_turn: false,
             drives: Vec::new(),
+            plugs: Vec::new(),
             serial: Serial::Pipe,
             restarts: false,
             debugger: false,
@@ -153,6 +158,9 @@ impl Machine {
             let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on");
             add("-device", device.into());
         }
+        for plug in self.plugs.iter().filter(|plug| !plug.is_among(&self.extra)) {
+            add("-device", plug.to_string().into());
+        }
         if self.exit_device {
             let device = format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=0x04");
             add("-device", device.into());
@@ -211,6 +219,16 @@ mod tests {
         let mut machine = Machine::new("image");
         machine.drives = vec![Drive::new("a,readonly=on.img")];
         assert!(machine.command_line().contains("file=a,,readonly=on.img"));
+    }
+
+    #[test]
+    fn a_device_of_the_manifest_is_plugged_in_unless_the_person_has_done_so() {
+        let mut machine = Machine::new("image");
+        machine.plugs = vec![Plug::parse("edu,dma_mask=0xffffffff").unwrap()];
+        assert!(machine.command_line().contains("-device edu,dma_mask=0xffffffff"));
+        machine.extra = vec!["-device".into(), "edu".into()];
+        let line = machine.command_line();
+        assert!(line.ends_with("-device edu") && !line.contains("dma_mask"), "{line}");
     }
 
     #[test]

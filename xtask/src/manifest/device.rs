@@ -5,6 +5,8 @@ use std::ops::Range;
 use manifest::{Bus, Device, PortRange};
 use toml::{Spanned, de::DeValue};
 
+use crate::machine::Plug;
+
 use super::{
     diagnostic::{Diagnostic, Rule},
     reader::{self, Section},
@@ -16,6 +18,8 @@ pub(super) struct DeviceDeclaration {
     pub(super) span: Range<usize>,
     pub(super) ports: Vec<Spanned<PortRange>>,
     pub(super) irqs: Vec<Spanned<u8>>,
+    /// How QEMU is to plug it in.
+    pub(super) plug: Option<Plug>,
 }
 
 /// The device that the section declares, if it declares one that can be read.
@@ -23,7 +27,7 @@ pub(super) fn read_device(section: &Section<'_>) -> Option<DeviceDeclaration> {
     let device = section.section("device", "`device`", &["legacy", "pci", "required"])?;
     let required = device.flag("required").unwrap_or(true);
     let legacy = device.section("legacy", "`legacy`", &["ports", "irqs"]);
-    let pci = device.section("pci", "`pci`", &["vendor", "devices", "index", "interrupts"]);
+    let pci = device.section("pci", "`pci`", &["vendor", "devices", "index", "interrupts", "qemu"]);
     match (legacy, pci) {
         (Some(legacy), None) => Some(read_legacy(&device, &legacy, required)),
         (None, Some(pci)) => read_pci(&device, &pci, required),
@@ -87,7 +91,7 @@ fn read_legacy(device: &Section<'_>, legacy: &Section<'_>, required: bool) -> De
         ports: ports.iter().map(|range| *range.get_ref()).collect(),
         irqs: irqs.iter().map(|irq| *irq.get_ref()).collect(),
     };
-    DeviceDeclaration { device: Device { bus, required }, span: device.span(), ports, irqs }
+    DeviceDeclaration { device: Device { bus, required }, span: device.span(), ports, irqs, plug: None }
 }
 
 fn read_pci(device: &Section<'_>, pci: &Section<'_>, required: bool) -> Option<DeviceDeclaration> {
@@ -115,6 +119,16 @@ fn read_pci(device: &Section<'_>, pci: &Section<'_>, required: bool) -> Option<D
     }
     let index = pci.number("index", 0..=255).map_or(0, |index| *index.get_ref() as u8);
     let interrupts = pci.number("interrupts", 0..=32).map_or(0, |count| *count.get_ref() as u8);
+    let plug = pci.text("qemu").and_then(|written| {
+        let plug = Plug::parse(written.get_ref());
+        if let Err(fault) = &plug {
+            findings.report(
+                Diagnostic::new(Rule::InvalidDevice, written.span(), fault.to_string())
+                    .hint("write the device as QEMU names it, and its properties: \"edu,dma_mask=0xffffffff\""),
+            );
+        }
+        plug.ok()
+    });
     let vendor = *vendor?.get_ref() as u16;
     let bus = Bus::Pci { vendor, devices, index, interrupts };
     bus.is_valid().then(|| DeviceDeclaration {
@@ -122,5 +136,6 @@ fn read_pci(device: &Section<'_>, pci: &Section<'_>, required: bool) -> Option<D
         span: device.span(),
         ports: Vec::new(),
         irqs: Vec::new(),
+        plug,
     })
 }

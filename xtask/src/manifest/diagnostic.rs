@@ -25,6 +25,8 @@ pub enum Rule {
     InvalidDuration,
     /// A number, or the length of a list, that is out of range.
     InvalidNumber,
+    /// A device that QEMU cannot be asked for like this.
+    InvalidDevice,
     /// A binary that the project does not build.
     UnknownBinary,
     /// An interface that nobody defined.
@@ -68,6 +70,7 @@ impl Rule {
             Self::InvalidSize => "invalid-size",
             Self::InvalidDuration => "invalid-duration",
             Self::InvalidNumber => "invalid-number",
+            Self::InvalidDevice => "invalid-device",
             Self::UnknownBinary => "unknown-binary",
             Self::UnknownInterface => "unknown-interface",
             Self::UnknownDomain => "unknown-domain",

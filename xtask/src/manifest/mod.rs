@@ -28,6 +28,7 @@ use toml::de::DeTable;
 
 pub use diagnostic::{Diagnostic, Report, Rule};
 
+use crate::machine::Plug;
 use reader::Findings;
 
 /// Memory, in bytes, of the smallest machine that Bulkhead is made for; the default system must fit it.
@@ -66,6 +67,8 @@ impl Environment<'_> {
 pub struct Compiled {
     /// The system.
     pub system: System,
+    /// Devices that its domains want QEMU to plug in, in the order in which the domains are written.
+    pub plugs: Vec<Plug>,
     /// What is odd about it, though not wrong; usually empty.
     pub warnings: Report,
 }
@@ -80,12 +83,12 @@ pub fn compile(file: &str, source: &str, environment: &Environment<'_>) -> Resul
     let system = check(source, environment, &findings);
     let report = Report::new(file, source, findings.into_diagnostics());
     match system {
-        Some(system) if !report.has_errors() => Ok(Compiled { system, warnings: report }),
+        Some((system, plugs)) if !report.has_errors() => Ok(Compiled { system, plugs, warnings: report }),
         _ => Err(report),
     }
 }
 
-fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<System> {
+fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<(System, Vec<Plug>)> {
     let (root, errors) = DeTable::parse_recoverable(source);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -105,5 +108,7 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     if findings.has_errors() {
         return None;
     }
-    assembly::assemble(&declarations, &graph, environment, findings)
+    let system = assembly::assemble(&declarations, &graph, environment, findings)?;
+    let devices = declarations.domains.iter().filter_map(|domain| domain.device.as_ref());
+    Some((system, devices.filter_map(|device| device.plug.clone()).collect()))
 }

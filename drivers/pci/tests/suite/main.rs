@@ -7,4 +7,5 @@ mod enumeration;
 mod machine;
 mod messages;
 mod placements;
+mod plain_messages;
 mod restarts;

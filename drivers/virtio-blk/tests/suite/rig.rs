@@ -19,9 +19,7 @@ pub(crate) fn memory(bytes: usize) -> &'static [AtomicU64] {
 }
 
 fn region(words: &'static [AtomicU64]) -> Region {
-    let address = words.as_ptr() as usize;
-    // SAFETY: the words last for ever, and are atomics.
-    unsafe { Region::new(address, address as u64, words.len() * 8) }
+    Region::new(SharedMemory::new(words), words.as_ptr() as u64)
 }
 
 /// Waits twenty times.

@@ -1,7 +1,8 @@
+use driver::TooShort;
+use driver::double::{self, RegisterDouble};
 use std::cell::RefCell;
 use std::rc::Rc;
-use virtio_blk::registers::Registers;
-use virtio_blk::transport::{Device, PciTransport, TooShort, VectorRefused, Vectors};
+use virtio_blk::transport::{Device, PciTransport, VectorRefused, Vectors};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 
 /// Registers that keep what is written, and remember the order.
@@ -18,49 +19,39 @@ impl Plain {
         Plain { bytes: Rc::new(RefCell::new(vec![0; length])), writes: Rc::default(), fixed: None }
     }
 
-    fn read<const N: usize>(&self, offset: usize) -> [u8; N] {
-        assert_eq!(offset % N, 0);
-        self.bytes.borrow()[offset..offset + N].try_into().unwrap()
+    fn window(&self) -> driver::Window {
+        double::window(Rc::new(self.clone()))
     }
 
-    fn write(&self, offset: usize, bytes: &[u8]) {
-        let mut value = [0; 4];
-        value[..bytes.len()].copy_from_slice(bytes);
-        self.writes.borrow_mut().push((offset, u32::from_le_bytes(value)));
-        if self.fixed != Some(offset) {
-            self.bytes.borrow_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
-        }
+    fn value(&self, offset: usize, width: usize) -> u64 {
+        RegisterDouble::read(self, offset, width)
     }
 }
 
-impl Registers for Plain {
+impl RegisterDouble for Plain {
     fn length(&self) -> usize {
         self.bytes.borrow().len()
     }
-    fn read8(&self, offset: usize) -> u8 {
-        u8::from_le_bytes(self.read(offset))
+
+    fn read(&self, offset: usize, width: usize) -> u64 {
+        let mut value = [0; 8];
+        value[..width].copy_from_slice(&self.bytes.borrow()[offset..offset + width]);
+        u64::from_le_bytes(value)
     }
-    fn read16(&self, offset: usize) -> u16 {
-        u16::from_le_bytes(self.read(offset))
-    }
-    fn read32(&self, offset: usize) -> u32 {
-        u32::from_le_bytes(self.read(offset))
-    }
-    fn write8(&self, offset: usize, value: u8) {
-        self.write(offset, &value.to_le_bytes());
-    }
-    fn write16(&self, offset: usize, value: u16) {
-        self.write(offset, &value.to_le_bytes());
-    }
-    fn write32(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
+
+    fn write(&self, offset: usize, width: usize, value: u64) {
+        self.writes.borrow_mut().push((offset, value as u32));
+        if self.fixed != Some(offset) {
+            self.bytes.borrow_mut()[offset..offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
     }
 }
 
 const VECTORS: Vectors = Vectors { config: 0, queue: 1 };
 
-fn transport(common: &Plain, notify: &Plain, multiplier: u32) -> PciTransport<Plain> {
-    PciTransport::new(DeviceType::Block, common.clone(), (notify.clone(), multiplier), Some(Plain::new(64))).unwrap()
+fn transport(common: &Plain, notify: &Plain, multiplier: u32) -> PciTransport {
+    PciTransport::new(DeviceType::Block, common.window(), (notify.window(), multiplier), Some(Plain::new(64).window()))
+        .unwrap()
 }
 
 #[test]
@@ -70,9 +61,9 @@ fn a_queue_is_enabled_after_everything_else_is_in_place() {
     transport.set_vectors(VECTORS).unwrap();
     transport.queue_set(0, 128, 0x1_2345_6000, 0x7000, 0x8000);
     assert_eq!(common.writes.borrow().last(), Some(&(0x1c, 1)));
-    assert_eq!(common.read32(0x20), 0x2345_6000);
-    assert_eq!(common.read32(0x24), 1);
-    assert_eq!((common.read16(0x18), common.read16(0x10), common.read16(0x1a)), (128, 0, 1));
+    assert_eq!(common.value(0x20, 4), 0x2345_6000);
+    assert_eq!(common.value(0x24, 4), 1);
+    assert_eq!((common.value(0x18, 2), common.value(0x10, 2), common.value(0x1a, 2)), (128, 0, 1));
     assert!(transport.has_queue_vector());
 }
 
@@ -127,6 +118,6 @@ fn features_status_and_configuration_are_read_and_written_in_their_widths() {
 
 #[test]
 fn a_device_with_too_few_registers_is_refused() {
-    let short = PciTransport::new(DeviceType::Block, Plain::new(0x37), (Plain::new(2), 0), None);
-    assert_eq!(short.map(drop).unwrap_err(), TooShort);
+    let short = PciTransport::new(DeviceType::Block, Plain::new(0x37).window(), (Plain::new(2).window(), 0), None);
+    assert_eq!(short.map(drop).unwrap_err(), TooShort { needed: 0x38, given: 0x37 });
 }

@@ -268,6 +268,25 @@ mod device {
     }
 
     #[test]
+    fn that_qemu_cannot_be_asked_for() {
+        let hint = "(write the device as QEMU names it, and its properties: \"edu,dma_mask=0xffffffff\")";
+        assert_eq!(
+            in_driver("device = { pci = { vendor = 1, devices = [1], qemu = \"edu -drive file=x\" } }"),
+            [format!(
+                "4:54 invalid-device `\"edu -drive file=x\"`: `edu -drive file=x` is not the name of a device: letters, \
+                 digits, `-`, `_` and `.`, the first a letter or a digit {hint}"
+            )]
+        );
+        assert_eq!(
+            in_driver("device = { pci = { vendor = 1, devices = [1], qemu = \"edu,romfile=x\" } }"),
+            [format!(
+                "4:54 invalid-device `\"edu,romfile=x\"`: the property `romfile` is not a manifest's to set: it would \
+                 name something of the host or of QEMU itself {hint}"
+            )]
+        );
+    }
+
+    #[test]
     fn beyond_the_limits_of_its_bus() {
         let hint = "(choose a number within the range)";
         assert_eq!(

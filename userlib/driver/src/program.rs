@@ -1,0 +1,183 @@
+//! What the programs of all drivers have in common.
+
+use crate::AttachError;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::convert::Infallible;
+use core::fmt;
+use core::future::{Future, pending, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use userlib::cap::Cap;
+use userlib::environment::NotGiven;
+use userlib::ipc::server::Service;
+use userlib::start::EntryKind;
+use userlib::status::{self, Phase};
+use userlib::sync::Event;
+use userlib::{Environment, executor, log};
+
+/// What a driver's function can have as its argument.
+#[diagnostic::on_unimplemented(
+    message = "a driver cannot be given a `{Self}`",
+    note = "its argument is a `PciDevice`, a `LegacyDevice`, a `Result` of one of them with `AttachError`, or the \
+            `&'static Environment`"
+)]
+pub trait Given: Clone + 'static {
+    /// Gets it from what the domain was given.
+    ///
+    /// # Errors
+    /// [`AttachError`].
+    fn given(environment: &'static Environment) -> Result<Self, AttachError>;
+
+    /// Brings it to rest: no interrupts, no accesses to memory.
+    fn quiesce(&self);
+}
+
+/// For a driver that has something to say without its device too.
+impl<D: Given> Given for Result<D, AttachError> {
+    fn given(environment: &'static Environment) -> Result<Self, AttachError> {
+        Ok(D::given(environment))
+    }
+
+    fn quiesce(&self) {
+        if let Ok(device) = self {
+            device.quiesce();
+        }
+    }
+}
+
+/// For what stands for a whole bus.
+impl Given for &'static Environment {
+    fn given(environment: &'static Environment) -> Result<Self, AttachError> {
+        Ok(environment)
+    }
+
+    fn quiesce(&self) {}
+}
+
+/// A driver at work.
+pub struct Running {
+    rest: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+impl Running {
+    /// What the driver itself does when it is asked to come to rest, such as finishing what is under way. Afterwards the
+    /// device is quieted.
+    pub fn at_rest(self, rest: impl Future<Output = ()> + 'static) -> Self {
+        Self { rest: Box::pin(rest) }
+    }
+}
+
+/// Makes the domain serve the interface of `service`, which is among those that the manifest says it `provides`. Clients
+/// are answered from now on.
+///
+/// # Errors
+/// [`AttachError::NotGiven`] if the manifest does not say so.
+pub fn serve(service: impl Service + 'static) -> Result<Running, AttachError> {
+    let name = "of the interface that its driver serves";
+    let missing = AttachError::NotGiven(NotGiven { kind: "endpoint", name });
+    let provided = Environment::current().and_then(|environment| {
+        let mut entries = environment.page().entries_of(EntryKind::Provides);
+        entries.find(|entry| entry.interface == service.interface())
+    });
+    let endpoint = Cap::from_handle(provided.ok_or(missing)?.handle());
+    if let Err(error) = executor::serve(endpoint, service) {
+        log::error!("{error}");
+    }
+    Ok(Running { rest: Box::pin(async {}) })
+}
+
+/// Carries a driver out: what [`macro@crate::driver`] makes the domain's program.
+pub fn run<D, F, E>(environment: &'static Environment, attach: impl FnOnce(D) -> F + 'static) -> !
+where
+    D: Given,
+    F: Future<Output = Result<Running, E>> + 'static,
+    E: fmt::Display + 'static,
+{
+    match executor::run(drive(environment, attach)) {}
+}
+
+async fn drive<D, F, E>(environment: &'static Environment, attach: impl FnOnce(D) -> F + 'static) -> Infallible
+where
+    D: Given,
+    F: Future<Output = Result<Running, E>> + 'static,
+    E: fmt::Display + 'static,
+{
+    let mut shutdown = pin!(executor::shutdown_requested());
+    let device = match D::given(environment) {
+        Ok(device) => device,
+        Err(error) => return at_rest(Some(&error)).await,
+    };
+    let running = attached(attach(device.clone()));
+    let mut running = pin!(running);
+    // The supervisor may lose patience while the device is being brought to work.
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(outcome) = running.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        shutdown.as_mut().poll(context).map(|()| None)
+    });
+    match outcome.await {
+        Some(Ok(running)) => {
+            shutdown.await;
+            running.rest.await;
+            device.quiesce();
+            at_rest(None::<&E>).await
+        }
+        Some(Err(error)) => {
+            device.quiesce();
+            // Nothing gets better by another start.
+            at_rest(Some(&error)).await
+        }
+        None => {
+            device.quiesce();
+            at_rest(None::<&E>).await
+        }
+    }
+}
+
+/// Lets a driver's function run as a task of its own: it waits for bits of the notification, and so does whoever waits
+/// for it.
+async fn attached<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
+    let result: Rc<(Cell<Option<T>>, Event)> = Rc::new((Cell::new(None), Event::new()));
+    let task = result.clone();
+    executor::spawn(async move {
+        task.0.set(Some(work.await));
+        task.1.signal();
+    });
+    loop {
+        let done = result.1.next();
+        if let Some(result) = result.0.take() {
+            return result;
+        }
+        done.await;
+    }
+}
+
+/// Says that the domain is at rest, and does nothing any more.
+async fn at_rest(error: Option<&impl fmt::Display>) -> Infallible {
+    if let Some(error) = error {
+        log::error!("{error}");
+    }
+    status::set_phase(Phase::Stopped);
+    pending().await
+}
+
+/// What a driver's program does on the host: it says where it belongs.
+#[cfg(not(target_os = "none"))]
+pub fn explain<D, F, E>(_: impl FnOnce(D) -> F + 'static)
+where
+    D: Given,
+    F: Future<Output = Result<Running, E>> + 'static,
+    E: fmt::Display + 'static,
+{
+    std::eprintln!("this is a program of Bulkhead and runs there only: `cargo xtask run` starts the system");
+    std::process::exit(2);
+}
