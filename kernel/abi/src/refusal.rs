@@ -63,6 +63,7 @@ refusals! {
     InterruptCreate: Creation BadArgument InUse NoHardware;
     EndpointBind: Capability BadArgument;
     BudgetMove: Capability BadArgument;
+    EndpointWatch: Capability BadArgument;
     Destroy: Capability;
     MemorySplit: Capability BadArgument TableFull;
     MemoryInfo: Capability;

@@ -49,7 +49,8 @@ syscalls! {
     LeaseRead = 7;
     /// `(token, lease, offset, address, length)` → `(bytes)`. Copies from one's own memory to the caller's lease.
     LeaseWrite = 8;
-    /// `(token, lease)` → `(length | access bits)`, see [`crate::message::Lease`].
+    /// `(token, lease)` → `(length | access bits)`, see [`crate::message::Lease`]. `CallerGone` once the call is over,
+    /// `BadLease` while it waits and has no such lease.
     LeaseInfo = 9;
     /// `(token, endpoint)` → `(0)`. Passes a pending call on: words and leases go as the caller sent them, under the badge of
     /// the forwarder's capability; capabilities that came with the call stay with the forwarder. The endpoint is of the
@@ -104,6 +105,11 @@ syscalls! {
     EndpointBind = 42;
     /// `(budget, processor)` → `(0)`. Moves a budget, and with it the thread that runs on it, to another processor.
     BudgetMove = 43;
+    /// `(endpoint, notification, bits)` → `(0)`. From now on these bits are set whenever a call that was received at the
+    /// endpoint ends without an answer: its deadline has passed, or its thread was stopped or is dead. Which call it was, the
+    /// server finds out by asking for each that it works on (`LeaseInfo`). A call that was passed on is watched where it was
+    /// received last. Notification 0 ends it.
+    EndpointWatch = 44;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
 

@@ -126,6 +126,10 @@ pub enum Command {
         endpoint: EndpointId,
         doorbell: Option<(NotificationId, u64)>,
     },
+    WatchEndpoint {
+        endpoint: EndpointId,
+        watch: Option<(NotificationId, u64)>,
+    },
     CreateNotification {
         account: AccountId,
     },

@@ -21,6 +21,9 @@ pub struct Endpoint {
     /// What hears of a call that finds nobody receiving, and with which bits.
     pub(crate) doorbell: Option<Reference<NotificationId>>,
     pub(crate) doorbell_bits: u64,
+    /// What hears of a call that was received here and ends without an answer, and with which bits.
+    pub(crate) watch: Option<Reference<NotificationId>>,
+    pub(crate) watch_bits: u64,
 }
 
 impl Endpoint {
@@ -34,5 +37,7 @@ impl Endpoint {
         receivers: None,
         doorbell: None,
         doorbell_bits: 0,
+        watch: None,
+        watch_bits: 0,
     };
 }

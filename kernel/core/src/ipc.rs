@@ -5,6 +5,7 @@ use crate::frame::Frame;
 use crate::identity::{EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
+use crate::table::Reference;
 use crate::thread::State;
 use abi::fault::FaultKind;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
@@ -110,6 +111,8 @@ impl<T: Tables> Kernel<T> {
         }
         let info = delivered_info(self.thread(caller).info, &transfer);
         self.set_state(caller, State::Replying(domain), deadline);
+        let generation = self.endpoints.generation(endpoint.index());
+        self.thread_mut(caller).taken_at = Some(Reference { id: endpoint, generation });
         let ceiling = self.endpoints.at(endpoint.index()).ceiling;
         if self.thread(caller).fault.is_none() {
             self.lend_budget(caller, receiver, ceiling);
@@ -232,8 +235,15 @@ impl<T: Tables> Kernel<T> {
         }
         let entry = self.thread_mut(caller);
         entry.server = None;
+        entry.taken_at = None;
         entry.fault = None;
         self.wake(caller, resume);
+    }
+
+    /// What is to hear that a thread's call has ended without an answer, and with which bits, if its call was taken and
+    /// somebody watches the endpoint.
+    pub(crate) fn watch_of(&self, caller: ThreadId) -> Option<(NotificationId, u64)> {
+        self.watch_of_call(caller).filter(|_| !seeded!(WatchLost))
     }
 
     /// Takes back the budget that a pending call lends.
@@ -251,6 +261,7 @@ impl<T: Tables> Kernel<T> {
         self.number_call(caller);
         let entry = self.thread_mut(caller);
         entry.server = None;
+        entry.taken_at = None;
         entry.badge = badge;
         entry.info =
             MessageInfo::new(entry.info.label(), part(entry.info.words())).with_leases(part(entry.info.leases()));
@@ -268,7 +279,13 @@ impl<T: Tables> Kernel<T> {
     /// A thread's deadline has passed.
     pub(crate) fn expire(&mut self, thread: ThreadId) {
         match self.thread(thread).state {
-            State::Sending(_) | State::Replying(_) => self.finish_call(thread, failed(Error::TimedOut)),
+            State::Sending(_) | State::Replying(_) => {
+                let watch = self.watch_of(thread);
+                self.finish_call(thread, failed(Error::TimedOut));
+                if let Some((notification, bits)) = watch {
+                    self.notify(notification, bits);
+                }
+            }
             State::Receiving(_) | State::Waiting(_) | State::Sleeping => self.wake(thread, failed(Error::TimedOut)),
             State::Exhausted => self.make_ready(thread),
             State::Ready | State::Stopped | State::Forgetting => self.cancel_timer(thread),

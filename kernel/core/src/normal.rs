@@ -75,15 +75,22 @@ where
         };
         let handler = |_, domain: &mut Domain| domain.fault_handler = domain.fault_handler.map(endpoint);
         rewrite(&mut domains, Domain::EMPTY, handler, hasher);
-        rewrite(&mut threads, Thread::EMPTY, |index, thread| self.normal_thread(index, thread, now), hasher);
+        let normal_thread = |index, thread: &mut Thread| {
+            thread.taken_at = thread.taken_at.map(endpoint);
+            self.normal_thread(index, thread, now);
+        };
+        rewrite(&mut threads, Thread::EMPTY, normal_thread, hasher);
         for index in budgets.live_indices().filter(|index| !budgets.at(*index).is_turn()) {
             for refill in budgets.at(index).refills.as_slice() {
                 (budgets.at(index).distance(refill.at, now), refill.amount).hash(hasher);
             }
         }
         rewrite(&mut budgets, Budget::EMPTY, |_, budget| budget.refills = Budget::EMPTY.refills, hasher);
-        let doorbell = |_, endpoint: &mut Endpoint| endpoint.doorbell = endpoint.doorbell.map(bits);
-        rewrite(&mut endpoints, Endpoint::EMPTY, doorbell, hasher);
+        let signals = |_, endpoint: &mut Endpoint| {
+            endpoint.doorbell = endpoint.doorbell.map(bits);
+            endpoint.watch = endpoint.watch.map(bits);
+        };
+        rewrite(&mut endpoints, Endpoint::EMPTY, signals, hasher);
         rewrite(&mut notifications, Notification::EMPTY, |_, _| {}, hasher);
         rewrite(&mut mappings, Mapping::EMPTY, |_, _| {}, hasher);
         let bound = |_, interrupt: &mut Interrupt| interrupt.notification = interrupt.notification.map(bits);

@@ -121,12 +121,13 @@ impl<T: Tables> Kernel<T> {
             }
         });
         canonical_table(&self.endpoints, hasher, |endpoint, hasher| {
-            let doorbell = endpoint.doorbell.map(|doorbell| {
-                let lives = self.notifications.get(doorbell.id.index(), doorbell.generation).is_some();
-                (doorbell.id, lives)
-            });
-            doorbell.hash(hasher);
-            crate::Endpoint { doorbell: None, ..*endpoint }.hash(hasher);
+            for signal in [endpoint.doorbell, endpoint.watch] {
+                let lives = |named: Reference<crate::NotificationId>| {
+                    (named.id, self.notifications.get(named.id.index(), named.generation).is_some())
+                };
+                signal.map(lives).hash(hasher);
+            }
+            crate::Endpoint { doorbell: None, watch: None, ..*endpoint }.hash(hasher);
         });
         canonical_table(&self.notifications, hasher, |notification, hasher| notification.hash(hasher));
         canonical_table(&self.mappings, hasher, |mapping, hasher| mapping.hash(hasher));
@@ -213,6 +214,7 @@ impl<T: Tables> Kernel<T> {
         match entry.state {
             State::Sending(_) | State::Replying(_) => {
                 (entry.info.0, entry.badge, entry.fault, self.borrower_of(thread)).hash(hasher);
+                entry.taken_at.map(|endpoint| self.canonical_endpoint(endpoint)).hash(hasher);
                 // A fault is of no interface: what stands there is of an earlier call.
                 entry.fault.is_none().then_some(entry.interface).hash(hasher);
                 for handle in entry.handles.iter().take(entry.info.caps()) {

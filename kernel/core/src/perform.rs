@@ -7,7 +7,7 @@ use crate::domain::{Domain, Interrupt, Notification};
 use crate::effect::{Effect, FaultReport, Resume};
 use crate::endpoint::Endpoint;
 use crate::frame::Frame;
-use crate::identity::{AccountId, BudgetId, CpuId, DomainId, InterruptId, ThreadId};
+use crate::identity::{AccountId, BudgetId, CpuId, DomainId, InterruptId, NotificationId, ThreadId};
 use crate::interrupt::line_bit;
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
@@ -156,7 +156,7 @@ impl<T: Tables> Kernel<T> {
                 return Effect::StartThread { thread: started, instruction, stack, argument };
             }
             Command::StopThread(stopped) => {
-                self.stop(stopped);
+                self.withdraw(stopped);
                 if self.runs_elsewhere(stopped).is_some() {
                     self.repeat(thread);
                 }
@@ -177,10 +177,7 @@ impl<T: Tables> Kernel<T> {
                 self.give_way(thread);
             }
             Command::BindEndpoint { endpoint, doorbell } => {
-                let doorbell = doorbell.map(|(id, bits)| {
-                    let generation = self.notifications.generation(id.index());
-                    (Reference { id, generation }, bits)
-                });
+                let doorbell = doorbell.map(|(id, bits)| (self.notification_reference(id), bits));
                 let waiting = self.queue_head(Queue::Callers(endpoint)).is_some();
                 let entry = self.endpoints.at_mut(endpoint.index());
                 entry.doorbell = doorbell.map(|(notification, _)| notification);
@@ -192,10 +189,16 @@ impl<T: Tables> Kernel<T> {
                     self.notify(notification.id, bits);
                 }
             }
+            Command::WatchEndpoint { endpoint, watch } => {
+                let watch = watch.map(|(id, bits)| (self.notification_reference(id), bits));
+                let entry = self.endpoints.at_mut(endpoint.index());
+                entry.watch = watch.map(|(notification, _)| notification);
+                entry.watch_bits = watch.map_or(0, |(_, bits)| bits);
+            }
             Command::BindInterrupt { interrupt, notification, bits } => {
-                let generation = self.notifications.generation(notification.index());
+                let notification = self.notification_reference(notification);
                 let entry = self.interrupts.at_mut(interrupt.index());
-                entry.notification = Some(Reference { id: notification, generation });
+                entry.notification = Some(notification);
                 entry.bits = bits;
             }
             Command::AckInterrupt(interrupt) => {
@@ -218,6 +221,11 @@ impl<T: Tables> Kernel<T> {
             Command::ReadTimes { address } => return Effect::WriteTimes { root: self.root_of(thread), address },
         }
         Effect::None
+    }
+
+    /// A notification as something that may be gone when it is used.
+    fn notification_reference(&self, id: NotificationId) -> Reference<NotificationId> {
+        Reference { id, generation: self.notifications.generation(id.index()) }
     }
 
     /// A server that answers the call whose budget it runs on goes back to its own.

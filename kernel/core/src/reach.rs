@@ -206,6 +206,15 @@ impl<T: Tables> Kernel<T> {
         lives.then_some((doorbell.id, entry.doorbell_bits))
     }
 
+    /// What hears of it if the call of a thread ends without an answer: the notification that watches the endpoint at which
+    /// it was taken, and the bits.
+    pub fn watch_of_call(&self, thread: ThreadId) -> Option<(NotificationId, u64)> {
+        let at = self.thread(thread).taken_at?;
+        let endpoint = self.endpoints.get(at.id.index(), at.generation)?;
+        let watch = endpoint.watch?;
+        self.notifications.get(watch.id.index(), watch.generation).map(|_| (watch.id, endpoint.watch_bits))
+    }
+
     /// Every living notification.
     pub fn notification_ids(&self) -> impl Iterator<Item = NotificationId> + '_ {
         self.notifications.live_indices().filter_map(NotificationId::from_index)

@@ -73,6 +73,8 @@ mod planted {
         QueueReversed,
         /// A doorbell does not ring.
         DoorbellLost,
+        /// Nobody hears of a caller that is gone.
+        WatchLost,
         /// A fault is lost with the handler that had taken it.
         FaultLost,
         /// The pins of a mapping stay when it goes.

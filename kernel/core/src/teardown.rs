@@ -87,7 +87,7 @@ impl<T: Tables> Kernel<T> {
         }
         if let Some((last, domain)) = self.last_thread_of_server(&capability) {
             // It takes no more calls while it is relieved of those that it has taken.
-            self.stop(last);
+            self.withdraw(last);
             self.set_result(thread, Resume::Again);
             return self.fail_taken(domain);
         }
@@ -97,7 +97,7 @@ impl<T: Tables> Kernel<T> {
             && self.runs_elsewhere(doomed).is_some()
         {
             // Its registers are on another processor: it dies once that has let it go.
-            self.stop(doomed);
+            self.withdraw(doomed);
             return Effect::None;
         }
         self.kill(&capability)
@@ -213,13 +213,23 @@ impl<T: Tables> Kernel<T> {
         self.budgets.bury();
     }
 
-    /// Takes a thread out of whatever it does.
+    /// Takes a thread out of whatever it does. Whoever works on its call is told that nobody waits for the answer.
+    pub(crate) fn withdraw(&mut self, thread: ThreadId) {
+        let watch = self.watch_of(thread);
+        self.stop(thread);
+        if let Some((notification, bits)) = watch {
+            self.notify(notification, bits);
+        }
+    }
+
+    /// Takes a thread out of whatever it does. If that is a call, its server knows or is dead.
     pub(crate) fn stop(&mut self, thread: ThreadId) {
         self.release_loan(thread);
         self.end_loan(thread);
         self.set_state(thread, State::Stopped, NEVER);
         let entry = self.thread_mut(thread);
         entry.server = None;
+        entry.taken_at = None;
         entry.fault = None;
         entry.shootdown = None;
         entry.resume = Resume::Continue;
@@ -227,7 +237,7 @@ impl<T: Tables> Kernel<T> {
 
     fn kill_thread(&mut self, thread: ThreadId) {
         if !seeded!(DeadThreadQueued) {
-            self.stop(thread);
+            self.withdraw(thread);
         }
         self.drop_buffer(thread);
         self.bind_notification(thread, None);
@@ -349,7 +359,7 @@ impl<T: Tables> Kernel<T> {
         let domain = *self.domains.at(id.index());
         if let Some(thread) = domain.first_thread {
             if self.runs_elsewhere(thread).is_some() {
-                self.stop(thread);
+                self.withdraw(thread);
             } else {
                 self.kill_thread(thread);
             }

@@ -4,6 +4,7 @@ use crate::cpu::Shootdown;
 use crate::effect::{FaultReport, Resume};
 use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, MappingId, NotificationId, ThreadId};
+use crate::table::Reference;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 
 /// What a thread does. A thread is in at most one queue, the one its state names.
@@ -76,6 +77,8 @@ pub struct Thread {
     pub(crate) fault: Option<FaultReport>,
     /// Who has taken its call.
     pub(crate) server: Option<ThreadId>,
+    /// Where its call was taken.
+    pub(crate) taken_at: Option<Reference<EndpointId>>,
     /// The call whose caller lends it the budget it runs on.
     pub(crate) serving: Option<CallerToken>,
     /// How many capabilities it accepts with the message that it waits for.
@@ -121,6 +124,7 @@ impl Thread {
         leases: [Lease { address: 0, length_and_access: 0 }; MAX_LEASES],
         fault: None,
         server: None,
+        taken_at: None,
         serving: None,
         accepts: 0,
         buffer: None,

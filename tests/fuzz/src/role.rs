@@ -98,7 +98,7 @@ pub(crate) fn roles(syscall: Syscall) -> [Role; 6] {
         S::DomainCreate => &[Of(Kind::Account), Of(Kind::Space), Small, Length, Maybe(Kind::Endpoint), Small],
         S::ThreadCreate => &[Of(Kind::Account), Of(Kind::Domain), Of(Kind::Budget)],
         S::InterruptCreate => &[Of(Kind::InterruptControl), Source],
-        S::EndpointBind => &[Of(Kind::Endpoint), Maybe(Kind::Notification), Small],
+        S::EndpointBind | S::EndpointWatch => &[Of(Kind::Endpoint), Maybe(Kind::Notification), Small],
         S::BudgetMove => &[Of(Kind::Budget), Small],
         S::MemorySplit => &[Of(Kind::Memory), Small, Small, Rights],
         S::MemoryInfo => &[Of(Kind::Memory)],

@@ -233,7 +233,7 @@ impl Choices<'_> {
                     self.add(syscall, &[account, FAULT_INTERFACE, 0, 255]);
                 }
             }
-            S::EndpointBind => {
+            S::EndpointBind | S::EndpointWatch => {
                 for endpoint in self.of(Kind::Endpoint) {
                     for notification in self.maybe(Kind::Notification) {
                         self.add(syscall, &[endpoint, notification, 2]);

@@ -7,9 +7,9 @@ use crate::machine::Machine;
 use crate::reference;
 use crate::sizes::Tiny;
 use crate::view::{Step, View};
-use abi::Syscall;
 use abi::message::CallerToken;
 use abi::rights::Kind;
+use abi::{Error, Syscall};
 use kernel_core::{Activity, NotificationId, ThreadId, Wait};
 
 /// A sentence that is true of every transition.
@@ -210,10 +210,38 @@ fn doorbells(step: &Step) -> Vec<(NotificationId, u64)> {
     step.seen_after.activities.iter().filter(waits_now).filter_map(endpoint).collect()
 }
 
+/// The bits that watches set: for calls that were taken and have ended in this step, and whether the watch must have been
+/// told. It need not be if the server has ended the call itself, by an answer or by passing it on, or by its death.
+fn watches(step: &Step) -> Vec<(NotificationId, u64, bool)> {
+    let ended = |before: &&Activity| {
+        let after = step.seen_after.thread(before.thread);
+        after.is_none_or(|after| (after.wait, after.call) != (before.wait, before.call))
+    };
+    let must_be_told = |before: &Activity| {
+        let after = step.seen_after.thread(before.thread);
+        let answered = named_token(step) == Some(before.call);
+        let results = after.and_then(|after| after.result.or_else(|| step.result_of(before.thread)));
+        let server_died = results.is_some_and(|result| result[0] == Error::PeerDied.to_register());
+        // A fault that a dead handler had taken goes to the next one, or to nobody.
+        let raised_again = before.fault && after.is_some_and(|after| after.fault || !has_handler(step, after));
+        !answered && !server_died && !raised_again
+    };
+    let taken = step.seen.activities.iter().filter(|before| matches!(before.wait, Wait::Answer(_)));
+    taken
+        .filter(ended)
+        .filter_map(|before| {
+            let (notification, bits) = step.before.kernel.watch_of_call(before.thread)?;
+            Some((notification, bits, must_be_told(before)))
+        })
+        .collect()
+}
+
 fn signals_arrive(step: &Step) -> Result<(), String> {
     let binds = step.call.is_some_and(|call| call.syscall == Syscall::EndpointBind);
     let sets = if binds { Vec::new() } else { signals(step) };
-    for (notification, bits) in sets.into_iter().chain(doorbells(step)) {
+    let watches =
+        watches(step).into_iter().filter(|(.., must)| *must).map(|(notification, bits, _)| (notification, bits));
+    for (notification, bits) in sets.into_iter().chain(doorbells(step)).chain(watches) {
         let (before, after) = (step.before.kernel.bits_of(notification), step.after.kernel.bits_of(notification));
         let (Some(before), Some(after)) = (before, after) else { continue };
         let wanted = before | bits;
@@ -235,7 +263,8 @@ fn signals_arrive(step: &Step) -> Result<(), String> {
 }
 
 fn bits_have_a_source(step: &Step) -> Result<(), String> {
-    let set: Vec<(NotificationId, u64)> = signals(step).into_iter().chain(doorbells(step)).collect();
+    let watches = watches(step).into_iter().map(|(notification, bits, _)| (notification, bits));
+    let set: Vec<(NotificationId, u64)> = signals(step).into_iter().chain(doorbells(step)).chain(watches).collect();
     for id in step.after.kernel.notification_ids() {
         let before = step.before.kernel.bits_of(id).unwrap_or(0);
         let known = set.iter().filter(|(set, _)| *set == id).fold(before, |known, (_, bits)| known | bits);

@@ -140,7 +140,7 @@ fn needs(call: &Call) -> Vec<(usize, Kind, RawRights)> {
             vec![create, (1, Kind::Domain, DomainRights::SPAWN.bits()), (2, Kind::Budget, BudgetRights::BIND.bits())]
         }
         S::InterruptCreate => vec![(0, Kind::InterruptControl, InterruptControlRights::CREATE.bits())],
-        S::EndpointBind => {
+        S::EndpointBind | S::EndpointWatch => {
             [receive].into_iter().chain(optional((1, Kind::Notification, NotificationRights::NOTIFY.bits()))).collect()
         }
         S::MemorySplit => vec![(0, Kind::Memory, MemoryRights::SPLIT.bits())],

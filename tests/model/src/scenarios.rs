@@ -129,6 +129,7 @@ fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
             S::Notify,
             S::Wait,
             S::EndpointBind,
+            S::EndpointWatch,
             S::ThreadBind,
             S::ThreadStart,
             S::ThreadStop,

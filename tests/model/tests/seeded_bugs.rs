@@ -12,7 +12,7 @@ fn home(bug: Bug) -> &'static str {
     match bug {
         Bug::StaleReply | Bug::DeadThreadQueued | Bug::DeadlineIgnored | Bug::QueueReversed => "calls",
         Bug::CallersLeft | Bug::RefusalCounted | Bug::LoanKept => "calls",
-        Bug::LeaseAfterCall | Bug::DoorbellLost | Bug::BitLost | Bug::FaultLost => "ipc",
+        Bug::LeaseAfterCall | Bug::DoorbellLost | Bug::WatchLost | Bug::BitLost | Bug::FaultLost => "ipc",
         Bug::ChildrenLost | Bug::KernelPageMapped | Bug::DonatedWhileMapped | Bug::RightsKept | Bug::PinsKept => {
             "authority"
         }

@@ -26,7 +26,7 @@ const INTERFACE: u64 = 77;
 
 /// Calls that scripts are made of, the more often the more of what follows needs them. Left out is what starts threads,
 /// ends them, or needs somebody to talk to.
-const CALLS: [Syscall; 60] = {
+const CALLS: [Syscall; 61] = {
     use Syscall as S;
     [
         S::CapCopy,
@@ -58,6 +58,7 @@ const CALLS: [Syscall; 60] = {
         S::ThreadCreate,
         S::InterruptCreate,
         S::EndpointBind,
+        S::EndpointWatch,
         S::BudgetMove,
         S::MemorySplit,
         S::MemorySplit,
@@ -256,7 +257,7 @@ impl Composer<'_> {
                 let message = InterruptSource::Message.to_register();
                 vec![self.of(Kind::InterruptControl, a), one_of(b, &[message, message, message, 16, 0x101])]
             }
-            S::EndpointBind => {
+            S::EndpointBind | S::EndpointWatch => {
                 vec![self.of(Kind::Endpoint, a), self.of(Kind::Notification, b), one_of(c, &[1, 4, 0, 1 << 63])]
             }
             S::MemorySplit => {

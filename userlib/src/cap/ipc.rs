@@ -12,6 +12,15 @@ impl Cap<Endpoint> {
     pub fn bind(self, notification: Cap<Notification>, bits: u64) -> Result<(), Error> {
         self.invoke(Syscall::EndpointBind, [notification.handle().0, bits, 0, 0, 0]).map(drop)
     }
+
+    /// From now on `bits` of a notification are set whenever a call that was received at the endpoint ends without an answer:
+    /// its deadline has passed, or its caller is stopped or dead.
+    ///
+    /// # Errors
+    /// `MissingRight` without `RECEIVE` here or `NOTIFY` there.
+    pub fn watch(self, notification: Cap<Notification>, bits: u64) -> Result<(), Error> {
+        self.invoke(Syscall::EndpointWatch, [notification.handle().0, bits, 0, 0, 0]).map(drop)
+    }
 }
 
 impl Cap<Notification> {

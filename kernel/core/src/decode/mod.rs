@@ -129,6 +129,11 @@ impl<T: Tables> Kernel<T> {
                 let doorbell = if b == 0 { None } else { Some(self.signal(caller, b, c)?) };
                 Command::BindEndpoint { endpoint, doorbell }
             }
+            Syscall::EndpointWatch => {
+                let (endpoint, _) = self.endpoint(caller, a, EndpointRights::RECEIVE)?;
+                let watch = if b == 0 { None } else { Some(self.signal(caller, b, c)?) };
+                Command::WatchEndpoint { endpoint, watch }
+            }
             Syscall::NotificationCreate => Command::CreateNotification {
                 account: self.new_object(caller, a, Charge::Notifications, self.notifications.has_room())?,
             },

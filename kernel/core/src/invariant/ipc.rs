@@ -44,6 +44,15 @@ impl<T: Tables> Kernel<T> {
         Ok(())
     }
 
+    pub(super) fn taken_calls_know_where(&self) -> Result<(), Contradiction> {
+        for thread in self.live_threads() {
+            let (entry, at) = (self.thread(thread), thread.index());
+            let taken = matches!(entry.state, State::Replying(_));
+            expect(taken == entry.taken_at.is_some(), "a call that was taken nowhere, or none that was", at)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn endpoints_match_eagerly(&self) -> Result<(), Contradiction> {
         for index in self.endpoints.present_indices() {
             let entry = self.endpoints.at(index);

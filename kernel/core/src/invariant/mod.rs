@@ -92,6 +92,7 @@ invariants! {
     priorities_agree: "a thread's priority is that of the budget it runs on, raised to its ceiling";
     timers_agree: "the timer heap is in order and holds just the threads that wait with a deadline";
     callers_wait_for_somebody: "a call waits at an endpoint or with a domain of which something is left, and nobody else has a call";
+    taken_calls_know_where: "a call that was taken knows the endpoint at which it was, and nobody else knows one";
     endpoints_match_eagerly: "no endpoint has a caller and a receiver waiting at the same time";
     loans_are_of_pending_calls: "a loan is the budget of a thread whose pending call the borrower works on, and everybody else runs on their own";
     lenders_form_no_circle: "following a borrower to its lender comes to an end";

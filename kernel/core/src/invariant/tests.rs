@@ -160,6 +160,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("priorities_agree", |k| k.thread_mut(STOPPED).priority += 1),
     ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).timer_place = 0),
     ("callers_wait_for_somebody", |k| k.thread_mut(STOPPED).server = Some(SERVER)),
+    ("taken_calls_know_where", |k| k.thread_mut(CLIENT).taken_at = None),
     ("endpoints_match_eagerly", |k| {
         k.set_state(STOPPED, State::Receiving(EndpointId::from_index(1)), NEVER);
     }),
@@ -168,6 +169,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         let client = id(k.thread(CLIENT).domain);
         k.set_state(SERVER, State::Replying(client), NEVER);
         k.thread_mut(SERVER).server = Some(CLIENT);
+        k.thread_mut(SERVER).taken_at = k.thread(CLIENT).taken_at;
         k.thread_mut(CLIENT).serving = Some(k.token_of(SERVER));
         k.thread_mut(CLIENT).loan = k.thread(SERVER).budget;
     }),

@@ -22,3 +22,4 @@ mod shares;
 mod teardown;
 mod threads;
 mod transfer;
+mod watches;

@@ -4,7 +4,7 @@ use super::cases;
 use super::victim::Victim;
 use crate::actor;
 use crate::bench::{Bench, INTERFACE, PRIORITY};
-use crate::call::{Words, ask, call, receive, reply, soon, wait};
+use crate::call::{SECOND, Words, ask, call, now, receive, reply, soon, wait};
 use crate::outcome::{Outcome, refused, same};
 use abi::Error;
 use abi::fault::{FaultKind, FaultWord};
@@ -21,6 +21,11 @@ cases![
     a_caller_that_dies_is_gone_for_its_server,
     blame_reaches_the_callers_fault_handler,
     a_reply_never_reaches_a_later_call_of_the_same_thread,
+    a_watch_tells_of_a_call_that_times_out_while_it_is_worked_on,
+    a_watch_tells_of_a_caller_that_dies,
+    a_watch_is_silent_about_calls_that_are_answered,
+    a_watch_ends_with_notification_0,
+    a_call_that_was_passed_on_is_watched_where_it_was_received_last,
 ];
 
 const EMPTY: MessageInfo = MessageInfo::new(0, 0);
@@ -136,6 +141,80 @@ fn a_caller_that_dies_is_gone_for_its_server(bench: &mut Bench) -> Outcome {
     refused(reply(token, EMPTY, &[0; 6]), Error::CallerGone)?;
     reply(next, EMPTY, &[0; 6])?;
     Ok(())
+}
+
+const WATCH: u64 = 0x40;
+
+/// An endpoint and the notification that watches it.
+fn watched(bench: &mut Bench) -> Result<(u64, u64), crate::outcome::Failure> {
+    let (endpoint, notification) = (bench.endpoint()?, bench.notification()?);
+    call(Syscall::EndpointWatch, [endpoint, notification, WATCH])?;
+    Ok((endpoint, notification))
+}
+
+/// Calls the endpoint that it is given and waits for a short time only; the last error goes to word 1 of the board.
+extern "C" fn impatient(endpoint: u64) -> ! {
+    if let Err(error) = ask(endpoint, EMPTY, now() + SECOND / 20, INTERFACE, &mut [0; 6]) {
+        actor::write(1, error as u64);
+    }
+    loop {
+        let _ = wait(0, NEVER);
+    }
+}
+
+fn a_watch_tells_of_a_call_that_times_out_while_it_is_worked_on(bench: &mut Bench) -> Outcome {
+    let (endpoint, notification) = watched(bench)?;
+    bench.thread(impatient, endpoint)?;
+    let token = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
+    same(wait(notification, soon())?, WATCH)?;
+    refused(call(Syscall::LeaseInfo, [token, 0]), Error::CallerGone)?;
+    bench.settle()?;
+    same(actor::read(1), Error::TimedOut as u64)
+}
+
+fn a_watch_tells_of_a_caller_that_dies(bench: &mut Bench) -> Outcome {
+    let (endpoint, notification) = watched(bench)?;
+    let child = bench.child(200)?;
+    let there = call(Syscall::CapGrant, [child.domain, endpoint, u16::MAX.into(), 0])?;
+    bench.thread_at(child.domain, PRIORITY, caller, there)?;
+    let token = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
+    refused(call(Syscall::LeaseInfo, [token, 0]), Error::BadLease)?;
+    refused(wait(notification, NOW), Error::WouldBlock)?;
+    call(Syscall::Destroy, [child.domain])?;
+    same(wait(notification, NOW)?, WATCH)?;
+    refused(call(Syscall::LeaseInfo, [token, 0]), Error::CallerGone)
+}
+
+fn a_watch_is_silent_about_calls_that_are_answered(bench: &mut Bench) -> Outcome {
+    let (endpoint, notification) = watched(bench)?;
+    let thread = bench.thread(caller, endpoint)?;
+    let token = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
+    reply(token, EMPTY, &[0; 6])?;
+    bench.settle()?;
+    same(actor::read(0), 1)?;
+    call(Syscall::ThreadStop, [thread])?;
+    refused(wait(notification, NOW), Error::WouldBlock)
+}
+
+fn a_watch_ends_with_notification_0(bench: &mut Bench) -> Outcome {
+    let (endpoint, notification) = watched(bench)?;
+    let thread = bench.thread(caller, endpoint)?;
+    receive(endpoint, 0, soon(), &mut [0; 6])?;
+    call(Syscall::EndpointWatch, [endpoint, 0, 0])?;
+    call(Syscall::ThreadStop, [thread])?;
+    refused(wait(notification, NOW), Error::WouldBlock)
+}
+
+fn a_call_that_was_passed_on_is_watched_where_it_was_received_last(bench: &mut Bench) -> Outcome {
+    let (first, first_watch) = watched(bench)?;
+    let (second, second_watch) = watched(bench)?;
+    let thread = bench.thread(caller, first)?;
+    let token = receive(first, 0, soon(), &mut [0; 6])?.token();
+    call(Syscall::Forward, [token, second])?;
+    receive(second, 0, soon(), &mut [0; 6])?;
+    call(Syscall::ThreadStop, [thread])?;
+    refused(wait(first_watch, NOW), Error::WouldBlock)?;
+    same(wait(second_watch, NOW)?, WATCH)
 }
 
 fn blame_reaches_the_callers_fault_handler(bench: &mut Bench) -> Outcome {

@@ -274,7 +274,10 @@ impl Attacker<'_> {
             11 => (Syscall::DomainCreate, [account, space, 20, 16, 0, 0]),
             12 => (Syscall::ThreadBuffer, [thread, memory, page, address, 0, 0]),
             13 => (Syscall::ThreadBind, [thread, notification, 0, 0, 0, 0]),
-            14 => (Syscall::EndpointBind, [endpoint, notification, 1, 0, 0, 0]),
+            14 => {
+                let signal = self.random.one_of(&[Syscall::EndpointBind, Syscall::EndpointWatch]);
+                (signal, [endpoint, notification, 1, 0, 0, 0])
+            }
             15 => (Syscall::CapGrant, [domain, memory, all, 0, 0, 0]),
             16 => (Syscall::CapGrant, [own, endpoint, all, 1 + id, 0, 0]),
             17 => (Syscall::CapRevoke, [memory, 0, 0, 0, 0, 0]),
@@ -316,6 +319,7 @@ impl Attacker<'_> {
             Syscall::ThreadBuffer as u64,
             Syscall::ThreadBind as u64,
             Syscall::EndpointBind as u64,
+            Syscall::EndpointWatch as u64,
             Syscall::SpaceDonate as u64,
             Syscall::Map as u64,
             Syscall::Unmap as u64,
