@@ -153,7 +153,7 @@ fn watched(bench: &mut Bench) -> Result<(u64, u64), crate::outcome::Failure> {
 }
 
 /// Calls the endpoint that it is given and waits for a short time only; the last error goes to word 1 of the board.
-extern "C" fn impatient(endpoint: u64) -> ! {
+extern "C" fn hasty(endpoint: u64) -> ! {
     if let Err(error) = ask(endpoint, EMPTY, now() + SECOND / 20, INTERFACE, &mut [0; 6]) {
         actor::write(1, error as u64);
     }
@@ -164,7 +164,7 @@ extern "C" fn impatient(endpoint: u64) -> ! {
 
 fn a_watch_tells_of_a_call_that_times_out_while_it_is_worked_on(bench: &mut Bench) -> Outcome {
     let (endpoint, notification) = watched(bench)?;
-    bench.thread(impatient, endpoint)?;
+    bench.thread(hasty, endpoint)?;
     let token = receive(endpoint, 0, soon(), &mut [0; 6])?.token();
     same(wait(notification, soon())?, WATCH)?;
     refused(call(Syscall::LeaseInfo, [token, 0]), Error::CallerGone)?;

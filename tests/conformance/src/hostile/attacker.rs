@@ -274,10 +274,8 @@ impl Attacker<'_> {
             11 => (Syscall::DomainCreate, [account, space, 20, 16, 0, 0]),
             12 => (Syscall::ThreadBuffer, [thread, memory, page, address, 0, 0]),
             13 => (Syscall::ThreadBind, [thread, notification, 0, 0, 0, 0]),
-            14 => {
-                let signal = self.random.one_of(&[Syscall::EndpointBind, Syscall::EndpointWatch]);
-                (signal, [endpoint, notification, 1, 0, 0, 0])
-            }
+            14 if id & 1 == 0 => (Syscall::EndpointWatch, [endpoint, notification, 1, 0, 0, 0]),
+            14 => (Syscall::EndpointBind, [endpoint, notification, 1, 0, 0, 0]),
             15 => (Syscall::CapGrant, [domain, memory, all, 0, 0, 0]),
             16 => (Syscall::CapGrant, [own, endpoint, all, 1 + id, 0, 0]),
             17 => (Syscall::CapRevoke, [memory, 0, 0, 0, 0, 0]),
