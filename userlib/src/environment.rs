@@ -6,6 +6,7 @@ use crate::cap::{
 use crate::executor;
 use crate::ipc::{Connection, InterfaceInfo, Service};
 use crate::memory::{AddressSpace, SharedMemory};
+use crate::session::Register;
 use crate::start::{Entry, EntryKind, Range, StartPage};
 use abi::{Error, Handle};
 use core::fmt;
@@ -162,6 +163,13 @@ impl Environment {
     /// Memory that outlives the domain, if there is any.
     pub fn vault(&self) -> Option<SharedMemory<'static>> {
         shared(self.page.vault)
+    }
+
+    /// Where the supervisor tells which clients are gone, if there is such a page.
+    pub fn clients(&self) -> Option<Register<'static>> {
+        let address = self.page.clients;
+        // SAFETY: the start page is the builder's word that the page is mapped, readable, as long as the domain lives.
+        (address != 0 && address.is_multiple_of(8)).then(|| unsafe { Register::from_address(address) })
     }
 
     /// The entry of a kind and name.

@@ -7,17 +7,29 @@
 //! A thread can block on one endpoint only, the one of [`serve`]. Further ones ([`serve_also`]) set a bit of its
 //! notification when a call waits there.
 //!
+//! When nobody waits for the answer to a call any more, because its deadline has passed or its caller is stopped or dead,
+//! the work on it is dropped where it waits: [`calls`] says how to keep it. One client has a limited number of calls under
+//! way; one more is refused with [`crate::ipc::CallError::Busy`].
+//!
 //! Calls *to* other servers block the thread ([`crate::ipc::Connection`]): they go strictly down, to servers that do not
 //! wait for this one.
 //!
 //! The reserved bits of [`crate::status`] are answered here: a heartbeat from the main loop, so that a task which spins
 //! misses it; the request to come to rest through [`shutdown_requested`], or at once if nobody waits for that.
 
+pub mod calls;
+mod events;
+
+pub use calls::{CALLS_PER_CLIENT, caller_gone, limit_calls, to_the_end};
+pub use events::{Events, bits, events};
+
 use crate::cap::{Cap, Endpoint, Notification};
+use crate::environment::Environment;
 use crate::ipc::Incoming;
 use crate::ipc::server::{Service, WordStore, Work, has_buffer};
 use crate::mishap;
-use crate::status::{self, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
+use crate::status::{self, CALLERS_BIT, CLIENTS_BIT, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
+use crate::sync::Event;
 use crate::sys::{self, Received, Words};
 use crate::thread;
 use crate::time::{Deadline, Duration, Instant, sleep_thread};
@@ -29,6 +41,7 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use calls::UnderWay;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -64,6 +77,8 @@ impl Wake for TaskWaker {
 /// A place for a task; its waker is used again for every task that comes to live here.
 struct Place {
     work: Option<Work>,
+    /// The call that the task works on, if it does.
+    call: Option<UnderWay>,
     waker: Arc<TaskWaker>,
 }
 
@@ -92,6 +107,14 @@ pub(crate) struct Reactor {
     store: RefCell<WordStore>,
     running: Cell<bool>,
     announced: Cell<bool>,
+    /// The task that goes on at this moment.
+    current: Cell<usize>,
+    /// Tasks that work on calls.
+    under_way: Cell<usize>,
+    /// How many of them one client may have.
+    limit: Cell<usize>,
+    /// Clients have died.
+    departures: Event,
 }
 
 /// The thread serves an endpoint already.
@@ -121,6 +144,10 @@ impl Reactor {
             store: RefCell::new([0; MAX_WORDS]),
             running: Cell::new(false),
             announced: Cell::new(false),
+            current: Cell::new(MAIN),
+            under_way: Cell::new(0),
+            limit: Cell::new(CALLS_PER_CLIENT),
+            departures: Event::new(),
         }
     }
 
@@ -129,15 +156,27 @@ impl Reactor {
     }
 
     /// Gives a task a place.
-    fn add(&self, work: Work) -> usize {
+    fn add(&self, work: Work, call: Option<UnderWay>) -> usize {
         let mut places = self.places.borrow_mut();
+        self.under_way.set(self.under_way.get() + usize::from(call.is_some()));
         if let Some(index) = self.free.borrow_mut().pop() {
             places[index].work = Some(work);
+            places[index].call = call;
             return index;
         }
         let index = places.len();
-        places.push(Place { work: Some(work), waker: self.waker(index) });
+        places.push(Place { work: Some(work), call, waker: self.waker(index) });
         index
+    }
+
+    /// A task is over: what is left of it is dropped.
+    fn end(&self, task: usize, work: Work) {
+        // The task's own end may use the executor, so it comes before the place is free again.
+        drop(work);
+        if self.places.borrow_mut()[task].call.take().is_some() {
+            self.under_way.set(self.under_way.get() - 1);
+        }
+        self.free.borrow_mut().push(task);
     }
 
     /// Lets a task go on.
@@ -154,13 +193,18 @@ impl Reactor {
             (work, place.waker.clone())
         };
         let waker = Waker::from(waker);
-        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(()) => {
-                // The task's own end may use the executor, so it comes before the place is free again.
-                drop(work);
-                self.free.borrow_mut().push(task);
-            }
-            Poll::Pending => self.places.borrow_mut()[task].work = Some(work),
+        let before = self.current.replace(task);
+        let outcome = work.as_mut().poll(&mut Context::from_waker(&waker));
+        self.current.set(before);
+        let goes_on = outcome.is_pending() && {
+            let mut places = self.places.borrow_mut();
+            let place = &mut places[task];
+            !place.call.as_ref().is_some_and(UnderWay::is_in_vain)
+        };
+        if goes_on {
+            self.places.borrow_mut()[task].work = Some(work);
+        } else {
+            self.end(task, work);
         }
     }
 
@@ -170,7 +214,13 @@ impl Reactor {
             status::beat();
         }
         mishap::obey(bits);
-        let bits = bits & !(1 << HEARTBEAT_BIT) & !mishap::BITS;
+        if bits & (1 << CALLERS_BIT) != 0 {
+            self.drop_lost_calls();
+        }
+        if bits & (1 << CLIENTS_BIT) != 0 {
+            self.departures.signal();
+        }
+        let bits = bits & !(1 << HEARTBEAT_BIT | 1 << CALLERS_BIT | 1 << CLIENTS_BIT) & !mishap::BITS;
         self.bits.set(self.bits.get() | bits);
         let mut waiters = self.bit_waiters.borrow_mut();
         let mut shutdown_is_awaited = false;
@@ -243,7 +293,7 @@ impl Reactor {
                 if let Some((_, service)) = service
                     && let Some(work) = self.dispatch(&*service, badge, info, token, &words)
                 {
-                    let task = self.add(work);
+                    let task = self.add(work, Some(UnderWay::new(badge, token)));
                     self.poll(task);
                 }
             }
@@ -267,7 +317,12 @@ impl Reactor {
         words: &Words,
     ) -> Option<Work> {
         let mut store = self.store.borrow_mut();
-        service.dispatch(Incoming::gather(badge, info, token, words, &mut store))
+        let call = Incoming::gather(badge, info, token, words, &mut store);
+        if self.has_too_many_calls(badge) {
+            call.refuse_for_now();
+            return None;
+        }
+        service.dispatch(call)
     }
 
     /// Takes the calls that wait at an endpoint on which the thread does not block.
@@ -279,7 +334,7 @@ impl Reactor {
                 Ok(Received::Bits(bits)) => self.post(bits),
                 Ok(Received::Message { badge, info, token }) => {
                     if let Some(work) = self.dispatch(service, badge, info, token, &words) {
-                        let task = self.add(work);
+                        let task = self.add(work, Some(UnderWay::new(badge, token)));
                         self.waker_of(task).wake_by_ref();
                     }
                 }
@@ -357,9 +412,8 @@ pub fn run_forever() -> ! {
 /// Adds a task to the thread's executor.
 pub fn spawn(work: impl Future<Output = ()> + 'static) {
     let reactor = reactor();
-    let task = reactor.add(Box::pin(work));
-    let waker = reactor.places.borrow()[task].waker.clone();
-    waker.wake_by_ref();
+    let task = reactor.add(Box::pin(work), None);
+    reactor.waker_of(task).wake_by_ref();
 }
 
 /// Makes the thread serve `endpoint`. The domain counts as ready once the executor first waits afterwards, so a server
@@ -377,9 +431,19 @@ pub fn serve(endpoint: Cap<Endpoint>, service: impl Service + 'static) -> Result
     if served.is_some() {
         return Err(AlreadyServing);
     }
+    if let Some(notification) = Environment::current().and_then(Environment::notification) {
+        watch(endpoint, notification);
+    }
     *served = Some((endpoint, Rc::new(service)));
     reactor.announced.set(false);
     Ok(())
+}
+
+/// Lets the kernel tell of calls that are over without an answer.
+fn watch(endpoint: Cap<Endpoint>, notification: Cap<Notification>) {
+    if let Err(error) = endpoint.watch(notification, 1 << CALLERS_BIT) {
+        log::warn!("work for callers that are gone will go on to its end: {error}");
+    }
 }
 
 /// Makes the thread serve a further endpoint: `bit` of its notification, which nobody else may use, tells it of calls
@@ -395,6 +459,7 @@ pub fn serve_also(
 ) -> Result<(), Error> {
     let mask = 1 << bit;
     endpoint.bind(notification, mask)?;
+    watch(endpoint, notification);
     let reactor = reactor();
     spawn(async move {
         loop {
@@ -420,28 +485,15 @@ pub(crate) fn reply_soon(token: CallerToken, label: u32, words: &[u64]) {
     }
 }
 
-/// Waits until bits of `mask` are set in the thread's bound notification; clears and returns them. Each bit is for one
-/// waiter at a time: with several, whoever comes first takes it.
-pub async fn bits(mask: u64) -> u64 {
-    let reactor = reactor();
-    poll_fn(|context| {
-        let set = reactor.bits.get() & mask;
-        if set != 0 {
-            reactor.bits.set(reactor.bits.get() & !set);
-            return Poll::Ready(set);
-        }
-        let mut waiters = reactor.bit_waiters.borrow_mut();
-        waiters.retain(|(_, waker)| !waker.will_wake(context.waker()));
-        waiters.push((mask, context.waker().clone()));
-        Poll::Pending
-    })
-    .await
-}
-
 /// Waits until the supervisor asks the domain to come to rest. The caller then does what is needed and says
 /// [`Phase::Stopped`] with [`status::set_phase`].
 pub async fn shutdown_requested() {
     bits(1 << SHUTDOWN_BIT).await;
+}
+
+/// Waits until the supervisor says next that clients have died; which ones, [`crate::session`] knows.
+pub async fn client_departed() {
+    reactor().departures.next().await;
 }
 
 /// A timer; dropping it takes it back.

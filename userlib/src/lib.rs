@@ -47,6 +47,7 @@ pub mod mishap;
 pub mod program;
 pub mod ring;
 pub mod root;
+pub mod session;
 pub mod start;
 pub mod status;
 pub mod sync;

@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// "BULKSTRT" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTRT");
 /// Version of the start page; it rises with every change.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The most entries in a start page.
 pub const ENTRIES_MAX: usize = 40;
 /// Bytes of a name.
@@ -34,6 +34,8 @@ pub mod layout {
     pub const STATUS_PAGE: u64 = 0x1000_0000_2000;
     /// The message buffer of the first thread.
     pub const BUFFER: u64 = 0x1000_0000_4000;
+    /// The register of clients that are gone.
+    pub const CLIENTS: u64 = 0x1000_0000_6000;
     /// The vault.
     pub const VAULT: u64 = 0x1000_0010_0000;
     /// Top of the first thread's stack; what lies below its lowest page is a guard.
@@ -209,7 +211,7 @@ pub struct OwnHandles {
     pub tables_first: u64,
 }
 
-const FIXED: usize = 8 + 4 * 4 + NAME_MAX + 7 * 8 + 8 + 8 + 8 + 8 + 4 * 16 + 4 + 4;
+const FIXED: usize = 8 + 4 * 4 + NAME_MAX + 7 * 8 + 5 * 8 + 4 * 16 + 4 + 4;
 const PADDING: usize = PAGE_SIZE as usize - FIXED - ARGUMENTS_MAX - ENTRIES_MAX * size_of::<Entry>();
 
 /// What a domain finds when it starts.
@@ -232,6 +234,8 @@ pub struct StartPage {
     pub buffer: u64,
     /// Where the status page is mapped; 0 for none.
     pub status: u64,
+    /// Where the page is mapped that tells which clients are gone ([`crate::session::Register`]); 0 for none.
+    pub clients: u64,
     /// Time of day at boot, in seconds since 1970, in the zone in which the machine's clock runs; 0 if it is not known.
     pub boot_time: u64,
     /// The heap, mapped and zeroed.
@@ -303,6 +307,7 @@ impl StartPage {
             notification: 0,
             buffer: 0,
             status: 0,
+            clients: 0,
             boot_time: 0,
             heap: Range::default(),
             window: Range::default(),

@@ -34,6 +34,11 @@ pub const HEARTBEAT_BIT: u32 = 61;
 /// say [`Phase::Stopped`].
 pub const SHUTDOWN_BIT: u32 = 60;
 
+/// Bit by which the kernel tells that a call which the domain works on is over without its answer.
+pub const CALLERS_BIT: u32 = 56;
+/// Bit by which the supervisor tells that a client is dead.
+pub const CLIENTS_BIT: u32 = 55;
+
 /// "BULKSTAT" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTAT");
 /// Most bytes of a panic message.

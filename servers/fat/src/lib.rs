@@ -30,7 +30,6 @@ mod namespace;
 mod record;
 mod recovery;
 pub mod service;
-mod session;
 mod table;
 mod time;
 mod volume;

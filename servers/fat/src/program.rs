@@ -8,6 +8,7 @@ use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SE
 use interfaces::block::{BlockClient, BlockInfo};
 use interfaces::filesystem::{FilesystemService, FsError};
 use userlib::ipc::RetriedError;
+use userlib::ipc::server::Uninterrupted;
 use userlib::ring::BlockRing;
 use userlib::start::EntryKind;
 use userlib::status::{self, Phase};
@@ -38,9 +39,11 @@ fn main(environment: &'static Environment) -> ! {
         Ok(endpoint) => endpoint,
         Err(missing) => panic!("{missing}"),
     };
-    let state = Rc::new(State::new(environment.page().instance));
+    let state = Rc::new(State::new(environment.page().instance, environment.clients()));
     executor::run(start(environment, state.clone()));
-    executor::serve(endpoint, FilesystemService::new(Files::new(state))).expect("nothing else is served");
+    // What changes the volume is not to end half-way, and what reads it has transfers under way.
+    let service = Uninterrupted::new(FilesystemService::new(Files::new(state)));
+    executor::serve(endpoint, service).expect("nothing else is served");
     executor::run_forever()
 }
 
@@ -53,6 +56,8 @@ async fn start(environment: &'static Environment, state: Rc<State>) {
     };
     state.dispose(disposition);
     executor::spawn(rest(state.clone()));
+    let departures = state.clone();
+    executor::spawn(async move { departures.close_departed().await });
     executor::spawn(write_back(state));
 }
 

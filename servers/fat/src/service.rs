@@ -1,6 +1,5 @@
 //! The interface `filesystem` on a mounted volume.
 
-use crate::session::Sessions;
 use crate::{
     Attributes, BlockDevice, Clock, DeviceError, EntryKind, Error, FatKind, NameFault, OpenMode, Status, Volume,
 };
@@ -14,11 +13,15 @@ use interfaces::filesystem::{
 };
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::log;
+use userlib::session::{OpenError, Register, SessionId, Sessions, UnknownSession};
 
 /// Bytes that are taken out of a lease at once.
 const PIECE: usize = 64 << 10;
 /// Entries of a directory that are listed at once at most.
 const LIST_ENTRIES: usize = 64;
+
+/// Files that one client may have open at once.
+pub const FILES_PER_CLIENT: usize = 64;
 
 /// What there is to serve.
 pub enum Disposition<D: BlockDevice, C: Clock> {
@@ -31,13 +34,28 @@ pub enum Disposition<D: BlockDevice, C: Clock> {
 /// The state of the server, shared by its tasks.
 pub struct State<D: BlockDevice, C: Clock> {
     disposition: RefCell<Disposition<D, C>>,
-    sessions: Sessions,
+    sessions: Sessions<crate::FileId>,
 }
 
 impl<D: BlockDevice, C: Clock> State<D, C> {
-    /// Instance `instance` of a server, without a disk as yet.
-    pub fn new(instance: u32) -> Self {
-        Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions: Sessions::new(instance) }
+    /// Instance `instance` of a server, without a disk as yet. `clients` tells which clients are gone.
+    pub fn new(instance: u32, clients: Option<Register<'static>>) -> Self {
+        let sessions = Sessions::of_instance(instance, FILES_PER_CLIENT, clients);
+        Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions }
+    }
+
+    /// Closes what clients had open when they died, for ever or until the volume is unmounted.
+    pub async fn close_departed(&self) {
+        loop {
+            for file in self.sessions.departed().await {
+                let Ok(volume) = self.volume() else { continue };
+                match volume.close(*file).await {
+                    Ok(()) => log::info!("a client died with a file open; it is closed"),
+                    Err(Error::Unmounted) => return,
+                    Err(error) => log::error!("a file that a client had open when it died cannot be closed: {error}"),
+                }
+            }
+        }
     }
 
     /// From now on there is this to serve.
@@ -69,16 +87,30 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
     }
 
     fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Volume<D, C>>, crate::FileId), FsError> {
-        Ok((self.state.volume()?, self.state.sessions.find(caller.badge(), id)?))
+        let file = self.state.sessions.find(caller, SessionId::from_number(id.0)).map_err(unknown)?;
+        Ok((self.state.volume()?, *file))
     }
 
     async fn open_as(&self, caller: &Caller, path: &ReadLease, mode: OpenMode) -> Result<OpenFile, FsError> {
         let path = path_of(path)?;
         let volume = self.state.volume()?;
-        self.state.sessions.check_room(caller.badge())?;
+        let place = self.state.sessions.reserve(caller).map_err(|error| match error {
+            OpenError::TooMany => FsError::TooManyOpen,
+            OpenError::ClientGone => FsError::UnknownSession,
+        })?;
         let file = volume.open(&path, mode).await.map_err(explain)?;
-        let length = volume.length(file).await.map_err(explain)?.into();
-        Ok(OpenFile { file: self.state.sessions.insert(caller.badge(), file), length })
+        let opened = match volume.length(file).await {
+            // A client that has died meanwhile closes nothing any more.
+            Ok(length) => place.open(file).map(|id| (id, length)).map_err(|_| FsError::UnknownSession),
+            Err(error) => Err(explain(error)),
+        };
+        match opened {
+            Ok((id, length)) => Ok(OpenFile { file: FileId(id.to_number()), length: length.into() }),
+            Err(error) => {
+                volume.close(file).await.map_err(explain)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -98,8 +130,8 @@ impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D,
 
     async fn close(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
         let volume = self.state.volume()?;
-        let file = self.state.sessions.remove(caller.badge(), file)?;
-        volume.close(file).await.map_err(explain)
+        let file = self.state.sessions.close(caller, SessionId::from_number(file.0)).map_err(unknown)?;
+        volume.close(*file).await.map_err(explain)
     }
 
     async fn read(&self, caller: &Caller, file: FileId, offset: u64, bytes: WriteLease) -> Result<usize, FsError> {
@@ -222,6 +254,10 @@ impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D,
             read_only: info.read_only,
         })
     }
+}
+
+fn unknown(_: UnknownSession) -> FsError {
+    FsError::UnknownSession
 }
 
 fn path_of(lease: &ReadLease) -> Result<String, FsError> {

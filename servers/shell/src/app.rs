@@ -51,6 +51,7 @@ fn failure(error: CallError<CommandError>) -> Failure {
             "the app did not answer in time and may still be working on it; `ps` shows what state it is in"
         }
         CallError::NotUnderstood => "the app speaks another protocol than the shell; build both from the same sources",
+        CallError::Busy => "the app is busy with other requests of the shell; repeat the command when they are done",
         CallError::Refused(Error::EndpointGone | Error::StaleHandle) => {
             "the app is gone for good; `ps` shows what state it is in"
         }

@@ -64,6 +64,10 @@ impl Failure {
             CallError::NotUnderstood => {
                 (format!("{name} speaks another protocol than the shell"), "build both from the same sources".into())
             }
+            CallError::Busy => (
+                "the server is busy with other requests of this program".into(),
+                "repeat the command when they are done".into(),
+            ),
             CallError::Refused(Error::BadHandle) => (
                 format!("the shell was not given the interface `{interface}`"),
                 "add it to what the shell `uses` in the system's manifest".into(),

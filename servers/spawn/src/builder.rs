@@ -4,7 +4,9 @@ use crate::error::{AtStep, BuildError};
 use crate::image::{Image, Segment};
 use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
-use crate::layout::{BUFFER_PAGE, CONTROL_FIXED_PAGES, STACK_PAGES, START_PAGE, STATUS_PAGE, table_pages};
+use crate::layout::{
+    BUFFER_PAGE, CLIENTS_PAGE, CONTROL_FIXED_PAGES, STACK_PAGES, START_PAGE, STATUS_PAGE, table_pages,
+};
 use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
     MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
@@ -273,7 +275,8 @@ impl Building<'_> {
         let write = MapAccess::ReadWrite;
         self.map(control, layout::START_PAGE, START_PAGE, 1, read, "map its start page")?;
         self.map(control, layout::STATUS_PAGE, STATUS_PAGE, 1, write, "map its status page")?;
-        self.map(control, layout::BUFFER, BUFFER_PAGE, 1, write, "map its message buffer")
+        self.map(control, layout::BUFFER, BUFFER_PAGE, 1, write, "map its message buffer")?;
+        self.map(control, layout::CLIENTS, CLIENTS_PAGE, 1, read, "map the register of its clients")
     }
 
     /// Gives the domain what the manifest says and writes it into the start page.
@@ -292,6 +295,7 @@ impl Building<'_> {
         page.notification = resources.notification().grant(target, rights, 0).at("give its notification")?.0;
         page.buffer = layout::BUFFER;
         page.status = layout::STATUS_PAGE;
+        page.clients = layout::CLIENTS;
         page.boot_time = self.blueprint.inventory.boot_time;
         page.heap = Range::new(layout::HEAP, self.private.heap_pages * PAGE_SIZE);
         page.window = Range::new(layout::WINDOW, layout::WINDOW_LENGTH);
@@ -325,7 +329,9 @@ impl Building<'_> {
         for usage in &domain.uses {
             let endpoint = inventory.endpoint(usage.endpoint).ok_or(BuildError::TooManyThings)?;
             let rights = EndpointRights::CALL | EndpointRights::GRANT;
-            let handle = match endpoint.grant(target, rights, usage.badge) {
+            // The kernel vouches for the life of the client as well: what one has left with a server is not the next one's.
+            let badge = usage.badge | u64::from(page.instance) << 32;
+            let handle = match endpoint.grant(target, rights, badge) {
                 Ok(handle) => handle,
                 // Its server's device is not in this machine. The client starts without it, and sees that.
                 Err(Error::StaleHandle | Error::BadHandle) => continue,

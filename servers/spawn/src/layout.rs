@@ -3,7 +3,7 @@
 use abi::PAGE_SIZE;
 
 /// Pages at the start of the control memory with fixed uses.
-pub const CONTROL_FIXED_PAGES: u64 = 3;
+pub const CONTROL_FIXED_PAGES: u64 = 4;
 /// Index of the start page in the control memory.
 pub(crate) const START_PAGE: u64 = 0;
 /// Index of the status page. It is the only one that outlives the instance: the supervisor reads a dead domain's last
@@ -11,6 +11,8 @@ pub(crate) const START_PAGE: u64 = 0;
 pub const STATUS_PAGE: u64 = 1;
 /// Index of the first thread's message buffer.
 pub(crate) const BUFFER_PAGE: u64 = 2;
+/// Index of the page in which the supervisor tells the domain which of its clients are gone.
+pub const CLIENTS_PAGE: u64 = 3;
 /// Pages of the first thread's stack.
 pub(crate) const STACK_PAGES: u64 = 32;
 

@@ -115,6 +115,8 @@ fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
     if let Err(error) = instance.destroy() {
         log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));
     }
+    drop(watched);
+    supervisor.tell_servers(index);
     true
 }
 

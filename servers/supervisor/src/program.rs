@@ -13,13 +13,14 @@ use manifest::System;
 use spawn::{ARCHIVE_ENTRY, INVENTORY_ENTRY, Inventory, MANIFEST_ENTRY};
 use userlib::abi::syscall::MapAccess;
 use userlib::cap::{Cap, Memory};
+use userlib::ipc::server::Uninterrupted;
 use userlib::memory::AddressSpace;
 use userlib::{Environment, executor};
 
 userlib::entry!(main);
 
 /// Bit of the supervisor's notification by which it learns of faults while it does something else.
-const FAULT_BIT: u32 = 56;
+const FAULT_BIT: u32 = 54;
 
 fn main(environment: &'static Environment) -> ! {
     let space = environment.address_space().expect("the supervisor is given its own space");
@@ -35,9 +36,10 @@ fn main(environment: &'static Environment) -> ! {
 
     let supervisor = Rc::new(Supervisor::new(system, inventory, archive, space.clone(), bus));
     supervisor.log_composition();
-    executor::serve(endpoint, SupervisionService::new(Requests::new(supervisor.clone())))
-        .expect("nothing else is served yet");
-    executor::serve_also(faults, notification, FAULT_BIT, FaultService::new(supervisor.clone()))
+    // Who asks for a restart may die of it, and a shutdown ends whoever asked for it: both go on.
+    let requests = SupervisionService::new(Requests::new(supervisor.clone()));
+    executor::serve(endpoint, Uninterrupted::new(requests)).expect("nothing else is served yet");
+    executor::serve_also(faults, notification, FAULT_BIT, Uninterrupted::new(FaultService::new(supervisor.clone())))
         .expect("init lets the supervisor receive faults");
     for index in supervisor.watched() {
         lifecycle::begin(&supervisor, index);

@@ -12,7 +12,8 @@ use spawn::{DomainResources, Instance, Inventory};
 use userlib::abi::syscall::MapAccess;
 use userlib::log;
 use userlib::memory::{AddressSpace, SharedMemory};
-use userlib::status;
+use userlib::session::RegisterWriter;
+use userlib::status::{self, CLIENTS_BIT};
 use userlib::time::Instant;
 
 /// What the supervisor knows of one domain.
@@ -36,12 +37,14 @@ pub(crate) struct Watched {
     pub(crate) function: Option<Function>,
     /// Its status page, which outlives its instances.
     status: Option<SharedMemory<'static>>,
+    /// Where it learns which of its clients are gone.
+    clients: Option<SharedMemory<'static>>,
     /// Its log as far as it was taken over: records of instances that are gone.
     pub(crate) history: Vec<status::Record>,
 }
 
 impl Watched {
-    fn new(status: Option<SharedMemory<'static>>) -> Self {
+    fn new(status: Option<SharedMemory<'static>>, clients: Option<SharedMemory<'static>>) -> Self {
         Watched {
             state: DomainState::Stopped,
             instance: None,
@@ -54,6 +57,7 @@ impl Watched {
             asked: None,
             function: None,
             status,
+            clients,
             history: Vec::new(),
         }
     }
@@ -66,6 +70,11 @@ impl Watched {
     /// What the domain says of itself; not to be believed.
     pub(crate) fn status(&self) -> Option<status::Reader<'static>> {
         status::Reader::new(self.status?)
+    }
+
+    /// Where it learns which of its clients are gone.
+    fn clients(&self) -> Option<RegisterWriter<'static>> {
+        RegisterWriter::new(self.clients?)
     }
 }
 
@@ -95,9 +104,10 @@ impl Supervisor {
             .enumerate()
             .map(|(index, resources)| {
                 let own = index == DomainIndex::SUPERVISOR.position();
-                // The supervisor's own page is mapped already, at another address.
-                let page = if own { None } else { map_status(&space, resources) };
-                RefCell::new(Watched::new(page))
+                // The supervisor's own status page is mapped already, at another address.
+                let status = if own { None } else { map_control(&space, resources, spawn::STATUS_PAGE) };
+                let clients = map_control(&space, resources, spawn::CLIENTS_PAGE);
+                RefCell::new(Watched::new(status, clients))
             })
             .collect();
         let supervisor = Supervisor { system, inventory, archive, space, bus, domains, last_hang: Cell::new(None) };
@@ -148,6 +158,21 @@ impl Supervisor {
         &self.system[index].name
     }
 
+    /// Tells the servers that a domain uses that its lives so far are over. They are told when it is gone for certain: no call
+    /// of it comes to anybody any more.
+    pub(crate) fn tell_servers(&self, client: DomainIndex) {
+        let first = self.watched_domain(client).built;
+        for usage in &self.system[client].uses {
+            let server = self.system[usage.endpoint].server;
+            if let Some(register) = self.watched_domain(server).clients() {
+                register.end_before(u32::from(client.0), first);
+            }
+            if let Err(error) = self.resources(server).notification().notify(1 << CLIENTS_BIT) {
+                log::error!("{}: it cannot be told of the end of {}: {error}", self.name(server), self.name(client));
+            }
+        }
+    }
+
     /// Says once what the system is and what it lacks.
     pub(crate) fn log_composition(&self) {
         log::info!("{} domains, {} endpoints", self.system.domains.len(), self.system.endpoints.len());
@@ -158,12 +183,11 @@ impl Supervisor {
     }
 }
 
-fn map_status(space: &AddressSpace, resources: &DomainResources) -> Option<SharedMemory<'static>> {
-    let page = space.map(resources.control.cap(), spawn::STATUS_PAGE, 1, MapAccess::ReadWrite);
-    match page {
+fn map_control(space: &AddressSpace, resources: &DomainResources, page: u64) -> Option<SharedMemory<'static>> {
+    match space.map(resources.control.cap(), page, 1, MapAccess::ReadWrite) {
         Ok(mapping) => Some(mapping.leak_shared()),
         Err(error) => {
-            log::error!("a status page cannot be mapped: {error}");
+            log::error!("page {page} of a domain's control memory cannot be mapped: {error}");
             None
         }
     }

@@ -48,7 +48,7 @@ pub const MAX_PROCESSORS: u8 = 32;
 /// Most domains of a system, the supervisor among them.
 pub const MAX_DOMAINS: usize = 48;
 /// Event bits of a notification that a manifest may assign, from bit 0 up; its owner may use those above.
-pub const ASSIGNABLE_BITS: u8 = 48;
+pub const ASSIGNABLE_BITS: u8 = 22;
 /// Most bytes that the arguments of one domain may have, each counted with a terminating byte.
 pub const MAX_ARGUMENT_BYTES: usize = 1024;
 /// Interface of the supervisor's built-in endpoint.

@@ -5,6 +5,7 @@ use super::{Fault, Faults, Kernel, refusal, values};
 use crate::executor;
 use crate::ipc::Incoming;
 use crate::ipc::server::Service;
+use crate::status::CALLERS_BIT;
 use crate::sys::{Results, Words};
 use crate::thread;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASE_COPY, MAX_LEASES, MAX_WORDS, MessageInfo, REGISTER_WORDS};
@@ -159,6 +160,14 @@ impl Loopback {
         self.queue.borrow_mut().push_back((token, call));
         self.waiting.borrow_mut().insert(token.0);
         token
+    }
+
+    /// The caller of a queued call waits no longer: its deadline has passed, or it is dead. The server is told.
+    pub fn hang_up(&self, token: CallerToken) {
+        self.queue.borrow_mut().retain(|(queued, _)| *queued != token);
+        if self.waiting.borrow_mut().remove(&token.0) {
+            self.post(1 << CALLERS_BIT);
+        }
     }
 
     /// Sets bits of the bound notification.
@@ -372,7 +381,11 @@ impl Loopback {
 
     fn lease(&self, token: u64, index: u64) -> Result<Lease, Error> {
         let leases = self.leases.borrow();
-        let leases = leases.get(&token).ok_or(Error::CallerGone)?;
+        let leases = match leases.get(&token) {
+            Some(leases) => leases.as_slice(),
+            None if self.waiting.borrow().contains(&token) => &[],
+            None => return Err(Error::CallerGone),
+        };
         leases.get(index as usize).copied().ok_or(Error::BadLease)
     }
 
@@ -439,6 +452,11 @@ impl Kernel for Loopback {
             },
             Syscall::CapDelete => {
                 self.deleted.borrow_mut().push(arguments[0]);
+                values(0, 0, 0, 0)
+            }
+            // There is one notification, the thread's own, whatever it is called.
+            Syscall::Notify => {
+                self.post(arguments[1]);
                 values(0, 0, 0, 0)
             }
             Syscall::Clock => values(self.clock.get(), 0, 0, 0),

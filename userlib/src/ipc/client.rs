@@ -29,6 +29,8 @@ pub enum CallError<E> {
     /// The server speaks the interface in another way than this client: it knows no such method, or took the arguments
     /// for nonsense, or its answer is nonsense.
     NotUnderstood,
+    /// The server works on as many calls of this client as it does at once; nothing has happened.
+    Busy,
     /// The kernel refused the call; nothing has happened.
     Refused(Error),
 }
@@ -41,6 +43,7 @@ impl<E> CallError<E> {
             CallError::ServerDied => CallError::ServerDied,
             CallError::TimedOut => CallError::TimedOut,
             CallError::NotUnderstood => CallError::NotUnderstood,
+            CallError::Busy => CallError::Busy,
             CallError::Refused(error) => CallError::Refused(error),
         }
     }
@@ -53,6 +56,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             CallError::ServerDied => f.write_str("the server died while it was working on the request"),
             CallError::TimedOut => f.write_str("the server did not answer in time"),
             CallError::NotUnderstood => f.write_str("client and server do not speak the same protocol"),
+            CallError::Busy => f.write_str("the server is busy with other requests of this client"),
             CallError::Refused(error) => write!(f, "the kernel refused the call: {error}"),
         }
     }
@@ -94,6 +98,8 @@ pub enum RetriedError<E> {
     /// The server speaks the interface in another way than this client: it knows no such method, or took the arguments
     /// for nonsense, or its answer is nonsense.
     NotUnderstood,
+    /// The server works on as many calls of this client as it does at once; nothing has happened.
+    Busy,
     /// The kernel refused the call; nothing has happened.
     Refused(Error),
 }
@@ -113,6 +119,7 @@ impl<E> From<RetriedError<E>> for CallError<E> {
             RetriedError::Unavailable => CallError::ServerDied,
             RetriedError::TimedOut => CallError::TimedOut,
             RetriedError::NotUnderstood => CallError::NotUnderstood,
+            RetriedError::Busy => CallError::Busy,
             RetriedError::Refused(error) => CallError::Refused(error),
         }
     }
@@ -126,6 +133,7 @@ impl<E> From<CallError<E>> for RetriedError<E> {
             CallError::ServerDied => RetriedError::Unavailable,
             CallError::TimedOut => RetriedError::TimedOut,
             CallError::NotUnderstood => RetriedError::NotUnderstood,
+            CallError::Busy => RetriedError::Busy,
             CallError::Refused(error) => RetriedError::Refused(error),
         }
     }
@@ -145,6 +153,7 @@ impl<E: fmt::Display> fmt::Display for RetriedError<E> {
             RetriedError::Unavailable => f.write_str("the server died each time it worked on the request"),
             RetriedError::TimedOut => f.write_str("the server did not answer in time"),
             RetriedError::NotUnderstood => f.write_str("client and server do not speak the same protocol"),
+            RetriedError::Busy => f.write_str("the server is busy with other requests of this client"),
             RetriedError::Refused(error) => write!(f, "the kernel refused the call: {error}"),
         }
     }
@@ -272,6 +281,7 @@ pub fn interpret<T: super::Value, E: super::Value>(mut response: Response, answe
             input.finish()?;
             Err(CallError::Failed(error))
         }
+        verdict::BUSY => Err(CallError::Busy),
         _ => Err(CallError::NotUnderstood),
     }
 }

@@ -30,8 +30,10 @@ pub mod verdict {
     pub const UNKNOWN_METHOD: u32 = 2;
     /// The arguments make no sense to the server.
     pub const MALFORMED: u32 = 3;
+    /// The client has as many calls under way as the server lets it have.
+    pub const BUSY: u32 = 4;
     /// The last of them.
-    pub const LAST: u32 = MALFORMED;
+    pub const LAST: u32 = BUSY;
 }
 
 /// What an interface is, as [`macro@crate::interface`] has made it.

@@ -4,6 +4,7 @@ use super::value::{Decoder, Encoder, Malformed, ReceivedCaps, Value};
 use super::verdict;
 use crate::cap::{Cap, Endpoint};
 use crate::memory::SharedMemory;
+use crate::session::ClientId;
 use crate::sys;
 use crate::{executor, thread};
 use abi::message::{CallerToken, Lease, MAX_LEASE_COPY, MAX_WORDS, MessageInfo, REGISTER_WORDS};
@@ -114,6 +115,11 @@ impl<'a> Incoming<'a> {
         self.refuse(verdict::MALFORMED);
     }
 
+    /// Answers that the client has as many calls under way as it may.
+    pub fn refuse_for_now(self) {
+        self.refuse(verdict::BUSY);
+    }
+
     fn refuse(self, label: u32) {
         // A caller that is gone needs no answer.
         let _ = super::reply(self.caller.token, label, &[], &[]);
@@ -135,14 +141,25 @@ impl Caller {
         Self { badge, token, settled: Cell::new(false) }
     }
 
-    /// Badge of the capability that was called: which client this is.
+    /// Which client this is: the number of its domain, whichever life of it. [`Caller::client`] tells lives apart.
     pub const fn badge(&self) -> u64 {
-        self.badge
+        self.client().domain() as u64
+    }
+
+    /// Which life of which client this is, as the badge of the capability tells that was called.
+    pub const fn client(&self) -> ClientId {
+        ClientId::from_badge(self.badge)
     }
 
     /// Names this call.
     pub const fn token(&self) -> CallerToken {
         self.token
+    }
+
+    /// Whether somebody waits for the answer. Work that takes long without waiting for anything asks this now and then;
+    /// where it waits, the executor drops it by itself ([`crate::executor::calls`]).
+    pub fn is_waiting(&self) -> bool {
+        !self.settled.get() && is_waiting(self.token)
     }
 
     /// Blames the caller for breaking the protocol: it gets a fault instead of an answer. The work on the call ends when
@@ -222,6 +239,39 @@ impl Caller {
             log::warn!("a reply was refused: {error}");
             let _ = super::reply(self.token, verdict::MALFORMED, &[], &[]);
         }
+    }
+}
+
+/// Whether the caller of a call that was received waits for its answer.
+pub(crate) fn is_waiting(token: CallerToken) -> bool {
+    // Whether it has lent anything does not matter.
+    // SAFETY: `LeaseInfo` touches no memory.
+    unsafe { sys::plain(Syscall::LeaseInfo, [token.0, 0, 0, 0, 0, 0]) }.value() != Err(Error::CallerGone)
+}
+
+/// A service whose calls are worked on to their end, even if nobody waits for the answer any more: one that would be left
+/// in an unsound state by work that ends where it waits.
+#[derive(Debug)]
+pub struct Uninterrupted<S>(S);
+
+impl<S: Service> Uninterrupted<S> {
+    /// The same service; what it begins, it ends.
+    pub const fn new(service: S) -> Self {
+        Self(service)
+    }
+}
+
+impl<S: Service> Service for Uninterrupted<S> {
+    fn interface(&self) -> u64 {
+        self.0.interface()
+    }
+
+    fn accepts_caps(&self) -> u8 {
+        self.0.accepts_caps()
+    }
+
+    fn dispatch(&self, call: Incoming<'_>) -> Option<Work> {
+        self.0.dispatch(call).map(|rest| work(executor::to_the_end(rest)))
     }
 }
 
