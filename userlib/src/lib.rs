@@ -34,6 +34,7 @@ extern crate alloc;
 // The macros name this crate, within itself too.
 extern crate self as userlib;
 
+pub mod block_ring;
 pub mod cap;
 pub mod command;
 pub mod environment;

@@ -5,7 +5,7 @@ use crate::region::Region;
 use crate::transport::{Device, VectorRefused, Vectors};
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
-use userlib::ring::{Limits, Operation, SECTOR_SIZE};
+use userlib::block_ring::{Limits, Operation, SECTOR_SIZE};
 use virtio_drivers::Hal;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::DeviceStatus;

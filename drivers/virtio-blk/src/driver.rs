@@ -5,8 +5,8 @@ use crate::protocol::Outcome;
 use crate::region::Region;
 use crate::transport::{Device, Vectors};
 use alloc::boxed::Box;
+use userlib::block_ring::{Limits, Operation, RingServer, SLOTS, Slot, Status, Taken};
 use userlib::log;
-use userlib::ring::{Limits, Operation, RingServer, SLOTS, Slot, Status, Taken};
 use userlib::time::{Duration, Instant};
 use virtio_drivers::Hal;
 

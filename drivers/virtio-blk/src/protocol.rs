@@ -1,7 +1,7 @@
 //! What a virtio disk understands (Virtual I/O Device 1.2, 5.2).
 
 use bitflags::bitflags;
-use userlib::ring::{Operation, SECTOR_SIZE};
+use userlib::block_ring::{Operation, SECTOR_SIZE};
 
 bitflags! {
     /// Features of the device and of the transport.

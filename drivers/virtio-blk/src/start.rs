@@ -8,9 +8,9 @@ use core::cell::{Cell, RefCell};
 use core::future::pending;
 use interfaces::block::{BlockError, BlockInfo, BlockServer, BlockService, BlockStatistics};
 use userlib::abi::PAGE_SIZE;
+use userlib::block_ring::{self, Limits, RingServer, SECTOR_SIZE, Status};
 use userlib::environment::RingResources;
 use userlib::ipc::{Caller, Text};
-use userlib::ring::{self, Limits, RingServer, SECTOR_SIZE, Status};
 use userlib::start::EntryKind;
 use userlib::status::{Phase, SHUTDOWN_BIT, set_phase};
 use userlib::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
         }
     };
     let info = describe(&disk, attachment.as_ref());
-    let before = ring.as_ref().and_then(|ring| ring::statistics(ring.shared).ok()).unwrap_or_default();
+    let before = ring.as_ref().and_then(|ring| block_ring::statistics(ring.shared).ok()).unwrap_or_default();
     let driver = ring.as_ref().and_then(|ring| attach(ring, disk, attachment.as_ref()));
     let after = driver.as_ref().map_or(before, |driver| driver.ring().statistics());
     let repeated = after.repeated.saturating_sub(before.repeated);

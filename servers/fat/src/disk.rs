@@ -13,8 +13,8 @@ use fat::{
     BlockDevice, Completion, DeviceError, DeviceGeometry, PAGE_SECTORS, PAGE_SIZE, SECTOR_SIZE, Transfer,
     TransferLimits,
 };
+use userlib::block_ring::{BlockRing, RequestError, SLOTS};
 use userlib::executor;
-use userlib::ring::{BlockRing, RequestError, SLOTS};
 use userlib::sync::Event;
 
 /// Pages that one transfer moves at most.

@@ -1,4 +1,4 @@
-//! A disk. Blocks themselves go through a ring in shared memory (`userlib::ring`), of which the driver is told by a
+//! A disk. Blocks themselves go through a ring in shared memory (`userlib::block_ring`), of which the driver is told by a
 //! notification; what is asked by calls is what the disk is.
 
 use crate::sentences;

@@ -1,364 +1,189 @@
-//! The request ring between a file server (client) and a block driver (server), in memory that both map and that
-//! outlives either of them.
+//! A ring of values of one type in memory that two domains share: one puts them in, the other takes them out.
 //!
-//! A request stays in the ring until it is complete. A driver that comes back after a crash finds every request that its
-//! predecessor has left and carries it out again; the client notices only that it took longer. For that to be right, two
-//! requests that overlap, unless both read, are never in the ring together: the client holds the later one back, the
-//! driver refuses it. So a repeated request never undoes a later one.
+//! There is one [`Producer`] and one [`Consumer`]. Neither believes the other: what stands in the memory is copied once,
+//! counts are checked, and each side goes by its own. Garbage there is an [`Broken`] error or a value that was never put in,
+//! and nothing else; so a consumer checks what it takes out like any other input. Values are plain bytes (`zerocopy`), which
+//! makes every pattern of them a value.
 //!
-//! Neither side believes the other. The driver copies a slot once and checks the copy; whatever it then knows of the
-//! request is its own. The client checks each completion against its own table. Garbage in the memory makes requests
-//! fail, and nothing else.
+//! A side that finds nothing to do says up to which count it has looked, and is notified when the other one goes beyond: a
+//! burst costs one notification, and none if the other side is awake. The memory outlives both sides; a new instance of
+//! either goes on where the counts stand.
+//!
+//! [`Sender`] and [`Receiver`] are the two sides as a task uses them, with the ring that the manifest gives a domain.
 //!
 //! # Layout
 //!
-//! | offset | contents | written by |
-//! | --- | --- | --- |
-//! | 0 | magic | client |
-//! | 8 | version, and slots in the upper half | client |
-//! | 64 | [`Statistics`], a word each | see there |
-//! | 128 | bitmap: submitted | client sets, driver clears once the request is complete |
-//! | 192 | bitmap: completed | driver sets, client clears |
-//! | 256 | bitmap: accepted | driver; tells a successor which requests were under way |
-//! | 4096 | slots, 32 bytes each | client, and the driver the status |
-//! | 8192 | buffer area, in pages | both, and the device |
+//! In words of eight bytes; each side writes a cache line of its own.
 //!
-//! A completion is: status, bit in `completed`, no bit in `submitted`, notification, in this order. A driver that finds
-//! both bits at its start finishes the completion and does not repeat the request.
+//! | word | contents | written by |
+//! | --- | --- | --- |
+//! | 0 | what the slots are: their number and their size | producer |
+//! | 8 | how many were put in | producer |
+//! | 9 | producer wants to be told when as many as this were taken out; 0 if it does not | producer |
+//! | 16 | how many were taken out | consumer |
+//! | 17 | consumer wants to be told when as many as this were put in; 0 if it does not | consumer |
+//! | 32 | slots | producer |
 
-mod bitmap;
-mod client;
-mod server;
+mod channel;
+mod consumer;
+mod producer;
 
-pub use client::{BlockRing, ClientCore, RequestError, Unavailable};
-pub use server::{Limits, RingServer, Taken};
+pub use channel::{Receiver, Sender};
+pub use consumer::Consumer;
+pub use producer::{Producer, PushError};
 
-use crate::memory::{OutOfBounds, SharedMemory};
-use abi::PAGE_SIZE;
+use crate::memory::SharedMemory;
 use core::fmt;
+use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// "BULKRING" in little-endian bytes.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKRING");
-/// Version of the layout.
-pub const VERSION: u32 = 1;
-/// Slots of a ring, which is the most requests that can be in flight.
-pub const SLOTS: usize = 128;
-/// Bytes of a sector, the unit of addresses and lengths on the disk.
-pub const SECTOR_SIZE: usize = 512;
-/// Sectors in a page of the buffer area.
-pub const SECTORS_PER_PAGE: u32 = (PAGE_SIZE as usize / SECTOR_SIZE) as u32;
-/// Where the buffer area begins, in bytes.
-pub const BUFFER_OFFSET: usize = 2 * PAGE_SIZE as usize;
-/// Pages that are not buffer area.
-pub const HEADER_PAGES: usize = BUFFER_OFFSET / PAGE_SIZE as usize;
+const SHAPE: usize = 0;
+const PRODUCED: usize = 8;
+const ROOM_WANTED: usize = 9;
+const CONSUMED: usize = 16;
+const VALUES_WANTED: usize = 17;
+/// Words before the first slot.
+pub const HEADER_WORDS: usize = 32;
 
-/// Version and slots, as they stand in the header.
-const LAYOUT: u64 = (SLOTS as u64) << 32 | VERSION as u64;
+/// What can be in a ring: plain bytes.
+pub trait Element: FromBytes + IntoBytes + Immutable {}
 
-const MAGIC_OFFSET: usize = 0;
-const VERSION_OFFSET: usize = 8;
-const STATISTICS: usize = 64;
-const SUBMITTED: usize = 128;
-const COMPLETED: usize = 192;
-const ACCEPTED: usize = 256;
-const SLOT_TABLE: usize = PAGE_SIZE as usize;
-const SLOT_SIZE: usize = 32;
+impl<T: FromBytes + IntoBytes + Immutable> Element for T {}
 
-/// One of the slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(u8);
-
-impl Slot {
-    fn new(index: usize) -> Option<Self> {
-        (index < SLOTS).then_some(Self(index as u8))
-    }
-
-    /// Its number, below [`SLOTS`].
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    const fn mask(self) -> u128 {
-        1 << self.0
-    }
-
-    const fn offset(self) -> usize {
-        SLOT_TABLE + self.0 as usize * SLOT_SIZE
-    }
+/// Words that somebody else may change at any time. It is a trait so that every order of accesses of both sides can be
+/// explored.
+pub trait Cells {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Reads one; 0 beyond the last.
+    fn load(&self, word: usize, ordering: Ordering) -> u64;
+    /// Writes one; nothing beyond the last.
+    fn store(&self, word: usize, value: u64, ordering: Ordering);
+    /// Lets neither a write before it nor a read behind it pass (`SeqCst`).
+    fn fence(&self);
 }
 
-/// The slots in a bitmap, lowest first.
-fn slots(mut mask: u128) -> impl Iterator<Item = Slot> {
-    core::iter::from_fn(move || {
-        let slot = Slot::new(mask.trailing_zeros() as usize)?;
-        mask &= mask - 1;
-        Some(slot)
-    })
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Operation {
-    /// From the disk to the buffer area.
-    Read = 1,
-    /// From the buffer area to the disk.
-    Write = 2,
-    /// Everything that was complete before is on the disk itself afterwards.
-    Flush = 3,
-}
-
-impl Operation {
-    const fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            1 => Operation::Read,
-            2 => Operation::Write,
-            3 => Operation::Flush,
-            _ => return None,
-        })
-    }
-}
-
-/// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
-    /// What is to be done.
-    pub operation: Operation,
-    /// First sector.
-    pub sector: u64,
-    /// Number of sectors; 0 for [`Operation::Flush`] only.
-    pub count: u32,
-    /// Page of the buffer area in which the data begins; it goes on in the pages that follow.
-    pub page: u32,
-}
-
-impl Request {
-    /// A request to read.
-    pub const fn read(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Read, sector, count, page }
+impl Cells for SharedMemory<'_> {
+    fn count(&self) -> usize {
+        self.words().len()
     }
 
-    /// A request to write.
-    pub const fn write(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Write, sector, count, page }
+    fn load(&self, word: usize, ordering: Ordering) -> u64 {
+        self.words().get(word).map_or(0, |cell| cell.load(ordering))
     }
 
-    /// A request to flush.
-    pub const fn flush() -> Self {
-        Self { operation: Operation::Flush, sector: 0, count: 0, page: 0 }
-    }
-
-    /// Pages of the buffer area that it uses.
-    pub const fn pages(&self) -> u32 {
-        self.count.div_ceil(SECTORS_PER_PAGE)
-    }
-
-    /// Bytes of data.
-    pub const fn bytes(&self) -> usize {
-        self.count as usize * SECTOR_SIZE
-    }
-
-    /// Offset of the data in the ring's memory, in bytes.
-    pub const fn buffer_offset(&self) -> usize {
-        BUFFER_OFFSET + self.page as usize * PAGE_SIZE as usize
-    }
-
-    /// Whether the two may not be in flight together: they touch a common sector, and not both only read it.
-    pub const fn conflicts_with(&self, other: &Self) -> bool {
-        if matches!((self.operation, other.operation), (Operation::Read, Operation::Read)) {
-            return false;
-        }
-        let (start, end) = (self.sector, self.sector.saturating_add(self.count as u64));
-        let (other_start, other_end) = (other.sector, other.sector.saturating_add(other.count as u64));
-        start < other_end && other_start < end
-    }
-
-    /// Whether it lies within a buffer area of so many pages and is a request at all.
-    fn is_sound(&self, buffer_pages: usize) -> bool {
-        match self.operation {
-            Operation::Flush => self.count == 0,
-            Operation::Read | Operation::Write => {
-                let end = u64::from(self.page) + u64::from(self.pages());
-                self.count > 0 && end <= buffer_pages as u64 && self.sector.checked_add(self.count.into()).is_some()
-            }
+    fn store(&self, word: usize, value: u64, ordering: Ordering) {
+        if let Some(cell) = self.words().get(word) {
+            cell.store(value, ordering);
         }
     }
-}
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u64)]
-pub enum Status {
-    /// It was carried out.
-    Done = 1,
-    /// It is no request, its data lies outside of the buffer area, or it overlaps one that is in flight.
-    Refused = 2,
-    /// It reaches behind the last sector.
-    OutOfRange = 3,
-    /// The disk can only be read.
-    ReadOnly = 4,
-    /// The disk reported an error.
-    DeviceError = 5,
-    /// There is no disk.
-    NoDevice = 6,
-}
-
-impl Status {
-    const fn from_number(number: u64) -> Option<Self> {
-        Some(match number {
-            1 => Status::Done,
-            2 => Status::Refused,
-            3 => Status::OutOfRange,
-            4 => Status::ReadOnly,
-            5 => Status::DeviceError,
-            6 => Status::NoDevice,
-            _ => return None,
-        })
+    fn fence(&self) {
+        core::sync::atomic::fence(Ordering::SeqCst);
     }
 }
 
-/// What has happened in the ring since it was made. Both sides can write these words: they are for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Requests submitted; counted by the client.
-    pub submitted: u64,
-    /// Completions collected; counted by the client.
-    pub completed: u64,
-    /// Requests that a driver found under way at its start and carried out again; counted by the driver.
-    pub repeated: u64,
-    /// How often a driver found any such request at its start; counted by the driver.
-    pub restarts_in_flight: u64,
-    /// How many drivers have attached to the ring; counted by the driver.
-    pub generations: u64,
-}
-
-/// Which of the statistics.
-#[derive(Clone, Copy)]
-enum Counter {
-    Submitted = 0,
-    Completed = 1,
-    Repeated = 2,
-    RestartsInFlight = 3,
-    Generations = 4,
-}
-
-/// The memory cannot be used as a ring.
+/// Why memory cannot be used as a ring of this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingError {
-    /// It is too short for even one page of data.
+pub enum AttachError {
+    /// It is too short for even one value.
     TooShort,
-    /// The client uses another layout.
-    OtherLayout,
+    /// The producer puts in values of another size, or has memory of another length.
+    OtherShape,
 }
 
-impl fmt::Display for RingError {
+impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RingError::TooShort => "the ring's memory has no room for data: give it three pages or more",
-            RingError::OtherLayout => "client and driver use different layouts of the ring",
+            AttachError::TooShort => "the ring's memory has no room for one value",
+            AttachError::OtherShape => "producer and consumer do not mean the same ring",
         })
     }
 }
 
-impl core::error::Error for RingError {}
+impl core::error::Error for AttachError {}
 
-/// The memory of a ring, with its parts by name.
-#[derive(Clone, Copy, Debug)]
-struct Layout<'a> {
-    memory: SharedMemory<'a>,
-}
+/// The counts in the ring make no sense: the other side, or whoever else has the memory, does not keep to the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
 
-impl<'a> Layout<'a> {
-    fn new(memory: SharedMemory<'a>) -> Result<Self, RingError> {
-        if memory.len() < BUFFER_OFFSET + PAGE_SIZE as usize {
-            return Err(RingError::TooShort);
-        }
-        Ok(Self { memory })
-    }
-
-    /// Says which layout this is. A driver may attach at the same moment, so the magic number comes last: whoever sees it
-    /// sees the version as well.
-    fn publish_header(self) {
-        self.store(VERSION_OFFSET, LAYOUT);
-        let stored = self.memory.store(MAGIC_OFFSET, MAGIC, Ordering::Release);
-        debug_assert!(stored.is_ok());
-    }
-
-    /// Whether a client uses this layout, or none has attached yet.
-    fn check_header(self) -> Result<(), RingError> {
-        match self.memory.load(MAGIC_OFFSET, Ordering::Acquire) {
-            Ok(0) => Ok(()),
-            Ok(MAGIC) if self.load(VERSION_OFFSET) == LAYOUT => Ok(()),
-            _ => Err(RingError::OtherLayout),
-        }
-    }
-
-    /// Pages of the buffer area. Known from the memory's length, whatever is written in it.
-    fn buffer_pages(self) -> usize {
-        (self.memory.len() - BUFFER_OFFSET) / PAGE_SIZE as usize
-    }
-
-    fn load(self, offset: usize) -> u64 {
-        // The header is inside, which `new` has checked.
-        self.memory.load(offset, Ordering::Relaxed).unwrap_or(0)
-    }
-
-    fn store(self, offset: usize, value: u64) {
-        let stored: Result<(), OutOfBounds> = self.memory.store(offset, value, Ordering::Relaxed);
-        debug_assert!(stored.is_ok());
-    }
-
-    fn bitmap(self, offset: usize) -> bitmap::Bitmap<'a> {
-        bitmap::Bitmap::new(self.memory, offset)
-    }
-
-    fn count(self, counter: Counter, by: u64) {
-        if let Ok(word) = self.memory.word(STATISTICS + 8 * counter as usize) {
-            word.fetch_add(by, Ordering::Relaxed);
-        }
-    }
-
-    fn statistics(self) -> Statistics {
-        let get = |counter: Counter| self.load(STATISTICS + 8 * counter as usize);
-        Statistics {
-            submitted: get(Counter::Submitted),
-            completed: get(Counter::Completed),
-            repeated: get(Counter::Repeated),
-            restarts_in_flight: get(Counter::RestartsInFlight),
-            generations: get(Counter::Generations),
-        }
-    }
-
-    fn write_request(self, slot: Slot, request: &Request) {
-        let offset = slot.offset();
-        self.store(offset, u64::from(request.count) << 32 | request.operation as u64);
-        self.store(offset + 8, request.sector);
-        self.store(offset + 16, request.page.into());
-        self.store(offset + 24, 0);
-    }
-
-    /// Copies a slot; `None` if it names no operation.
-    fn read_request(self, slot: Slot) -> Option<Request> {
-        let offset = slot.offset();
-        let first = self.load(offset);
-        Some(Request {
-            operation: Operation::from_number(first as u32)?,
-            sector: self.load(offset + 8),
-            count: (first >> 32) as u32,
-            page: u32::try_from(self.load(offset + 16)).ok()?,
-        })
-    }
-
-    fn status_offset(slot: Slot) -> usize {
-        slot.offset() + 24
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the other side of the ring does not keep to its rules")
     }
 }
 
-/// Reads the statistics of a ring that somebody else uses.
-///
-/// # Errors
-/// [`RingError::TooShort`].
-pub fn statistics(memory: SharedMemory<'_>) -> Result<Statistics, RingError> {
-    Layout::new(memory).map(Layout::statistics)
+impl core::error::Error for Broken {}
+
+/// The memory of a ring of `T`.
+#[derive(Debug)]
+struct Layout<T, C> {
+    cells: C,
+    slots: u64,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<T: Element, C: Cells> Layout<T, C> {
+    const SLOT_WORDS: usize = {
+        assert!(size_of::<T>() > 0, "a ring of nothing would be a notification");
+        size_of::<T>().div_ceil(8)
+    };
+
+    fn new(cells: C) -> Result<Self, AttachError> {
+        let slots = cells.count().saturating_sub(HEADER_WORDS) / Self::SLOT_WORDS;
+        // Counts fit into half a word of the shape.
+        let slots = slots.min(u32::MAX as usize) as u64;
+        if slots == 0 {
+            return Err(AttachError::TooShort);
+        }
+        Ok(Self { cells, slots, element: PhantomData })
+    }
+
+    /// What the slots are, as the producer says.
+    fn shape(&self) -> u64 {
+        self.slots << 32 | size_of::<T>() as u64 & 0xffff_ffff
+    }
+
+    /// How many values are in the ring, by these counts.
+    fn filled(&self, produced: u64, consumed: u64) -> Result<u64, Broken> {
+        let filled = produced.wrapping_sub(consumed);
+        if filled <= self.slots { Ok(filled) } else { Err(Broken) }
+    }
+
+    fn slot(&self, number: u64) -> usize {
+        HEADER_WORDS + (number % self.slots) as usize * Self::SLOT_WORDS
+    }
+
+    fn write(&self, number: u64, value: &T) {
+        let first = self.slot(number);
+        for (index, bytes) in value.as_bytes().chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.cells.store(first + index, u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self, number: u64) -> T
+    where
+        T: FromBytes,
+    {
+        let first = self.slot(number);
+        let mut value = T::new_zeroed();
+        for (index, bytes) in value.as_mut_bytes().chunks_mut(8).enumerate() {
+            let word = self.cells.load(first + index, Ordering::Relaxed).to_le_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+        value
+    }
+}
+
+/// What somebody writes who has looked up to a count and is to be told when it goes on. 0 means nobody.
+const fn wanted_beyond(count: u64) -> u64 {
+    count.wrapping_add(1)
+}
+
+/// Whether somebody who wrote `wanted` is to be told that a count went from `before` to `after`.
+const fn passes(wanted: u64, before: u64, after: u64) -> bool {
+    wanted != 0 && wanted.wrapping_sub(1).wrapping_sub(before) < after.wrapping_sub(before)
 }

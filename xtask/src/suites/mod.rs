@@ -23,13 +23,15 @@ use crate::workspace;
 /// The crate that searches the kernel core's states.
 const MODEL: &str = "model";
 
-/// How the crate with the kernel's lock is explored: built for loom, apart from everything else.
-const INTERLEAVINGS: [&str; 11] = [
+/// How the kernel's lock and the ring of `userlib` are explored: built for loom, apart from everything else.
+const INTERLEAVINGS: [&str; 13] = [
     "test",
     "--no-fail-fast",
     "--release",
     "--package",
     "kernel-sync",
+    "--package",
+    "userlib",
     "--test",
     "interleavings",
     "--target-dir",
@@ -62,7 +64,7 @@ pub enum Suite {
     Host,
     /// Exhaustive search through the kernel core's states at small sizes, with a table of what was visited
     Model,
-    /// Every order in which processors can meet at the kernel's lock
+    /// Every order in which processors can meet at the kernel's lock, and domains at a ring
     Interleavings,
     /// The kernel's behaviour, case by case, from inside the machine
     Conformance,

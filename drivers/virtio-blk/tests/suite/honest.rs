@@ -1,6 +1,6 @@
 use crate::device::{FLUSH, FakeDisk, READ_ONLY, SEG_MAX, SIZE_MAX};
 use crate::rig::Rig;
-use userlib::ring::{Request, RequestError, SLOTS};
+use userlib::block_ring::{Request, RequestError, SLOTS};
 
 #[test]
 fn what_is_written_is_on_the_disk_and_what_is_read_was_there() {

@@ -1,7 +1,7 @@
 use crate::device::{FakeDisk, Lie};
 use crate::rig::Rig;
 use proptest::prelude::*;
-use userlib::ring::{Request, RequestError, Status};
+use userlib::block_ring::{Request, RequestError, Status};
 use userlib::time::Duration;
 use virtio_blk::driver::{PATIENCE, RESETS};
 

@@ -1,7 +1,7 @@
 use crate::device::FakeDisk;
 use crate::rig::Rig;
 use proptest::prelude::*;
-use userlib::ring::Request;
+use userlib::block_ring::Request;
 
 #[test]
 fn what_was_under_way_when_a_driver_died_is_carried_out_by_the_next() {
@@ -50,7 +50,7 @@ proptest! {
         let mut rig = Rig::new(FakeDisk::new(200));
         let mut model = rig.contents(0, 200);
         // Each page-pair of the buffer belongs to at most one request.
-        let mut waiting: Vec<Option<(userlib::ring::Slot, Request, u8)>> = vec![None; 32];
+        let mut waiting: Vec<Option<(userlib::block_ring::Slot, Request, u8)>> = vec![None; 32];
         for (action, byte, sector, count) in steps {
             let place = usize::from(byte) % waiting.len();
             let page = place as u32 * 2;
@@ -81,7 +81,7 @@ proptest! {
 
 fn check(
     rig: &Rig,
-    waiting: &mut [Option<(userlib::ring::Slot, Request, u8)>],
+    waiting: &mut [Option<(userlib::block_ring::Slot, Request, u8)>],
     model: &mut [u8],
 ) -> Result<(), TestCaseError> {
     for place in waiting {
@@ -90,7 +90,7 @@ fn check(
         prop_assert_eq!(outcome, Ok(()));
         let start = request.sector as usize * 512;
         let sectors = &mut model[start..start + request.bytes()];
-        if request.operation == userlib::ring::Operation::Write {
+        if request.operation == userlib::block_ring::Operation::Write {
             sectors.fill(byte);
         } else {
             prop_assert_eq!(rig.data(request.page, request.bytes()), sectors.to_vec());

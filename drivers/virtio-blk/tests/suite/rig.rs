@@ -2,8 +2,8 @@
 
 use crate::device::{FakeDisk, Memory};
 use std::sync::atomic::AtomicU64;
+use userlib::block_ring::{ClientCore, Limits, Request, RequestError, RingServer, SLOTS, Slot, Status, Unavailable};
 use userlib::memory::SharedMemory;
-use userlib::ring::{ClientCore, Limits, Request, RequestError, RingServer, SLOTS, Slot, Status, Unavailable};
 use userlib::time::{Duration, Instant};
 use virtio_blk::disk::{CONTROL_BYTES, Disk, StartError, reset};
 use virtio_blk::driver::Driver;

@@ -1,6 +1,6 @@
 use crate::device::{FakeDisk, Inner, SEG_MAX, SIZE_MAX, VERSION_1};
 use crate::rig::{Rig, start};
-use userlib::ring::{Request, RequestError};
+use userlib::block_ring::{Request, RequestError};
 use virtio_blk::disk::StartError;
 use virtio_blk::protocol::Features;
 
