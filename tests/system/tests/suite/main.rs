@@ -11,3 +11,4 @@ mod processors;
 mod refusals;
 mod replay;
 mod scripts;
+mod sessions;
