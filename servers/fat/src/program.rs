@@ -10,7 +10,6 @@ use interfaces::filesystem::{FilesystemService, FsError};
 use userlib::block_ring::BlockRing;
 use userlib::ipc::RetriedError;
 use userlib::ipc::server::Uninterrupted;
-use userlib::session::Sessions;
 use userlib::start::EntryKind;
 use userlib::status::{self, Phase};
 use userlib::time::Instant;
@@ -25,8 +24,6 @@ const INFO_TIME: Duration = Duration::from_millis(700);
 const RETRY: Duration = Duration::from_millis(300);
 /// How often what was written is brought to the disk although nobody asks for it.
 const WRITE_BACK: Duration = Duration::from_secs(5);
-/// Files that one client may have open at once.
-const FILES_PER_CLIENT: usize = 64;
 /// Part of the heap that the cache may take.
 const CACHE_SHARE: usize = 2;
 
@@ -42,7 +39,7 @@ fn main(environment: &'static Environment) -> ! {
         Ok(endpoint) => endpoint,
         Err(missing) => panic!("{missing}"),
     };
-    let state = Rc::new(State::new(Sessions::new(FILES_PER_CLIENT)));
+    let state = Rc::new(State::new(environment.page().instance, environment.clients()));
     executor::run(start(environment, state.clone()));
     // What changes the volume is not to end half-way, and what reads it has transfers under way.
     let service = Uninterrupted::new(FilesystemService::new(Files::new(state)));
@@ -59,7 +56,8 @@ async fn start(environment: &'static Environment, state: Rc<State>) {
     };
     state.dispose(disposition);
     executor::spawn(rest(state.clone()));
-    executor::spawn(close_departed(state.clone()));
+    let departures = state.clone();
+    executor::spawn(async move { departures.close_departed().await });
     executor::spawn(write_back(state));
 }
 
@@ -151,20 +149,6 @@ async fn rest(state: Rc<State>) {
         return;
     }
     status::set_phase(Phase::Stopped);
-}
-
-/// Closes what clients had open when they died.
-async fn close_departed(state: Rc<State>) {
-    loop {
-        for file in state.sessions().departed().await {
-            let Ok(volume) = state.volume() else { continue };
-            match volume.close(*file).await {
-                Ok(()) => log::info!("a client died with a file open; it is closed"),
-                Err(fat::Error::Unmounted) => return,
-                Err(error) => log::error!("a file that a client had open when it died cannot be closed: {error}"),
-            }
-        }
-    }
 }
 
 async fn write_back(state: Rc<State>) {

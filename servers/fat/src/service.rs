@@ -13,12 +13,15 @@ use interfaces::filesystem::{
 };
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::log;
-use userlib::session::{OpenError, SessionId, Sessions, UnknownSession};
+use userlib::session::{OpenError, Register, SessionId, Sessions, UnknownSession};
 
 /// Bytes that are taken out of a lease at once.
 const PIECE: usize = 64 << 10;
 /// Entries of a directory that are listed at once at most.
 const LIST_ENTRIES: usize = 64;
+
+/// Files that one client may have open at once.
+pub const FILES_PER_CLIENT: usize = 64;
 
 /// What there is to serve.
 pub enum Disposition<D: BlockDevice, C: Clock> {
@@ -35,14 +38,24 @@ pub struct State<D: BlockDevice, C: Clock> {
 }
 
 impl<D: BlockDevice, C: Clock> State<D, C> {
-    /// A server without a disk as yet, which keeps the files of its clients in `sessions`.
-    pub fn new(sessions: Sessions<crate::FileId>) -> Self {
+    /// Instance `instance` of a server, without a disk as yet. `clients` tells which clients are gone.
+    pub fn new(instance: u32, clients: Option<Register<'static>>) -> Self {
+        let sessions = Sessions::of_instance(instance, FILES_PER_CLIENT, clients);
         Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions }
     }
 
-    /// The files that clients have open.
-    pub fn sessions(&self) -> &Sessions<crate::FileId> {
-        &self.sessions
+    /// Closes what clients had open when they died, for ever or until the volume is unmounted.
+    pub async fn close_departed(&self) {
+        loop {
+            for file in self.sessions.departed().await {
+                let Ok(volume) = self.volume() else { continue };
+                match volume.close(*file).await {
+                    Ok(()) => log::info!("a client died with a file open; it is closed"),
+                    Err(Error::Unmounted) => return,
+                    Err(error) => log::error!("a file that a client had open when it died cannot be closed: {error}"),
+                }
+            }
+        }
     }
 
     /// From now on there is this to serve.
@@ -74,7 +87,8 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
     }
 
     fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Volume<D, C>>, crate::FileId), FsError> {
-        Ok((self.state.volume()?, *self.state.sessions.find(caller, SessionId::from_number(id.0)).map_err(unknown)?))
+        let file = self.state.sessions.find(caller, SessionId::from_number(id.0)).map_err(unknown)?;
+        Ok((self.state.volume()?, *file))
     }
 
     async fn open_as(&self, caller: &Caller, path: &ReadLease, mode: OpenMode) -> Result<OpenFile, FsError> {

@@ -1,13 +1,12 @@
 //! The interface `filesystem` on a volume in memory, as its clients see it.
 
 use crate::support::{MemoryDisk, TestClock, assert_clean, block_on, image, mount, pattern};
-use fat::service::{Disposition, Files, State};
+use fat::service::{Disposition, FILES_PER_CLIENT, Files, State};
 use interfaces::filesystem::{Access, FileId, FilesystemClient, FilesystemDouble, FsError, NodeKind, entries};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use userlib::host::Fault;
 use userlib::ipc::{CallError, RetriedError};
-use userlib::session::Sessions;
 
 /// What the present instance of a server shares with its test.
 type Present = Rc<RefCell<Rc<State<MemoryDisk, TestClock>>>>;
@@ -15,7 +14,7 @@ type Present = Rc<RefCell<Rc<State<MemoryDisk, TestClock>>>>;
 /// A server of a disk; each instance mounts it.
 fn server(disk: &MemoryDisk) -> (FilesystemDouble, Present) {
     let mounted = |disk: &MemoryDisk, instance| {
-        let state = State::new(Sessions::of_instance(instance, 64, None));
+        let state = State::new(instance, None);
         state.dispose(Disposition::Mounted(Rc::new(mount(disk))));
         Rc::new(state)
     };
@@ -64,6 +63,20 @@ fn a_file_of_a_former_instance_or_of_another_client_is_no_session() {
     assert_eq!(client.sync(), Ok(()), "the next instance is asked");
     assert_eq!(client.write(file, 0, b"x"), Err(RetriedError::Failed(FsError::UnknownSession)));
     assert_eq!(client.close(FileId(0)), Err(RetriedError::Failed(FsError::UnknownSession)));
+}
+
+#[test]
+fn a_client_that_floods_with_opens_is_refused_and_others_are_not() {
+    let (double, _) = server(&MemoryDisk::new(image("FAT12")));
+    let client = double.client();
+    let first = client.create("/a").unwrap().file;
+    client.close(first).unwrap();
+    let files: Vec<_> = (0..FILES_PER_CLIENT).map(|_| client.open("/a", Access::Read).unwrap().file).collect();
+    assert_eq!(client.open("/a", Access::Read).map(drop), Err(RetriedError::Failed(FsError::TooManyOpen)));
+    let other = double.client_with_badge(2);
+    other.open("/a", Access::Read).unwrap();
+    client.close(files[0]).unwrap();
+    client.open("/a", Access::Read).unwrap();
 }
 
 #[test]

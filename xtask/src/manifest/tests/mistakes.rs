@@ -298,7 +298,7 @@ mod amount {
         }
         assert_eq!(
             mistakes(&source),
-            ["4:9 too-many `a`: `a` takes part in more rings than the 48 event bits of a domain can tell apart \
+            ["4:9 too-many `a`: `a` takes part in more rings than the 22 event bits of a domain can tell apart \
               (remove rings, or spread them over several domains)"]
         );
     }
