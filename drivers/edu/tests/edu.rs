@@ -2,11 +2,9 @@
 
 use driver::double::{self, Line, RegisterDouble};
 use driver::{AttachError, DmaMemory};
-use edu::{Device, EduClient, EduError, EduService, PIECE};
+use edu::{Device, EduClient, EduDouble, EduError, PIECE};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use userlib::abi::Handle;
-use userlib::cap::{Cap, Endpoint};
 use userlib::executor;
 use userlib::host::{self, Loopback};
 use userlib::ipc::RetriedError::Failed;
@@ -126,13 +124,25 @@ fn start(change: impl FnOnce(&mut Chip)) -> Result<(Device, Rc<Chip>), AttachErr
 
 /// What a client finds that calls the driver.
 fn connected<R>(change: impl FnOnce(&mut Chip), body: impl FnOnce(EduClient) -> R) -> R {
-    let endpoint: Cap<Endpoint> = Cap::from_handle(Handle::new(3, 1));
-    let kernel = Loopback::new();
-    host::with(kernel.clone(), || {
+    host::with(Loopback::new(), || {
         let (device, _chip) = start(change).expect("the device is there");
-        kernel.serve(endpoint.handle(), EduService::new(device));
-        body(EduClient::new(endpoint))
+        let double = EduDouble::new(device);
+        body(double.client())
     })
+}
+
+#[test]
+fn any_messages_to_edu() {
+    host::with(Loopback::new(), || {
+        let (device, _chip) = start(|_| {}).expect("the device is there");
+        let tally = EduDouble::new(device).fuzz(&[], |client| {
+            assert_eq!(client.factorial(5), Ok(120));
+            let mut back = [0; 5];
+            client.copy(b"hello", &mut back).expect("it keeps bytes");
+            assert_eq!(&back, b"hello");
+        });
+        assert_eq!(tally.answered.len(), 2, "{tally}");
+    });
 }
 
 #[test]

@@ -152,10 +152,7 @@ mod tests {
     use alloc::vec::Vec;
     use core::cell::Cell;
     use driver::double::{self, RegisterDouble};
-    use interfaces::console::{ConsoleClient, ConsoleService};
-    use userlib::abi::Handle;
-    use userlib::cap::{Cap, Endpoint};
-    use userlib::host::{self, Loopback};
+    use interfaces::console::{ConsoleClient, ConsoleDouble};
     use userlib::ipc::CallError;
 
     /// A device without interrupts that sends what it has each time somebody has looked a few times.
@@ -204,16 +201,35 @@ mod tests {
         }
     }
 
-    fn connected<R>(body: impl FnOnce(&Line, ConsoleClient) -> R) -> R {
+    fn double() -> (Rc<Line>, ConsoleDouble) {
         let line = Rc::new(Line::default());
         let registers = double::window(line.clone()).block().expect("the device has all registers");
         let uart = Uart::start(registers, Queue::new(100), Queue::new(100)).expect("the device is there");
         // The divisor went through the same register as bytes do.
         line.fifo.borrow_mut().clear();
-        let endpoint: Cap<Endpoint> = Cap::from_handle(Handle::new(3, 1));
-        let kernel = Loopback::new();
-        kernel.serve(endpoint.handle(), ConsoleService::new(Console::new(uart)));
-        host::with(kernel, || body(&line, ConsoleClient::new(endpoint)))
+        (line, ConsoleDouble::new(Console::new(uart)))
+    }
+
+    fn connected<R>(body: impl FnOnce(&Line, ConsoleClient) -> R) -> R {
+        let (line, double) = double();
+        body(&line, double.client())
+    }
+
+    #[test]
+    fn any_messages_to_console() {
+        let (line, double) = double();
+        let tally = double.fuzz(&[], |client| {
+            client.flush().unwrap();
+            line.wire.borrow_mut().clear();
+            client.write(b"hello").unwrap();
+            line.typed.borrow_mut().extend(b"abc");
+            client.flush().unwrap();
+            assert_eq!(&line.wire.borrow()[..], b"hello");
+            let mut bytes = [0; 8];
+            assert_eq!(client.read(&mut bytes), Ok(3));
+            assert_eq!(&bytes[..3], b"abc");
+        });
+        assert_eq!(tally.answered.len(), 4, "{tally}");
     }
 
     #[test]

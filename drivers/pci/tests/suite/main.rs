@@ -9,3 +9,4 @@ mod messages;
 mod placements;
 mod plain_messages;
 mod restarts;
+mod service;

@@ -7,5 +7,6 @@ mod lies;
 mod memory;
 mod restarts;
 mod rig;
+mod service;
 mod setup;
 mod transport;
