@@ -18,15 +18,9 @@
 //! A domain's program looks like this:
 //!
 //! ```ignore
-//! #![no_std]
-//! #![no_main]
-//! userlib::entry!(main);
+//! #![cfg_attr(target_os = "none", no_std, no_main)]
 //!
-//! fn main(environment: &'static userlib::Environment) -> ! {
-//!     let endpoint = environment.provides("echo").expect("the manifest lets echo provide itself");
-//!     userlib::executor::serve(endpoint, EchoService::new(Echo::default())).expect("it is the only one");
-//!     userlib::executor::run_forever()
-//! }
+//! userlib::entry!(|environment| environment.serve("echo", EchoService::new(Echo::default())));
 //! ```
 #![cfg_attr(target_os = "none", no_std)]
 
@@ -36,6 +30,7 @@ extern crate self as userlib;
 
 pub mod cap;
 pub mod command;
+pub mod entry;
 pub mod environment;
 pub mod executor;
 #[cfg(not(target_os = "none"))]

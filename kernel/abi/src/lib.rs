@@ -12,6 +12,7 @@ pub mod fault;
 pub mod handle;
 pub mod message;
 mod refusal;
+pub mod program;
 pub mod rights;
 pub mod root;
 pub mod syscall;

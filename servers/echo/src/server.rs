@@ -1,17 +1,17 @@
 //! The server itself.
 
 use core::cell::Cell;
-use interfaces::echo::{EchoError, EchoServer, EchoService, Misbehaviour};
+use interfaces::echo::{EchoError, EchoServer, Misbehaviour};
 use userlib::ipc::{Caller, ReadLease, WriteLease};
 use userlib::time::Duration;
-use userlib::{Environment, executor, log, thread};
+use userlib::{executor, log, thread};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 4096;
 
 /// The server's state.
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     counted: Cell<u64>,
 }
 
@@ -61,18 +61,4 @@ impl EchoServer for Echo {
             }
         }
     }
-}
-
-/// The program.
-pub(crate) fn main(environment: &'static Environment) -> ! {
-    match environment.provides("echo") {
-        Ok(endpoint) => {
-            let service = EchoService::new(Echo::default());
-            if let Err(error) = executor::serve(endpoint, service) {
-                log::error!("{error}");
-            }
-        }
-        Err(missing) => log::error!("{missing}"),
-    }
-    executor::run_forever()
 }

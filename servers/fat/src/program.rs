@@ -16,8 +16,6 @@ use userlib::status::{self, Phase};
 use userlib::time::Instant;
 use userlib::{Environment, executor, log};
 
-userlib::entry!(main);
-
 /// How long the driver may take to say what the disk is. While the server waits it answers nobody, so this is shorter
 /// than its own heartbeat.
 const INFO_TIME: Duration = Duration::from_millis(700);
@@ -28,7 +26,8 @@ const WRITE_BACK: Duration = Duration::from_secs(5);
 /// Part of the heap that the cache may take.
 const CACHE_SHARE: usize = 2;
 
-fn main(environment: &'static Environment) -> ! {
+/// The program.
+pub(crate) fn main(environment: &'static Environment) -> ! {
     let endpoint = match environment.provides("filesystem") {
         Ok(endpoint) => endpoint,
         Err(missing) => panic!("{missing}"),

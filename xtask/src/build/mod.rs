@@ -15,7 +15,11 @@ use std::path::{Path, PathBuf};
 
 pub use cargo::{Check, check};
 pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER};
+use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};
+
+use ::abi::program::BuiltFor;
+use userlib::entry::BUILT_FOR;
 
 use crate::progress::Step;
 use crate::setup::LibrarySource;
@@ -49,6 +53,19 @@ pub enum BuildError {
         /// What is wrong with it.
         source: NotLoadable,
     },
+    /// A program says that it was built for another ABI than the system's.
+    #[error("`{name}` was built for {built_for}, this system has {system}: rebuild it with this system's userlib")]
+    OtherAbi {
+        /// The program.
+        name: String,
+        /// What it was built for.
+        built_for: BuiltFor,
+        /// What the system is.
+        system: BuiltFor,
+    },
+    /// A program does not say for which ABI it was built.
+    #[error("`{0}` does not say for which ABI it was built: programs of Bulkhead begin with `userlib::entry!`")]
+    NoAbi(String),
     /// The boot archive cannot be made.
     #[error("the boot archive cannot be made: {0}")]
     Archive(#[from] archive::BuildError),
@@ -137,7 +154,12 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
     };
     let mut builder = archive::Builder::new();
     for entry in &composition.programs {
-        builder.add(&entry.name, program(&entry.package)?)?;
+        let contents = program(&entry.package)?;
+        // The kernel is at the other side of the ABI.
+        if entry.name != KERNEL {
+            check_abi(&entry.package, &contents)?;
+        }
+        builder.add(&entry.name, contents)?;
     }
     if let Some(manifest) = &composition.manifest {
         builder.add(MANIFEST, manifest.clone())?;
@@ -146,6 +168,19 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
         builder.add(script::FILE, script.clone().into_bytes())?;
     }
     Ok(archive::embed(&program(LOADER)?, &builder.finish()?)?)
+}
+
+/// Refuses a program that would not understand this system.
+///
+/// # Errors
+///
+/// [`BuildError::OtherAbi`] and [`BuildError::NoAbi`], with the program's name.
+pub fn check_abi(name: &str, program: &[u8]) -> Result<(), BuildError> {
+    match built_for(program) {
+        Some(BUILT_FOR) => Ok(()),
+        Some(built_for) => Err(BuildError::OtherAbi { name: name.to_owned(), built_for, system: BUILT_FOR }),
+        None => Err(BuildError::NoAbi(name.to_owned())),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
