@@ -104,3 +104,25 @@ pub use userlib_macros::Value;
 /// and reordered, and one whose types have changed is an unknown method instead of being misread. Two methods with the
 /// same label do not compile.
 pub use userlib_macros::interface;
+
+/// Gives an enum of errors a sentence for each of its cases, without a full stop: the method `as_str`, and what it takes
+/// to be an error.
+#[macro_export]
+macro_rules! sentences {
+    ($type:ident { $($case:ident => $text:literal,)* }) => {
+        impl $type {
+            /// The cause as a sentence for people.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$case => $text,)* }
+            }
+        }
+
+        impl ::core::fmt::Display for $type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl ::core::error::Error for $type {}
+    };
+}

@@ -1,9 +1,12 @@
 //! Which programs make up a bootable file.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
 use manifest::System;
 
 use super::BuildError;
-use crate::manifest::{Environment, InterfaceInfo};
+use crate::manifest::{Compiled, Environment, InterfaceInfo};
 use crate::workspace;
 
 /// The loader: the ELF file that everything else goes into.
@@ -22,14 +25,18 @@ pub const CONFORMANCE: &str = "conformance";
 pub struct Program {
     /// Its name in the archive.
     pub name: String,
-    /// The crate, and its program, that it is built from.
+    /// The program that it is built from, by the name that it has in its crate.
+    pub program: String,
+    /// That crate.
     pub package: String,
+    /// Where that crate is, if it is none of this workspace.
+    pub folder: Option<PathBuf>,
 }
 
 impl Program {
     /// A program that is called like its crate.
     fn of_its_own_name(name: &str) -> Self {
-        Self { name: name.to_owned(), package: name.to_owned() }
+        Self { name: name.to_owned(), program: name.to_owned(), package: name.to_owned(), folder: None }
     }
 }
 
@@ -58,24 +65,16 @@ impl Composition {
         let path = workspace::root().join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
-        let interfaces: Vec<_> =
-            interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
-        let programs = workspace::Members::ask().map_err(BuildError::Start)?.programs();
-        let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
-        let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
-        let environment = Environment {
-            interfaces: &interfaces,
-            binaries: Some(&programs),
-            shell_commands: &shell_commands,
-            machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
-        };
-        let compiled = crate::manifest::compile("system.toml", &source, &environment)
-            .map_err(|report| BuildError::Manifest(report.to_string()))?;
+        let members = workspace::Members::ask().map_err(BuildError::Start)?.programs();
+        let programs: Vec<&str> = members.keys().map(String::as_str).collect();
+        let compiled = compile_manifest(&source, &programs).map_err(BuildError::Manifest)?;
         if !compiled.warnings.is_empty() {
             eprintln!("{}", compiled.warnings);
         }
         let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
-        Ok(Self::of_manifest(&compiled.system, bytes))
+        let mut composition = Self::of_manifest(&compiled.system, bytes);
+        composition.find_crates(&members, &compiled.paths)?;
+        Ok(composition)
     }
 
     fn of_manifest(system: &System, bytes: Vec<u8>) -> Self {
@@ -96,6 +95,31 @@ impl Composition {
         }
     }
 
+    /// Notes which crate builds each program.
+    fn find_crates(
+        &mut self,
+        members: &BTreeMap<String, String>,
+        paths: &BTreeMap<String, String>,
+    ) -> Result<(), BuildError> {
+        for program in &mut self.programs {
+            let Some(path) = paths.get(&program.program) else {
+                if let Some(package) = members.get(&program.program) {
+                    program.package.clone_from(package);
+                }
+                continue;
+            };
+            let folder = workspace::root().join(path);
+            if !folder.join("Cargo.toml").is_file() {
+                return Err(BuildError::NoCrate { program: program.program.clone(), path: path.clone() });
+            }
+            let programs = workspace::Members::of(&folder).map_err(BuildError::Start)?.programs();
+            let package = programs.get(&program.program);
+            program.package.clone_from(package.ok_or_else(|| BuildError::NoProgram(program.program.clone()))?);
+            program.folder = Some(folder);
+        }
+        Ok(())
+    }
+
     /// The kernel with the conformance suite as its root server.
     pub fn of_conformance() -> Self {
         Self {
@@ -103,7 +127,7 @@ impl Composition {
             file_name: "conformance.elf".to_owned(),
             programs: vec![
                 Program::of_its_own_name(KERNEL),
-                Program { name: ROOT_SERVER.to_owned(), package: CONFORMANCE.to_owned() },
+                Program { name: ROOT_SERVER.to_owned(), ..Program::of_its_own_name(CONFORMANCE) },
             ],
             manifest: None,
             script: None,
@@ -115,8 +139,39 @@ impl Composition {
         Self { file_name: "replay.elf".to_owned(), script: Some(script), ..Self::of_conformance() }
     }
 
-    /// The crates to build, the loader among them.
+    /// The crates of this workspace to build, the loader among them.
     pub fn packages(&self) -> Vec<String> {
-        std::iter::once(LOADER.to_owned()).chain(self.programs.iter().map(|program| program.package.clone())).collect()
+        let programs = self.programs.iter().filter(|program| program.folder.is_none());
+        let packages: BTreeSet<_> = programs.map(|program| program.package.clone()).collect();
+        std::iter::once(LOADER.to_owned()).chain(packages).collect()
     }
+
+    /// The crates to build that are elsewhere, by their folders.
+    pub fn packages_elsewhere(&self) -> BTreeMap<PathBuf, BTreeSet<String>> {
+        let mut elsewhere = BTreeMap::<_, BTreeSet<_>>::new();
+        for program in &self.programs {
+            if let Some(folder) = &program.folder {
+                elsewhere.entry(folder.clone()).or_default().insert(program.package.clone());
+            }
+        }
+        elsewhere
+    }
+}
+
+/// Compiles the text of `system.toml` for a system with these programs, the standard interfaces and the shell.
+///
+/// # Errors
+///
+/// Every error and its place in the file, for a person.
+pub fn compile_manifest(source: &str, programs: &[&str]) -> Result<Compiled, String> {
+    let interfaces: Vec<_> =
+        interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
+    let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
+    let environment = Environment {
+        interfaces: &interfaces,
+        binaries: Some(programs),
+        shell_commands: &shell_commands,
+        machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
+    };
+    crate::manifest::compile("system.toml", source, &environment).map_err(|report| report.to_string())
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cargo::{Check, check};
-pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER};
+pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER, compile_manifest};
 use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};
 
@@ -42,9 +42,17 @@ pub enum BuildError {
         /// The compiler's messages.
         diagnostics: String,
     },
-    /// A crate that the system names has no program of that name.
-    #[error("`{0}` is part of the system, but no crate of this workspace builds a program of that name")]
+    /// No crate has a program that the system names.
+    #[error("`{0}` is part of the system, but its crate builds no program of that name")]
     NoProgram(String),
+    /// There is no crate where the system's description says that one is.
+    #[error("the crate of `{program}` is to be in {path}, as system.toml says, but there is no Cargo.toml")]
+    NoCrate {
+        /// The program.
+        program: String,
+        /// The folder, as it is written.
+        path: String,
+    },
     /// A program cannot be loaded by the machine.
     #[error("the program `{name}` cannot go into the boot archive: {source}")]
     NotLoadable {
@@ -125,7 +133,7 @@ pub fn replay(script: String, source: &LibrarySource) -> Result<Built, BuildErro
 /// [`BuildError`].
 pub fn build(composition: &Composition, source: &LibrarySource) -> Result<Built, BuildError> {
     let step = Step::start(format!("Building {}", composition.title));
-    let programs = match cargo::build(&step, &composition.packages(), source) {
+    let programs = match cargo::build_all(&step, composition, source) {
         Ok(programs) => programs,
         Err(error) => {
             step.quiet();
@@ -154,10 +162,10 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
     };
     let mut builder = archive::Builder::new();
     for entry in &composition.programs {
-        let contents = program(&entry.package)?;
+        let contents = program(&entry.program)?;
         // The kernel is at the other side of the ABI.
         if entry.name != KERNEL {
-            check_abi(&entry.package, &contents)?;
+            check_abi(&entry.program, &contents)?;
         }
         builder.add(&entry.name, contents)?;
     }

@@ -29,6 +29,8 @@ pub enum Rule {
     UnknownBinary,
     /// An interface that nobody defined.
     UnknownInterface,
+    /// A version of an interface that is not the one in which it is known.
+    WrongVersion,
     /// A domain that is not in the manifest.
     UnknownDomain,
     /// A used interface that no domain provides.
@@ -70,6 +72,7 @@ impl Rule {
             Self::InvalidNumber => "invalid-number",
             Self::UnknownBinary => "unknown-binary",
             Self::UnknownInterface => "unknown-interface",
+            Self::WrongVersion => "wrong-version",
             Self::UnknownDomain => "unknown-domain",
             Self::MissingProvider => "missing-provider",
             Self::WrongProvider => "wrong-provider",

@@ -23,6 +23,8 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use manifest::System;
 use toml::de::DeTable;
 
@@ -66,6 +68,9 @@ impl Environment<'_> {
 pub struct Compiled {
     /// The system.
     pub system: System,
+    /// Folders of crates outside of the workspace, by the binaries that they build; as they are written, so relative to
+    /// the manifest.
+    pub paths: BTreeMap<String, String>,
     /// What is odd about it, though not wrong; usually empty.
     pub warnings: Report,
 }
@@ -80,12 +85,16 @@ pub fn compile(file: &str, source: &str, environment: &Environment<'_>) -> Resul
     let system = check(source, environment, &findings);
     let report = Report::new(file, source, findings.into_diagnostics());
     match system {
-        Some(system) if !report.has_errors() => Ok(Compiled { system, warnings: report }),
+        Some((system, paths)) if !report.has_errors() => Ok(Compiled { system, paths, warnings: report }),
         _ => Err(report),
     }
 }
 
-fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<System> {
+fn check(
+    source: &str,
+    environment: &Environment<'_>,
+    findings: &Findings,
+) -> Option<(System, BTreeMap<String, String>)> {
     let (root, errors) = DeTable::parse_recoverable(source);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -96,6 +105,12 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
         return None;
     }
     let declarations = declaration::read(&root, environment, findings);
+    let declared = declarations.interfaces.iter().map(|(name, version)| {
+        let name = name.get_ref().as_str();
+        InterfaceInfo { name, id: userlib::ipc::interface_id(name, *version) }
+    });
+    let interfaces: Vec<_> = environment.interfaces.iter().copied().chain(declared).collect();
+    let environment = &Environment { interfaces: &interfaces, ..*environment };
     let graph = graph::resolve(&declarations.domains, environment, findings);
     graph::check_cycles(&declarations.domains, &graph, findings);
     claims::check(&declarations.domains, findings);
@@ -105,5 +120,10 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     if findings.has_errors() {
         return None;
     }
-    assembly::assemble(&declarations, &graph, environment, findings)
+    let paths = declarations.domains.iter().filter_map(|domain| {
+        let path = domain.path.as_ref()?;
+        Some((domain.binary.get_ref().clone(), path.get_ref().clone()))
+    });
+    let system = assembly::assemble(&declarations, &graph, environment, findings)?;
+    Some((system, paths.collect()))
 }

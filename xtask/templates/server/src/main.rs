@@ -1,0 +1,5 @@
+//! The program of the server `{{name}}`.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+userlib::entry!(|environment| environment.serve("{{name}}", {{crate}}::{{Type}}Service::new(Default::default())));
