@@ -26,7 +26,6 @@ Exit status:
 
 Environment:
   BULKHEAD_CACHE    where downloads are kept (default: $XDG_CACHE_HOME/bulkhead or ~/.cache/bulkhead)
-  BULKHEAD_ROOT     the source tree to work on, as an absolute path (default: the one this program was built from)
   CARGO_TARGET_DIR  where everything is built (default: target)"
 )]
 pub(crate) struct Arguments {

@@ -8,12 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The root of the source tree: the folder that holds `system.toml` and the workspace's `Cargo.toml`. `BULKHEAD_ROOT`
-/// names another than the one from which this program was built.
+/// The root of the source tree: the folder that holds `system.toml` and the workspace's `Cargo.toml`.
 pub fn root() -> PathBuf {
-    if let Some(root) = env::var_os("BULKHEAD_ROOT").map(PathBuf::from).filter(|root| root.is_absolute()) {
-        return root;
-    }
     // The manifest folder is known when the crate is compiled; a tree that was moved since is found again because
     // cargo recompiles a crate whose path changed.
     Path::new(env!("CARGO_MANIFEST_DIR"))

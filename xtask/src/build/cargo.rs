@@ -73,7 +73,9 @@ pub(super) fn build_all(
     composition: &Composition,
     source: &LibrarySource,
 ) -> Result<BTreeMap<String, PathBuf>, BuildError> {
-    let mut programs = build(step, bare_metal_cargo("build", &composition.packages(), source, &FLAGS))?;
+    let mut cargo = bare_metal_cargo("build", &composition.packages(), source, &FLAGS);
+    cargo.arg("--manifest-path").arg(composition.root.join("Cargo.toml"));
+    let mut programs = build(step, cargo)?;
     for (folder, packages) in composition.packages_elsewhere() {
         let packages: Vec<_> = packages.into_iter().collect();
         let mut cargo = bare_metal_cargo("build", &packages, source, &FLAGS);

@@ -1,7 +1,7 @@
 //! Which programs make up a bootable file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use manifest::System;
 
@@ -45,6 +45,8 @@ impl Program {
 pub struct Composition {
     /// What it is, for a person who waits for it.
     pub title: String,
+    /// The root of the source tree whose programs these are.
+    pub root: PathBuf,
     /// The bootable file's name.
     pub file_name: String,
     /// The programs of the boot archive, in order.
@@ -62,17 +64,26 @@ impl Composition {
     ///
     /// [`BuildError::Manifest`] with every error and its place in the file.
     pub fn of_system() -> Result<Self, BuildError> {
-        let path = workspace::root().join("system.toml");
+        Self::of_tree(&workspace::root())
+    }
+
+    /// The system that the `system.toml` of the source tree in `root` describes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_tree(root: &Path) -> Result<Self, BuildError> {
+        let path = root.join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
-        let members = workspace::Members::ask().map_err(BuildError::Start)?.programs();
+        let members = workspace::Members::of(root).map_err(BuildError::Start)?.programs();
         let programs: Vec<&str> = members.keys().map(String::as_str).collect();
         let compiled = compile_manifest(&source, &programs).map_err(BuildError::Manifest)?;
         if !compiled.warnings.is_empty() {
             eprintln!("{}", compiled.warnings);
         }
         let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
-        let mut composition = Self::of_manifest(&compiled.system, bytes);
+        let mut composition = Self { root: root.to_owned(), ..Self::of_manifest(&compiled.system, bytes) };
         composition.find_crates(&members, &compiled.paths)?;
         Ok(composition)
     }
@@ -88,6 +99,7 @@ impl Composition {
         }
         Self {
             title: "Bulkhead".to_owned(),
+            root: workspace::root(),
             file_name: "bulkhead.elf".to_owned(),
             programs,
             manifest: Some(bytes),
@@ -108,7 +120,7 @@ impl Composition {
                 }
                 continue;
             };
-            let folder = workspace::root().join(path);
+            let folder = self.root.join(path);
             if !folder.join("Cargo.toml").is_file() {
                 return Err(BuildError::NoCrate { program: program.program.clone(), path: path.clone() });
             }
@@ -124,6 +136,7 @@ impl Composition {
     pub fn of_conformance() -> Self {
         Self {
             title: "the conformance suite".to_owned(),
+            root: workspace::root(),
             file_name: "conformance.elf".to_owned(),
             programs: vec![
                 Program::of_its_own_name(KERNEL),

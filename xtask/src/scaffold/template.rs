@@ -19,7 +19,11 @@ const SERVER: &[File] = &[
     ("src/main.rs", include_str!("../../templates/server/src/main.rs")),
     ("src/bin/{{name}}-command.rs", include_str!("../../templates/server/src/bin/command.rs")),
 ];
-const IGNORED: File = (".gitignore", include_str!("../../templates/server/gitignore"));
+/// What a crate outside of the tree has of its own: its code is formatted like the tree's.
+const FOR_ITSELF: &[File] = &[
+    (".gitignore", include_str!("../../templates/server/gitignore")),
+    ("rustfmt.toml", include_str!("../../../rustfmt.toml")),
+];
 
 impl Kind {
     /// All of them.
@@ -63,7 +67,9 @@ pub(super) fn files(kind: Kind, name: &Name, outside: Option<&str>) -> Vec<(Stri
         Kind::Server => (SERVER_MEMBER, SERVER_OUTSIDE, SERVER),
     };
     let manifest = ("Cargo.toml", if outside.is_some() { elsewhere } else { member });
-    let ignored = outside.map(|_| IGNORED);
-    let all = [manifest].into_iter().chain(sources.iter().copied()).chain(ignored);
+    let all = [manifest]
+        .into_iter()
+        .chain(sources.iter().copied())
+        .chain(outside.map_or(&[][..], |_| FOR_ITSELF).iter().copied());
     all.map(|(path, text)| (fill(path), fill(text))).collect()
 }

@@ -258,21 +258,16 @@ fn the_code_is_formatted_whatever_its_name() {
     let (folder, tree) = copy();
     for kind in Kind::ALL {
         for name in ["x", "greeter", &"x".repeat(name::LONGEST)] {
-            for (place, configuration) in [(None, Some(original())), (Some(folder.path()), None)] {
-                let change = tree.create(kind, name, place).unwrap();
-                let scratch = tempfile::tempdir_in(folder.path()).unwrap();
-                for (file, text) in change.files().iter().filter(|(file, _)| file.ends_with(".rs")) {
-                    let path = scratch.path().join(file.replace('/', "-"));
-                    fs::write(&path, text).unwrap();
-                    let mut rustfmt = std::process::Command::new("rustfmt");
-                    rustfmt.args(["--edition=2024", "--check"]).arg(&path);
-                    if let Some(configuration) = &configuration {
-                        rustfmt.arg("--config-path").arg(configuration);
-                    }
-                    let output = rustfmt.output().unwrap();
-                    assert!(output.status.success(), "{name}:\n{}", String::from_utf8_lossy(&output.stdout));
-                }
-            }
+            // One outside of the tree, so that it has the configuration with it.
+            let change = tree.create(kind, name, Some(folder.path())).unwrap();
+            change.carry_out(&mut OperatingSystem).unwrap();
+            let sources = change.files().iter().map(|(file, _)| change.folder().unwrap().join(file));
+            let mut rustfmt = std::process::Command::new("rustfmt");
+            rustfmt.args(["--edition=2024", "--check"]);
+            rustfmt.args(sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs")));
+            let output = rustfmt.output().unwrap();
+            assert!(output.status.success(), "{name}:\n{}", String::from_utf8_lossy(&output.stdout));
+            tree.remove(name, false).unwrap().carry_out(&mut OperatingSystem).unwrap();
         }
     }
 }

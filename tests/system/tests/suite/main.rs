@@ -10,4 +10,5 @@ mod interrupted_writes;
 mod processors;
 mod refusals;
 mod replay;
+mod scaffold;
 mod scripts;

@@ -2,7 +2,6 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
 
-use core::cell::Cell;
 use userlib::ipc::{Caller, ReadLease, Text};
 
 /// What `{{name}}` can be asked.
@@ -23,9 +22,9 @@ userlib::sentences!({{Type}}Error { BadWords => "say it in at most 80 bytes", })
 
 /// What the server remembers, until it dies.
 #[derive(Default)]
-pub struct {{Type}}State(Cell<u64>);
+pub struct State(core::cell::Cell<u64>);
 
-impl {{Type}}Server for {{Type}}State {
+impl {{Type}}Server for State {
     async fn answer(&self, _: &Caller, words: ReadLease) -> Result<(Text<80>, u64), {{Type}}Error> {
         let words = words.to_text(80).map_err(|_| {{Type}}Error::BadWords)?;
         self.0.set(self.0.get() + 1);
@@ -35,8 +34,7 @@ impl {{Type}}Server for {{Type}}State {
 
 #[test]
 fn words_come_back_and_answers_are_counted() {
-    userlib::host::connected({{Type}}Service::new({{Type}}State::default()), |connection| {
-        let client = {{Type}}Client::new(connection);
-        assert_eq!(client.answer("hello"), Ok((Text::new("hello"), 1)));
+    userlib::host::connected({{Type}}Service::new(State::default()), |connection| {
+        assert_eq!({{Type}}Client::new(connection).answer("hi"), Ok((Text::new("hi"), 1)));
     });
 }
