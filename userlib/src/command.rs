@@ -5,13 +5,11 @@
 //! shell's, and if it breaks, the shell goes on.
 //!
 //! ```no_run
-//! use core::fmt::Write;
 //! use userlib::{Environment, command};
 //!
 //! fn program(environment: &'static Environment) -> ! {
 //!     command::serve(environment, |arguments, output| {
-//!         writeln!(output, "{} bytes", arguments.len())?;
-//!         Ok(())
+//!         writeln!(output, "{} bytes", arguments.len())
 //!     })
 //! }
 //! ```
@@ -89,9 +87,22 @@ impl<E: fmt::Display> From<CallError<E>> for CommandError {
     }
 }
 
-impl From<fmt::Error> for CommandError {
-    fn from(_: fmt::Error) -> Self {
-        CommandError::failed("the output could not be written")
+/// What a command says; `write!` and `writeln!` write to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output(String);
+
+impl Output {
+    /// Adds formatted text.
+    ///
+    /// # Errors
+    /// If the formatting of one of the values fails; none of the standard library's does.
+    pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result<(), CommandError> {
+        fmt::Write::write_fmt(&mut self.0, text).map_err(|_| CommandError::failed("a value could not be shown"))
+    }
+
+    /// What was said so far.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -107,11 +118,12 @@ pub trait Command {
 /// The server of a command that is a function.
 struct Function<F>(F);
 
-impl<F: Fn(&str, &mut String) -> Result<(), CommandError>> CommandServer for Function<F> {
+impl<F: Fn(&str, &mut Output) -> Result<(), CommandError>> CommandServer for Function<F> {
     async fn run(&self, _: &Caller, arguments: ReadLease, output: WriteLease) -> Result<usize, CommandError> {
         let arguments = arguments.to_text(ARGUMENTS_MAX)?;
-        let mut said = String::new();
+        let mut said = Output::default();
         (self.0)(&arguments, &mut said)?;
+        let said = said.0;
         let fits = said.len().min(output.length()?);
         output.write(0, &said.as_bytes()[..fits])?;
         Ok(said.len())
@@ -120,7 +132,7 @@ impl<F: Fn(&str, &mut String) -> Result<(), CommandError>> CommandServer for Fun
 
 /// The service of a command that is a function of the arguments and of the text in which it answers.
 pub fn service(
-    run: impl Fn(&str, &mut String) -> Result<(), CommandError> + 'static,
+    run: impl Fn(&str, &mut Output) -> Result<(), CommandError> + 'static,
 ) -> impl crate::ipc::Service + 'static {
     CommandService::new(Function(run))
 }
@@ -132,7 +144,7 @@ pub fn service(
 /// As [`Environment::serve`].
 pub fn serve(
     environment: &'static Environment,
-    run: impl Fn(&str, &mut String) -> Result<(), CommandError> + 'static,
+    run: impl Fn(&str, &mut Output) -> Result<(), CommandError> + 'static,
 ) -> ! {
     environment.serve(NAME, service(run))
 }

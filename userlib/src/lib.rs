@@ -19,15 +19,9 @@
 //! A domain's program looks like this:
 //!
 //! ```ignore
-//! #![no_std]
-//! #![no_main]
-//! userlib::entry!(main);
+//! #![cfg_attr(target_os = "none", no_std, no_main)]
 //!
-//! fn main(environment: &'static userlib::Environment) -> ! {
-//!     let endpoint = environment.provides("echo").expect("the manifest lets echo provide itself");
-//!     userlib::executor::serve(endpoint, EchoService::new(Echo::default())).expect("it is the only one");
-//!     userlib::executor::run_forever()
-//! }
+//! userlib::entry!(|environment| environment.serve("echo", EchoService::new(Echo::default())));
 //! ```
 #![cfg_attr(target_os = "none", no_std)]
 
@@ -39,6 +33,7 @@ pub mod block_ring;
 pub mod cap;
 pub mod command;
 pub mod device;
+pub mod entry;
 pub mod environment;
 pub mod executor;
 #[cfg(not(target_os = "none"))]
@@ -121,3 +116,25 @@ pub use userlib_macros::driver;
 /// and reordered, and one whose types have changed is an unknown method instead of being misread. Two methods with the
 /// same label do not compile.
 pub use userlib_macros::interface;
+
+/// Gives an enum of errors a sentence for each of its cases, without a full stop: the method `as_str`, and what it takes
+/// to be an error.
+#[macro_export]
+macro_rules! sentences {
+    ($type:ident { $($case:ident => $text:literal,)* }) => {
+        impl $type {
+            /// The cause as a sentence for people.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$case => $text,)* }
+            }
+        }
+
+        impl ::core::fmt::Display for $type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl ::core::error::Error for $type {}
+    };
+}

@@ -1,6 +1,5 @@
 //! Commands: a function of arguments and output at one end, a shell at the other.
 
-use std::fmt::Write;
 use std::rc::Rc;
 use userlib::abi::Handle;
 use userlib::cap::{Cap, Endpoint};
@@ -20,8 +19,7 @@ fn run(arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandErr
         let server_died: Result<(), CallError<CommandError>> =
             if arguments == "die" { Err(CallError::ServerDied) } else { Ok(()) };
         server_died?;
-        write!(output, "{}", arguments.chars().rev().collect::<String>())?;
-        Ok(())
+        write!(output, "{}", arguments.chars().rev().collect::<String>())
     });
     kernel.serve(ENDPOINT.handle(), service);
     host::with(kernel, || CommandClient::new(ENDPOINT).run(arguments, output))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xtask::machine::{Accel, Chipset, Cpus, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
+use xtask::scaffold;
 use xtask::suites::{self, Size, Suite};
 
 /// Sets up, builds, boots, tests and measures Bulkhead.
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Write one file that boots, and print the plain QEMU command that starts it
     Image,
+    New(New),
+    Remove(Remove),
     Test(Test),
     Bench(Bench),
     /// Say what is installed, what is missing, and what this machine's acceleration can do
@@ -248,6 +251,42 @@ pub(crate) struct Fuzz {
     /// Afterwards, put the smallest set of inputs that reaches everything into tests/fuzz/corpus
     #[arg(long, conflicts_with = "interface")]
     pub(crate) keep: bool,
+}
+
+/// Make a new server: its crate, and its place in the system
+///
+/// The crate has an interface, a server, a command for the shell, and a test; system.toml lets the shell call the
+/// command. `cargo xtask run` then boots with it, and NAME is a command at the shell.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask new server greeter                in servers/greeter
+  cargo xtask new server greeter --path ../mine in ../mine/greeter, outside of this workspace
+  cargo xtask remove greeter                    undoes either of them")]
+pub(crate) struct New {
+    /// What to make
+    #[arg(value_enum)]
+    pub(crate) kind: scaffold::Kind,
+
+    /// Its name: lowercase letters, digits and inner dashes
+    pub(crate) name: String,
+
+    /// The folder in which the crate's own folder is made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Remove what `new` has made: the crate and its place in the system
+///
+/// Refuses if a file of the crate is not as it was made, or if something else in the system uses it.
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// Its name
+    pub(crate) name: String,
+
+    /// Remove files that were changed, too
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Measure something, beside the same figure for something well known

@@ -20,6 +20,7 @@ pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod run;
+pub mod scaffold;
 pub mod session;
 pub mod setup;
 pub mod suites;

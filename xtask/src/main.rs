@@ -19,10 +19,11 @@ use xtask::machine::{Drive, Machine, Serial};
 use xtask::messages;
 use xtask::replay::{self, ReplayError};
 use xtask::run::RunError;
+use xtask::scaffold::{Change, OperatingSystem, Tree};
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
 
-use arguments::{Arguments, Bench, Command, Fuzz, Measurement, Run, Test};
+use arguments::{Arguments, Bench, Command, Fuzz, Measurement, New, Remove, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run(options),
         Command::Image => image(),
+        Command::New(options) => new(&options),
+        Command::Remove(options) => remove(&options),
         Command::Test(options) => test(&options),
         Command::Doctor => Ok(doctor()),
         Command::Audit => audit(),
@@ -83,6 +86,35 @@ fn image() -> Result<bool, Failure> {
     println!("    {}\n", machine.command_line());
     println!("Ctrl-A X leaves. The -drive and its -device are the disk, and may be left out.");
     Ok(true)
+}
+
+fn new(options: &New) -> Result<bool, Failure> {
+    let New { kind, name, path } = options;
+    let change = Tree::default().create(*kind, name, path.as_deref())?;
+    change.carry_out(&mut OperatingSystem)?;
+    let folder = change.folder().unwrap_or(Path::new("")).display();
+    println!("{folder}:");
+    for (file, _) in change.files().iter().filter(|(file, _)| file != "Cargo.lock") {
+        println!("    {file}");
+    }
+    show_edits(&change);
+    println!("\n`cargo xtask run` boots with it; `{name} hello world` asks it at the shell. Its tests are run by");
+    println!("`cargo test` in {folder}. `cargo xtask remove {name}` undoes all this.");
+    Ok(true)
+}
+
+fn remove(options: &Remove) -> Result<bool, Failure> {
+    let change = Tree::default().remove(&options.name, options.force)?;
+    change.carry_out(&mut OperatingSystem)?;
+    println!("removed {}", change.folder().unwrap_or(Path::new("")).display());
+    show_edits(&change);
+    Ok(true)
+}
+
+fn show_edits(change: &Change) {
+    for file in change.edited() {
+        println!("changed {}", file.display());
+    }
 }
 
 fn test(options: &Test) -> Result<bool, Failure> {

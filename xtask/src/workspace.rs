@@ -1,5 +1,6 @@
 //! Where things are: the source tree, cargo's target folder and the project's own cache.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,19 @@ impl Members {
     ///
     /// If cargo cannot be started or does not understand the workspace.
     pub fn ask() -> io::Result<Self> {
-        let output = cargo().args(["metadata", "--no-deps", "--format-version=1", "--offline"]).output()?;
+        Self::of(&root())
+    }
+
+    /// Asks cargo about the workspace in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::ask`].
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let output = cargo()
+            .args(["metadata", "--no-deps", "--format-version=1", "--offline", "--manifest-path"])
+            .arg(folder.join("Cargo.toml"))
+            .output()?;
         if !output.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
@@ -91,16 +104,19 @@ impl Members {
         self.metadata["packages"].as_array().into_iter().flatten()
     }
 
-    /// Every program that a crate of the workspace builds, by name.
-    pub fn programs(&self) -> Vec<String> {
+    /// Every program that a crate of the workspace builds, by name, with the crate's name.
+    pub fn programs(&self) -> BTreeMap<String, String> {
         let is_program =
-            |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
-        self.packages()
-            .filter_map(|package| package["targets"].as_array())
-            .flatten()
-            .filter(is_program)
-            .filter_map(|target| target["name"].as_str().map(str::to_owned))
-            .collect()
+            |target: &Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bin"));
+        let mut programs = BTreeMap::new();
+        for package in self.packages() {
+            for target in package["targets"].as_array().into_iter().flatten().filter(|target| is_program(target)) {
+                if let (Some(program), Some(package)) = (target["name"].as_str(), package["name"].as_str()) {
+                    programs.insert(program.to_owned(), package.to_owned());
+                }
+            }
+        }
+        programs
     }
 
     /// The crates that a plain `cargo test` covers: those that run on the host.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod fault;
 pub mod handle;
 pub mod message;
+pub mod program;
 mod refusal;
 pub mod rights;
 pub mod root;

@@ -2,15 +2,9 @@
 //! tests of supervision break.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(target_os = "none")]
 mod server;
 
-#[cfg(target_os = "none")]
-userlib::entry!(server::main);
+use echo::Echo;
+use interfaces::echo::EchoService;
 
-/// A build for the host only checks that the program compiles; there is nothing to run.
-#[cfg(not(target_os = "none"))]
-fn main() {
-    eprintln!("this is a program of Bulkhead and runs there only: `cargo xtask run` starts the system");
-    std::process::exit(2);
-}
+userlib::entry!(|environment| environment.serve("echo", EchoService::new(Echo::new(server::break_down))));

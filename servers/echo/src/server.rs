@@ -1,11 +1,10 @@
 //! The program around the server.
 
-use echo::Echo;
-use interfaces::echo::{EchoService, Misbehaviour};
-use userlib::{Environment, executor, log, thread};
+use interfaces::echo::Misbehaviour;
+use userlib::{log, thread};
 
 /// Does what ends or stops the domain.
-fn break_down(kind: Misbehaviour) {
+pub(crate) fn break_down(kind: Misbehaviour) {
     log::warn!("asked to misbehave: {kind:?}");
     match kind {
         Misbehaviour::Panic => panic!("asked to panic"),
@@ -14,18 +13,4 @@ fn break_down(kind: Misbehaviour) {
         Misbehaviour::Exit => thread::exit(7),
         Misbehaviour::Silence | Misbehaviour::BlameCaller => {}
     }
-}
-
-/// The program.
-pub(crate) fn main(environment: &'static Environment) -> ! {
-    match environment.provides("echo") {
-        Ok(endpoint) => {
-            let service = EchoService::new(Echo::new(break_down));
-            if let Err(error) = executor::serve(endpoint, service) {
-                log::error!("{error}");
-            }
-        }
-        Err(missing) => log::error!("{missing}"),
-    }
-    executor::run_forever()
 }

@@ -15,8 +15,6 @@ use userlib::status::{self, Phase};
 use userlib::time::Instant;
 use userlib::{Environment, executor, log};
 
-userlib::entry!(main);
-
 /// How long the driver may take to say what the disk is. While the server waits it answers nobody, so this is shorter
 /// than its own heartbeat.
 const INFO_TIME: Duration = Duration::from_millis(700);
@@ -34,7 +32,8 @@ type Mounted = Volume<Disk, Clock>;
 /// The state of this server.
 type State = service::State<Disk, Clock>;
 
-fn main(environment: &'static Environment) -> ! {
+/// The program.
+pub(crate) fn main(environment: &'static Environment) -> ! {
     let endpoint = match environment.provides("filesystem") {
         Ok(endpoint) => endpoint,
         Err(missing) => panic!("{missing}"),

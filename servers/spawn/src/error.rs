@@ -1,6 +1,7 @@
 //! Why a domain could not be built.
 
 use abi::Error;
+use abi::program::BuiltFor;
 use alloc::string::String;
 use core::fmt;
 use userlib::memory::MapError;
@@ -12,6 +13,13 @@ pub enum BuildError {
     NoProgram(String),
     /// The program's file cannot be loaded.
     BadProgram(&'static str),
+    /// The program was built for another ABI than this system's.
+    OtherAbi {
+        /// What the program was built for.
+        built_for: BuiltFor,
+        /// What the system is.
+        system: BuiltFor,
+    },
     /// The domain's memory is too small for the program; both in pages.
     TooSmall {
         /// What it needs.
@@ -37,6 +45,9 @@ impl fmt::Display for BuildError {
         match self {
             BuildError::NoProgram(name) => write!(f, "the boot archive has no program '{name}'"),
             BuildError::BadProgram(why) => write!(f, "its program cannot be loaded: {why}"),
+            BuildError::OtherAbi { built_for, system } => {
+                write!(f, "its program was built for {built_for}, this system has {system}: rebuild it")
+            }
             BuildError::TooSmall { needed, given } => {
                 write!(f, "its program needs {} KiB of memory and the manifest gives it {} KiB", needed * 4, given * 4)
             }

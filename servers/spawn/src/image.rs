@@ -1,13 +1,15 @@
 //! A program in the boot archive, ready to be mapped.
 
 use crate::error::BuildError;
+use abi::program::BuiltFor;
 use abi::syscall::MapAccess;
 use abi::{PAGE_SIZE, USER_END};
 use alloc::vec::Vec;
 use archive::Archive;
 use elf::ElfBytes;
-use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD};
+use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
+use userlib::entry::BUILT_FOR;
 
 /// One segment of a program. Its address is a multiple of the page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Image {
     /// Finds a program in the archive and checks that it can be loaded.
     ///
     /// # Errors
-    /// [`BuildError::NoProgram`] and [`BuildError::BadProgram`].
+    /// [`BuildError::NoProgram`], [`BuildError::BadProgram`] and [`BuildError::OtherAbi`].
     pub fn find(archive: &Archive<'_>, name: &str) -> Result<Self, BuildError> {
         let file = archive.file(name).ok_or_else(|| BuildError::NoProgram(name.into()))?;
         Self::parse(file.contents, file.offset as u64)
@@ -53,7 +55,7 @@ impl Image {
     /// Reads an ELF file that lies at byte `offset` of the archive.
     ///
     /// # Errors
-    /// [`BuildError::BadProgram`].
+    /// [`BuildError::BadProgram`], and [`BuildError::OtherAbi`] if it would not understand what it is given.
     pub fn parse(contents: &[u8], offset: u64) -> Result<Self, BuildError> {
         let bad = BuildError::BadProgram;
         let elf = ElfBytes::<LittleEndian>::minimal_parse(contents).map_err(|_| bad("it is no ELF file"))?;
@@ -61,6 +63,13 @@ impl Image {
             return Err(bad("it is no static x86-64 program"));
         }
         let headers = elf.segments().ok_or(bad("it has no segments"))?;
+        let notes = headers.iter().filter(|header| header.p_type == PT_NOTE);
+        let built_for = notes.filter_map(|header| elf.segment_data(&header).ok()).find_map(BuiltFor::find);
+        match built_for {
+            Some(BUILT_FOR) => {}
+            Some(built_for) => return Err(BuildError::OtherAbi { built_for, system: BUILT_FOR }),
+            None => return Err(bad("it does not say for which ABI it was built")),
+        }
         let mut segments = Vec::new();
         let mut last_end = PAGE_SIZE;
         for header in headers.iter().filter(|header| header.p_type == PT_LOAD && header.p_memsz > 0) {
@@ -106,5 +115,70 @@ impl Image {
     /// Pages of private memory for what can be written.
     pub fn private_pages(&self) -> u64 {
         self.segments.iter().filter(|segment| segment.access.writes()).map(Segment::pages).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use abi::program::Note;
+    use std::string::ToString;
+
+    /// Where the program's only segment with contents is, in the file and in memory.
+    const CODE: u64 = 0x20_1000;
+
+    /// A program that has `note` and does nothing.
+    fn program(note: &[u8]) -> Vec<u8> {
+        let mut file = Vec::new();
+        file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        for half in [ET_EXEC, EM_X86_64, 1, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        for word in [CODE, 64, 0] {
+            file.extend(word.to_le_bytes());
+        }
+        // No flags; sizes of the header and of the two program headers; no sections.
+        for half in [0_u16, 0, 64, 56, 2, 0, 0, 0] {
+            file.extend(half.to_le_bytes());
+        }
+        let note_at = 64 + 2 * 56;
+        for (kind, flags, offset, address, size) in
+            [(PT_LOAD, 5_u32, PAGE_SIZE, CODE, 1), (PT_NOTE, 4, note_at, 0, note.len() as u64)]
+        {
+            file.extend(kind.to_le_bytes());
+            file.extend(flags.to_le_bytes());
+            for word in [offset, address, address, size, size, 1] {
+                file.extend(word.to_le_bytes());
+            }
+        }
+        file.extend(note);
+        file.resize(PAGE_SIZE as usize + 1, 0xf4);
+        file
+    }
+
+    #[test]
+    fn a_program_of_this_abi_is_an_image() {
+        let image = Image::parse(&program(&Note::new(BUILT_FOR).to_bytes()), 0).expect("nothing is wrong with it");
+        assert_eq!((image.entry, image.segments.len()), (CODE, 1));
+    }
+
+    #[test]
+    fn a_program_of_another_abi_is_refused_with_both_versions() {
+        for built_for in
+            [BuiltFor { abi: BUILT_FOR.abi - 1, ..BUILT_FOR }, BuiltFor { start: BUILT_FOR.start + 1, ..BUILT_FOR }]
+        {
+            let refusal = Image::parse(&program(&Note::new(built_for).to_bytes()), 0).unwrap_err();
+            assert_eq!(refusal, BuildError::OtherAbi { built_for, system: BUILT_FOR });
+            let sentence = refusal.to_string();
+            assert!(sentence.contains(&built_for.to_string()) && sentence.contains("rebuild"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_of_its_abi_is_refused() {
+        let refusal = Image::parse(&program(b""), 0).unwrap_err();
+        assert_eq!(refusal, BuildError::BadProgram("it does not say for which ABI it was built"));
     }
 }

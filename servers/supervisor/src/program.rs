@@ -17,12 +17,11 @@ use userlib::ipc::server::Uninterrupted;
 use userlib::memory::AddressSpace;
 use userlib::{Environment, executor};
 
-userlib::entry!(main);
-
 /// Bit of the supervisor's notification by which it learns of faults while it does something else.
 const FAULT_BIT: u32 = 54;
 
-fn main(environment: &'static Environment) -> ! {
+/// The program.
+pub(crate) fn main(environment: &'static Environment) -> ! {
     let space = environment.address_space().expect("the supervisor is given its own space");
     let inventory = read_inventory(environment, space);
     let bytes = environment.constant(ARCHIVE_ENTRY).expect("init gives the supervisor the archive");

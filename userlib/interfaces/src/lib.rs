@@ -15,6 +15,7 @@ pub mod supervision;
 // What a crate outside of this repository needs, it finds in `userlib` itself.
 pub use userlib::command;
 use userlib::ipc::InterfaceInfo;
+pub(crate) use userlib::sentences;
 
 /// Every standard interface.
 pub const ALL: &[InterfaceInfo] = &[
@@ -32,27 +33,6 @@ pub fn by_name(name: &str) -> Option<&'static InterfaceInfo> {
     ALL.iter().find(|interface| interface.name == name)
 }
 
-/// Gives an enum of errors a sentence for each of its cases.
-macro_rules! sentences {
-    ($type:ident { $($case:ident => $text:literal,)* }) => {
-        impl $type {
-            /// The cause as a sentence for people.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($type::$case => $text,)* }
-            }
-        }
-
-        impl core::fmt::Display for $type {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl core::error::Error for $type {}
-    };
-}
-pub(crate) use sentences;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +45,13 @@ mod tests {
                 assert_ne!(a.name, b.name);
                 assert_ne!(a.id, b.id, "{} and {}", a.name, b.name);
             }
+        }
+    }
+
+    #[test]
+    fn an_id_follows_from_name_and_version() {
+        for interface in ALL {
+            assert_eq!(interface.id, userlib::ipc::interface_id(interface.name, interface.version));
         }
     }
 

@@ -119,6 +119,14 @@ pub struct InterfaceInfo {
     pub methods: &'static [MethodInfo],
 }
 
+/// The id of the interface `name` in its major version `version`: the 64-bit FNV-1a hash of `name/version`. It is what
+/// [`InterfaceInfo::id`] holds, for those who know an interface by its name only.
+pub fn interface_id(name: &str, version: u16) -> u64 {
+    let text = alloc::format!("{name}/{version}");
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 /// One method of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodInfo {

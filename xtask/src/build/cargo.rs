@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::BuildError;
+use super::{BuildError, Composition};
 use crate::progress::Step;
 use crate::setup::LibrarySource;
 use crate::workspace;
@@ -57,13 +57,36 @@ fn bare_metal_cargo(command: &str, packages: &[String], source: &LibrarySource, 
     cargo
 }
 
-/// Builds `packages` and says where their programs are, by the program's name.
-pub(super) fn build(
+/// The release profile of this workspace, as variables, for crates of others: so they share what is built of the library
+/// and of their common dependencies, and what runs in one system is built alike.
+const PROFILE: [(&str, &str); 5] = [
+    ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
+    ("CARGO_PROFILE_RELEASE_LTO", "fat"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
+];
+
+/// Builds all crates of a composition and says where their programs are, by the program's name.
+pub(super) fn build_all(
     step: &Step,
-    packages: &[String],
+    composition: &Composition,
     source: &LibrarySource,
 ) -> Result<BTreeMap<String, PathBuf>, BuildError> {
-    let mut cargo = bare_metal_cargo("build", packages, source, &FLAGS);
+    let mut cargo = bare_metal_cargo("build", &composition.packages(), source, &FLAGS);
+    cargo.arg("--manifest-path").arg(composition.root.join("Cargo.toml"));
+    let mut programs = build(step, cargo)?;
+    for (folder, packages) in composition.packages_elsewhere() {
+        let packages: Vec<_> = packages.into_iter().collect();
+        let mut cargo = bare_metal_cargo("build", &packages, source, &FLAGS);
+        cargo.arg("--manifest-path").arg(folder.join("Cargo.toml")).envs(PROFILE);
+        programs.extend(build(step, cargo)?);
+    }
+    Ok(programs)
+}
+
+/// Has cargo build, and says where the programs are.
+fn build(step: &Step, mut cargo: Command) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     cargo.args(["--bins", "--message-format=json-render-diagnostics"]);
     let mut programs = BTreeMap::new();
     let (succeeded, diagnostics) = run(&mut cargo, |line| {

@@ -1,10 +1,13 @@
 //! Which programs make up a bootable file.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
 use manifest::System;
 
 use super::BuildError;
 use crate::machine::Plug;
-use crate::manifest::{Environment, InterfaceInfo};
+use crate::manifest::{Compiled, Environment, InterfaceInfo};
 use crate::workspace;
 
 /// The loader: the ELF file that everything else goes into.
@@ -23,14 +26,18 @@ pub const CONFORMANCE: &str = "conformance";
 pub struct Program {
     /// Its name in the archive.
     pub name: String,
-    /// The crate, and its program, that it is built from.
+    /// The program that it is built from, by the name that it has in its crate.
+    pub program: String,
+    /// That crate.
     pub package: String,
+    /// Where that crate is, if it is none of this workspace.
+    pub folder: Option<PathBuf>,
 }
 
 impl Program {
     /// A program that is called like its crate.
     fn of_its_own_name(name: &str) -> Self {
-        Self { name: name.to_owned(), package: name.to_owned() }
+        Self { name: name.to_owned(), program: name.to_owned(), package: name.to_owned(), folder: None }
     }
 }
 
@@ -39,6 +46,8 @@ impl Program {
 pub struct Composition {
     /// What it is, for a person who waits for it.
     pub title: String,
+    /// The root of the source tree whose programs these are.
+    pub root: PathBuf,
     /// The bootable file's name.
     pub file_name: String,
     /// The programs of the boot archive, in order.
@@ -58,27 +67,29 @@ impl Composition {
     ///
     /// [`BuildError::Manifest`] with every error and its place in the file.
     pub fn of_system() -> Result<Self, BuildError> {
-        let path = workspace::root().join("system.toml");
+        Self::of_tree(&workspace::root())
+    }
+
+    /// The system that the `system.toml` of the source tree in `root` describes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_tree(root: &Path) -> Result<Self, BuildError> {
+        let path = root.join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
-        let interfaces: Vec<_> =
-            interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
-        let programs = workspace::Members::ask().map_err(BuildError::Start)?.programs();
-        let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
-        let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
-        let environment = Environment {
-            interfaces: &interfaces,
-            binaries: Some(&programs),
-            shell_commands: &shell_commands,
-            machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
-        };
-        let compiled = crate::manifest::compile("system.toml", &source, &environment)
-            .map_err(|report| BuildError::Manifest(report.to_string()))?;
+        let members = workspace::Members::of(root).map_err(BuildError::Start)?.programs();
+        let programs: Vec<&str> = members.keys().map(String::as_str).collect();
+        let compiled = compile_manifest(&source, &programs).map_err(BuildError::Manifest)?;
         if !compiled.warnings.is_empty() {
             eprintln!("{}", compiled.warnings);
         }
         let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
-        Ok(Self { plugs: compiled.plugs, ..Self::of_manifest(&compiled.system, bytes) })
+        let mut composition =
+            Self { root: root.to_owned(), plugs: compiled.plugs, ..Self::of_manifest(&compiled.system, bytes) };
+        composition.find_crates(&members, &compiled.paths)?;
+        Ok(composition)
     }
 
     fn of_manifest(system: &System, bytes: Vec<u8>) -> Self {
@@ -92,6 +103,7 @@ impl Composition {
         }
         Self {
             title: "Bulkhead".to_owned(),
+            root: workspace::root(),
             file_name: "bulkhead.elf".to_owned(),
             programs,
             manifest: Some(bytes),
@@ -100,14 +112,40 @@ impl Composition {
         }
     }
 
+    /// Notes which crate builds each program.
+    fn find_crates(
+        &mut self,
+        members: &BTreeMap<String, String>,
+        paths: &BTreeMap<String, String>,
+    ) -> Result<(), BuildError> {
+        for program in &mut self.programs {
+            let Some(path) = paths.get(&program.program) else {
+                if let Some(package) = members.get(&program.program) {
+                    program.package.clone_from(package);
+                }
+                continue;
+            };
+            let folder = self.root.join(path);
+            if !folder.join("Cargo.toml").is_file() {
+                return Err(BuildError::NoCrate { program: program.program.clone(), path: path.clone() });
+            }
+            let programs = workspace::Members::of(&folder).map_err(BuildError::Start)?.programs();
+            let package = programs.get(&program.program);
+            program.package.clone_from(package.ok_or_else(|| BuildError::NoProgram(program.program.clone()))?);
+            program.folder = Some(folder);
+        }
+        Ok(())
+    }
+
     /// The kernel with the conformance suite as its root server.
     pub fn of_conformance() -> Self {
         Self {
             title: "the conformance suite".to_owned(),
+            root: workspace::root(),
             file_name: "conformance.elf".to_owned(),
             programs: vec![
                 Program::of_its_own_name(KERNEL),
-                Program { name: ROOT_SERVER.to_owned(), package: CONFORMANCE.to_owned() },
+                Program { name: ROOT_SERVER.to_owned(), ..Program::of_its_own_name(CONFORMANCE) },
             ],
             manifest: None,
             plugs: Vec::new(),
@@ -120,8 +158,39 @@ impl Composition {
         Self { file_name: "replay.elf".to_owned(), script: Some(script), ..Self::of_conformance() }
     }
 
-    /// The crates to build, the loader among them.
+    /// The crates of this workspace to build, the loader among them.
     pub fn packages(&self) -> Vec<String> {
-        std::iter::once(LOADER.to_owned()).chain(self.programs.iter().map(|program| program.package.clone())).collect()
+        let programs = self.programs.iter().filter(|program| program.folder.is_none());
+        let packages: BTreeSet<_> = programs.map(|program| program.package.clone()).collect();
+        std::iter::once(LOADER.to_owned()).chain(packages).collect()
     }
+
+    /// The crates to build that are elsewhere, by their folders.
+    pub fn packages_elsewhere(&self) -> BTreeMap<PathBuf, BTreeSet<String>> {
+        let mut elsewhere = BTreeMap::<_, BTreeSet<_>>::new();
+        for program in &self.programs {
+            if let Some(folder) = &program.folder {
+                elsewhere.entry(folder.clone()).or_default().insert(program.package.clone());
+            }
+        }
+        elsewhere
+    }
+}
+
+/// Compiles the text of `system.toml` for a system with these programs, the standard interfaces and the shell.
+///
+/// # Errors
+///
+/// Every error and its place in the file, for a person.
+pub fn compile_manifest(source: &str, programs: &[&str]) -> Result<Compiled, String> {
+    let interfaces: Vec<_> =
+        interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
+    let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
+    let environment = Environment {
+        interfaces: &interfaces,
+        binaries: Some(programs),
+        shell_commands: &shell_commands,
+        machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
+    };
+    crate::manifest::compile("system.toml", source, &environment).map_err(|report| report.to_string())
 }

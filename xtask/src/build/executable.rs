@@ -1,6 +1,8 @@
 //! The part of an ELF file that a machine needs.
 
+use abi::program::BuiltFor;
 use elf::ElfBytes;
+use elf::abi::PT_NOTE;
 use elf::endian::LittleEndian;
 use elf::file::Class;
 
@@ -49,6 +51,13 @@ pub fn loadable_part(file: &[u8]) -> Result<Vec<u8>, NotLoadable> {
     part[SECTION_HEADERS_AT].fill(0);
     part[SECTION_HEADER_COUNTS].fill(0);
     Ok(part)
+}
+
+/// What an executable says of the ABI for which it was built.
+pub(super) fn built_for(file: &[u8]) -> Option<BuiltFor> {
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(file).ok()?;
+    let notes = elf.segments()?.iter().filter(|segment| segment.p_type == PT_NOTE);
+    notes.filter_map(|segment| elf.segment_data(&segment).ok()).find_map(BuiltFor::find)
 }
 
 #[cfg(test)]

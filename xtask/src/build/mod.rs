@@ -14,8 +14,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cargo::{Check, check};
-pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER};
+pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER, compile_manifest};
+use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};
+
+use ::abi::program::BuiltFor;
+use userlib::entry::BUILT_FOR;
 
 use crate::machine::Plug;
 use crate::progress::Step;
@@ -39,9 +43,17 @@ pub enum BuildError {
         /// The compiler's messages.
         diagnostics: String,
     },
-    /// A crate that the system names has no program of that name.
-    #[error("`{0}` is part of the system, but no crate of this workspace builds a program of that name")]
+    /// No crate has a program that the system names.
+    #[error("`{0}` is part of the system, but its crate builds no program of that name")]
     NoProgram(String),
+    /// There is no crate where the system's description says that one is.
+    #[error("the crate of `{program}` is to be in {path}, as system.toml says, but there is no Cargo.toml")]
+    NoCrate {
+        /// The program.
+        program: String,
+        /// The folder, as it is written.
+        path: String,
+    },
     /// A program cannot be loaded by the machine.
     #[error("the program `{name}` cannot go into the boot archive: {source}")]
     NotLoadable {
@@ -50,6 +62,19 @@ pub enum BuildError {
         /// What is wrong with it.
         source: NotLoadable,
     },
+    /// A program says that it was built for another ABI than the system's.
+    #[error("`{name}` was built for {built_for}, this system has {system}: rebuild it with this system's userlib")]
+    OtherAbi {
+        /// The program.
+        name: String,
+        /// What it was built for.
+        built_for: BuiltFor,
+        /// What the system is.
+        system: BuiltFor,
+    },
+    /// A program does not say for which ABI it was built.
+    #[error("`{0}` does not say for which ABI it was built: programs of Bulkhead begin with `userlib::entry!`")]
+    NoAbi(String),
     /// The boot archive cannot be made.
     #[error("the boot archive cannot be made: {0}")]
     Archive(#[from] archive::BuildError),
@@ -111,7 +136,7 @@ pub fn replay(script: String, source: &LibrarySource) -> Result<Built, BuildErro
 /// [`BuildError`].
 pub fn build(composition: &Composition, source: &LibrarySource) -> Result<Built, BuildError> {
     let step = Step::start(format!("Building {}", composition.title));
-    let programs = match cargo::build(&step, &composition.packages(), source) {
+    let programs = match cargo::build_all(&step, composition, source) {
         Ok(programs) => programs,
         Err(error) => {
             step.quiet();
@@ -140,7 +165,12 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
     };
     let mut builder = archive::Builder::new();
     for entry in &composition.programs {
-        builder.add(&entry.name, program(&entry.package)?)?;
+        let contents = program(&entry.program)?;
+        // The kernel is at the other side of the ABI.
+        if entry.name != KERNEL {
+            check_abi(&entry.program, &contents)?;
+        }
+        builder.add(&entry.name, contents)?;
     }
     if let Some(manifest) = &composition.manifest {
         builder.add(MANIFEST, manifest.clone())?;
@@ -149,6 +179,19 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
         builder.add(script::FILE, script.clone().into_bytes())?;
     }
     Ok(archive::embed(&program(LOADER)?, &builder.finish()?)?)
+}
+
+/// Refuses a program that would not understand this system.
+///
+/// # Errors
+///
+/// [`BuildError::OtherAbi`] and [`BuildError::NoAbi`], with the program's name.
+pub fn check_abi(name: &str, program: &[u8]) -> Result<(), BuildError> {
+    match built_for(program) {
+        Some(BUILT_FOR) => Ok(()),
+        Some(built_for) => Err(BuildError::OtherAbi { name: name.to_owned(), built_for, system: BUILT_FOR }),
+        None => Err(BuildError::NoAbi(name.to_owned())),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {

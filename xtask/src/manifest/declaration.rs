@@ -37,6 +37,7 @@ const SUPERVISOR_KEYS: &[&str] = &[
 ];
 const DOMAIN_KEYS: &[&str] = &[
     "binary",
+    "path",
     "kind",
     "priority",
     "cpu",
@@ -61,6 +62,8 @@ const RESERVED_NAMES: &[&str] = &[SUPERVISOR, "init", "kernel"];
 pub(super) struct Declarations {
     /// The supervisor first, then the domains in the order in which they are written.
     pub(super) domains: Vec<Declaration>,
+    /// Interfaces that crates outside of the standard ones declare, with their versions.
+    pub(super) interfaces: Vec<(Spanned<String>, u16)>,
     pub(super) reserve: u64,
 }
 
@@ -68,6 +71,8 @@ pub(super) struct Declarations {
 pub(super) struct Declaration {
     pub(super) name: Spanned<String>,
     pub(super) binary: Spanned<String>,
+    /// Where the binary's crate is, if it is none of this workspace.
+    pub(super) path: Option<Spanned<String>>,
     pub(super) kind: Kind,
     pub(super) resources: Resources,
     /// What it may use of its processor, where that is written.
@@ -108,12 +113,14 @@ pub(super) fn read<'t>(
         .map(|section| read_resources(&section, &Resources::default()))
         .unwrap_or_default();
     let mut domains = vec![read_supervisor(&top, &defaults, environment)];
+    let mut interfaces = Vec::new();
     for (name, value) in top.named_tables("domain") {
-        if let Some(declaration) = read_domain(name, value, &defaults, environment, findings) {
+        let read = read_domain(name, value, &defaults, environment, &mut interfaces, findings);
+        if let Some(declaration) = read {
             domains.push(declaration);
         }
     }
-    Declarations { domains, reserve }
+    Declarations { domains, interfaces, reserve }
 }
 
 fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &Environment<'_>) -> Declaration {
@@ -121,6 +128,7 @@ fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &En
     let empty = Declaration {
         name: Spanned::new(0..0, SUPERVISOR.to_owned()),
         binary: Spanned::new(0..0, SUPERVISOR.to_owned()),
+        path: None,
         kind: Kind::Server,
         // Whoever restarts others must not starve behind them.
         resources: Resources { priority: 240, heartbeat_ms: 0, ..defaults.clone() },
@@ -156,7 +164,7 @@ fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &En
     }
     Declaration {
         name: Spanned::new(value.span(), SUPERVISOR.to_owned()),
-        binary: read_binary(&section, Spanned::new(value.span(), SUPERVISOR), environment),
+        binary: read_binary(&section, Spanned::new(value.span(), SUPERVISOR), environment.binaries),
         resources: read_resources(&section, &empty.resources),
         memory_span: section.value("memory").unwrap_or(value).span(),
         vault: section.size("vault", 0..=MAX_SIZE).map_or(0, Spanned::into_inner),
@@ -172,6 +180,7 @@ fn read_domain<'t>(
     value: &'t Value<'t>,
     defaults: &Resources,
     environment: &Environment<'_>,
+    interfaces: &mut Vec<(Spanned<String>, u16)>,
     findings: &'t Findings,
 ) -> Option<Declaration> {
     check_name("a domain", &name, findings);
@@ -206,14 +215,18 @@ fn read_domain<'t>(
     check_authority(&name, kind, device.as_ref(), &grants, findings);
     let mut resources = read_resources(&section, defaults);
     let bound = read_bound(&section, &mut resources);
+    let path = section.text("path").map(owned);
+    // What a crate elsewhere builds shows when it is built.
+    let binaries = environment.binaries.filter(|_| path.is_none());
     Some(Declaration {
-        binary: read_binary(&section, name.clone(), environment),
+        binary: read_binary(&section, name.clone(), binaries),
+        path,
         kind,
         resources,
         bound,
         memory_span: section.value("memory").map_or(name.span(), Spanned::span),
         vault: section.size("vault", 0..=MAX_SIZE).map_or(0, Spanned::into_inner),
-        provides: section.texts("provides").into_iter().map(owned).collect(),
+        provides: read_provides(&section, environment, interfaces),
         uses: read_uses(&section),
         device,
         args: read_args(&section),
@@ -263,9 +276,9 @@ fn indefinite(kind: Kind) -> String {
     if name.starts_with('a') { format!("n {name}") } else { format!(" {name}") }
 }
 
-fn read_binary(section: &Section<'_>, default: Spanned<&str>, environment: &Environment<'_>) -> Spanned<String> {
+fn read_binary(section: &Section<'_>, default: Spanned<&str>, binaries: Option<&[&str]>) -> Spanned<String> {
     let binary = section.text("binary").unwrap_or(default);
-    if let Some(known) = environment.binaries.filter(|known| !known.contains(binary.get_ref())) {
+    if let Some(known) = binaries.filter(|known| !known.contains(binary.get_ref())) {
         section.findings().report(
             Diagnostic::new(Rule::UnknownBinary, binary.span(), format!("there is no binary `{}`", binary.get_ref()))
                 .maybe_hint(spelling::hint(binary.get_ref(), known.iter().copied())),
@@ -274,6 +287,66 @@ fn read_binary(section: &Section<'_>, default: Spanned<&str>, environment: &Envi
         check_name("a binary", &binary, section.findings());
     }
     owned(binary)
+}
+
+/// The interfaces that a domain provides. One that is none of the standard ones is declared here, by its version.
+fn read_provides(
+    section: &Section<'_>,
+    environment: &Environment<'_>,
+    interfaces: &mut Vec<(Spanned<String>, u16)>,
+) -> Vec<Spanned<String>> {
+    let findings = section.findings();
+    let mut provided = Vec::new();
+    for value in section.list("provides") {
+        match value.get_ref() {
+            DeValue::String(name) => provided.push(Spanned::new(value.span(), name.to_string())),
+            DeValue::Table(_) => {
+                let keys = &["interface", "version"];
+                let Some(entry) = reader::section("provides", value, "an entry of `provides`", keys, findings) else {
+                    continue;
+                };
+                let Some(name) = entry.required_text("interface", "\"block\"") else { continue };
+                if let Some(version) = entry.number("version", 1..=u16::MAX.into()) {
+                    let version = Spanned::new(version.span(), *version.get_ref() as u16);
+                    declare(&name, version, environment, interfaces, findings);
+                }
+                provided.push(owned(name));
+            }
+            _ => reader::report_type("provides", value, "names of interfaces, or tables", findings),
+        }
+    }
+    provided
+}
+
+/// Makes the interface `name` known in this version, unless it is known in another.
+fn declare(
+    name: &Spanned<&str>,
+    version: Spanned<u16>,
+    environment: &Environment<'_>,
+    interfaces: &mut Vec<(Spanned<String>, u16)>,
+    findings: &Findings,
+) {
+    let wrong = |message: String| Diagnostic::new(Rule::WrongVersion, version.span(), message);
+    let (text, number) = (*name.get_ref(), *version.get_ref());
+    check_name("an interface", name, findings);
+    if let Some(id) = environment.interface_id(text) {
+        if id != userlib::ipc::interface_id(text, number) {
+            findings.report(
+                wrong(format!("the standard interface `{text}` has another version than {number}"))
+                    .hint(format!("leave the version out: `provides = [\"{text}\"]`")),
+            );
+        }
+        return;
+    }
+    match interfaces.iter().find(|(known, _)| known.get_ref() == text) {
+        Some((known, earlier)) if *earlier != number => findings.report(
+            wrong(format!("`{text}` is declared in version {number} and in version {earlier}"))
+                .related(known.span(), format!("version {earlier} is declared here"))
+                .hint("one system has one version of an interface: build both domains for the same"),
+        ),
+        Some(_) => {}
+        None => interfaces.push((owned(name.clone()), number)),
+    }
 }
 
 fn read_args(section: &Section<'_>) -> Vec<String> {

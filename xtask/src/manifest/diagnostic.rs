@@ -31,6 +31,8 @@ pub enum Rule {
     UnknownBinary,
     /// An interface that nobody defined.
     UnknownInterface,
+    /// A version of an interface that is not the one in which it is known.
+    WrongVersion,
     /// A domain that is not in the manifest.
     UnknownDomain,
     /// A used interface that no domain provides.
@@ -73,6 +75,7 @@ impl Rule {
             Self::InvalidDevice => "invalid-device",
             Self::UnknownBinary => "unknown-binary",
             Self::UnknownInterface => "unknown-interface",
+            Self::WrongVersion => "wrong-version",
             Self::UnknownDomain => "unknown-domain",
             Self::MissingProvider => "missing-provider",
             Self::WrongProvider => "wrong-provider",
@@ -165,7 +168,7 @@ impl Diagnostic {
 }
 
 /// Everything that is wrong with one manifest, in the order of its lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     file: String,
     source: String,

@@ -23,6 +23,8 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use manifest::System;
 use toml::de::DeTable;
 
@@ -69,6 +71,9 @@ pub struct Compiled {
     pub system: System,
     /// Devices that its domains want QEMU to plug in, in the order in which the domains are written.
     pub plugs: Vec<Plug>,
+    /// Folders of crates outside of the workspace, by the binaries that they build; as they are written, so relative to
+    /// the manifest.
+    pub paths: BTreeMap<String, String>,
     /// What is odd about it, though not wrong; usually empty.
     pub warnings: Report,
 }
@@ -83,12 +88,12 @@ pub fn compile(file: &str, source: &str, environment: &Environment<'_>) -> Resul
     let system = check(source, environment, &findings);
     let report = Report::new(file, source, findings.into_diagnostics());
     match system {
-        Some((system, plugs)) if !report.has_errors() => Ok(Compiled { system, plugs, warnings: report }),
+        Some(compiled) if !report.has_errors() => Ok(Compiled { warnings: report, ..compiled }),
         _ => Err(report),
     }
 }
 
-fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<(System, Vec<Plug>)> {
+fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Option<Compiled> {
     let (root, errors) = DeTable::parse_recoverable(source);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -99,6 +104,12 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
         return None;
     }
     let declarations = declaration::read(&root, environment, findings);
+    let declared = declarations.interfaces.iter().map(|(name, version)| {
+        let name = name.get_ref().as_str();
+        InterfaceInfo { name, id: userlib::ipc::interface_id(name, *version) }
+    });
+    let interfaces: Vec<_> = environment.interfaces.iter().copied().chain(declared).collect();
+    let environment = &Environment { interfaces: &interfaces, ..*environment };
     let graph = graph::resolve(&declarations.domains, environment, findings);
     graph::check_cycles(&declarations.domains, &graph, findings);
     claims::check(&declarations.domains, findings);
@@ -108,7 +119,12 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     if findings.has_errors() {
         return None;
     }
+    let paths = declarations.domains.iter().filter_map(|domain| {
+        let path = domain.path.as_ref()?;
+        Some((domain.binary.get_ref().clone(), path.get_ref().clone()))
+    });
     let system = assembly::assemble(&declarations, &graph, environment, findings)?;
     let devices = declarations.domains.iter().filter_map(|domain| domain.device.as_ref());
-    Some((system, devices.filter_map(|device| device.plug.clone()).collect()))
+    let plugs = devices.filter_map(|device| device.plug.clone()).collect();
+    Some(Compiled { system, plugs, paths: paths.collect(), warnings: Report::default() })
 }

@@ -10,5 +10,6 @@ mod interrupted_writes;
 mod processors;
 mod refusals;
 mod replay;
+mod scaffold;
 mod scripts;
 mod sessions;

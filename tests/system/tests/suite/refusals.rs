@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use archive::{Archive, Builder};
 use system_tests::{Bench, system};
-use xtask::build::{KERNEL, LOADER};
+use userlib::entry::BUILT_FOR;
+use xtask::build::{self, KERNEL, LOADER};
 use xtask::console::Console;
 use xtask::machine::Memory;
 
@@ -130,4 +131,46 @@ fn an_archive_that_is_larger_than_the_memory() {
     fs::write(&bench.machine.image, image).expect("the image is written");
     bench.machine.memory = Memory::mebibytes(64);
     is_refused(&bench, &["boot archive", "memory"]);
+}
+
+/// The boot archive, with `change` made to the program `name`.
+fn with_changed_program(name: &str, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let archive = boot_archive();
+    let mut builder = Builder::new();
+    for file in Archive::parse(&archive).expect("an archive").files() {
+        let mut contents = file.contents.to_vec();
+        if file.name == name {
+            change(&mut contents);
+        }
+        builder.add(file.name, contents).expect("it was in an archive before");
+    }
+    builder.finish().expect("it is as large as before")
+}
+
+/// Makes a program say that it was built for ABI 1.
+fn age(program: &mut [u8]) {
+    let name = b"Bulkhead\0\0\0\0";
+    let at = program.windows(name.len()).position(|bytes| bytes == name).expect("a program has the note");
+    program[at + name.len()..][..4].copy_from_slice(&1_u32.to_le_bytes());
+}
+
+#[test]
+fn a_program_that_was_built_for_another_abi_is_not_started_and_the_others_are() {
+    let archive = with_changed_program("echo", |program| age(program));
+    let mut shell = with_module(&archive).boot();
+    let log = shell.must("log echo");
+    let expected = format!("built for ABI 1.{}, this system has {BUILT_FOR}: rebuild it", BUILT_FOR.start);
+    assert!(log.contains(&expected), "{log}");
+    shell.must("uptime");
+    shell.shut_down();
+}
+
+#[test]
+fn a_program_that_was_built_for_another_abi_does_not_get_into_an_image() {
+    let mut program = fs::read(&system().programs["echo"]).expect("the program that was built");
+    assert!(build::check_abi("echo", &program).is_ok());
+    age(&mut program);
+    let refusal = build::check_abi("echo", &program).expect_err("it is of another ABI").to_string();
+    assert!(refusal.contains("`echo` was built for ABI 1."), "{refusal}");
+    assert!(build::check_abi("xtask", &fs::read("/proc/self/exe").expect("this program")).is_err());
 }

@@ -2,6 +2,7 @@
 
 mod composition;
 mod default_system;
+mod interfaces;
 mod mistakes;
 mod processors;
 mod relations;
