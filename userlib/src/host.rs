@@ -17,11 +17,9 @@ use loopback::with_buffer;
 pub use loopback::{Loopback, QueuedCall, Reply};
 pub use random::Random;
 
-use crate::cap::Cap;
 use crate::executor::{self, Reactor};
-use crate::ipc::{Connection, Service};
 use crate::sys::{Results, Words};
-use abi::{Error, Handle, Syscall};
+use abi::{Error, Syscall};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::vec::Vec;
@@ -112,12 +110,4 @@ pub(crate) fn enter(call: Syscall, arguments: [u64; 6], words: &mut Words) -> Re
         Some(kernel) => kernel.enter(call, arguments, words),
         None => refusal(Error::UnknownSyscall),
     }
-}
-
-/// Runs `body` with a connection to `service`, which works on each call in the same thread.
-pub fn connected<R>(service: impl Service + 'static, body: impl FnOnce(Connection) -> R) -> R {
-    let endpoint = Cap::from_handle(Handle::new(1, 1));
-    let kernel = Loopback::new();
-    kernel.serve(endpoint.handle(), service);
-    with(kernel, || body(Connection::new(endpoint)))
 }
