@@ -94,6 +94,35 @@ pub fn serve(service: impl Service + 'static) -> Result<Running, AttachError> {
     Ok(Running { rest: Box::pin(async {}) })
 }
 
+/// What became of a driver's function, once it has returned.
+struct Outcome<T> {
+    result: Cell<Option<T>>,
+    returned: Event,
+}
+
+impl<T: 'static> Outcome<T> {
+    /// Runs the function as a task of its own: it waits for bits of the notification, and so does whoever waits for it.
+    fn of(function: impl Future<Output = T> + 'static) -> Rc<Self> {
+        let outcome = Rc::new(Outcome { result: Cell::new(None), returned: Event::new() });
+        let task = outcome.clone();
+        executor::spawn(async move {
+            task.result.set(Some(function.await));
+            task.returned.signal();
+        });
+        outcome
+    }
+
+    async fn get(&self) -> T {
+        loop {
+            let returned = self.returned.next();
+            if let Some(result) = self.result.take() {
+                return result;
+            }
+            returned.await;
+        }
+    }
+}
+
 /// Carries a driver out: what [`macro@crate::driver`] makes the domain's program.
 pub fn run<D, F, E>(environment: &'static Environment, attach: impl FnOnce(D) -> F + 'static) -> !
 where
@@ -101,64 +130,42 @@ where
     F: Future<Output = Result<Running, E>> + 'static,
     E: fmt::Display + 'static,
 {
-    match executor::run(drive(environment, attach)) {}
+    // The function's task is there before the executor runs. What it does before it first waits, it does before anything
+    // from outside is looked at: a request to break that was meant for its predecessor, for example.
+    match D::given(environment) {
+        Ok(device) => {
+            let outcome = Outcome::of(attach(device.clone()));
+            match executor::run(drive(device, outcome)) {}
+        }
+        Err(error) => match executor::run(at_rest(Some(&error))) {},
+    }
 }
 
-async fn drive<D, F, E>(environment: &'static Environment, attach: impl FnOnce(D) -> F + 'static) -> Infallible
-where
-    D: Given,
-    F: Future<Output = Result<Running, E>> + 'static,
-    E: fmt::Display + 'static,
-{
+async fn drive<E: fmt::Display + 'static>(device: impl Given, outcome: Rc<Outcome<Result<Running, E>>>) -> Infallible {
     let mut shutdown = pin!(executor::shutdown_requested());
-    let device = match D::given(environment) {
-        Ok(device) => device,
-        Err(error) => return at_rest(Some(&error)).await,
+    let outcome = {
+        let mut outcome = pin!(outcome.get());
+        // The supervisor may ask while the device is still being brought to work.
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = outcome.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            shutdown.as_mut().poll(context).map(|()| None)
+        })
+        .await
     };
-    let running = attached(attach(device.clone()));
-    let mut running = pin!(running);
-    // The supervisor may lose patience while the device is being brought to work.
-    let outcome = poll_fn(|context| {
-        if let Poll::Ready(outcome) = running.as_mut().poll(context) {
-            return Poll::Ready(Some(outcome));
-        }
-        shutdown.as_mut().poll(context).map(|()| None)
-    });
-    match outcome.await {
+    // Nothing gets better by another start, so a driver that has failed is at rest too.
+    let mut failure = None;
+    match outcome {
         Some(Ok(running)) => {
             shutdown.await;
             running.rest.await;
-            device.quiesce();
-            at_rest(None::<&E>).await
         }
-        Some(Err(error)) => {
-            device.quiesce();
-            // Nothing gets better by another start.
-            at_rest(Some(&error)).await
-        }
-        None => {
-            device.quiesce();
-            at_rest(None::<&E>).await
-        }
+        Some(Err(error)) => failure = Some(error),
+        None => {}
     }
-}
-
-/// Lets a driver's function run as a task of its own: it waits for bits of the notification, and so does whoever waits
-/// for it.
-async fn attached<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
-    let result: Rc<(Cell<Option<T>>, Event)> = Rc::new((Cell::new(None), Event::new()));
-    let task = result.clone();
-    executor::spawn(async move {
-        task.0.set(Some(work.await));
-        task.1.signal();
-    });
-    loop {
-        let done = result.1.next();
-        if let Some(result) = result.0.take() {
-            return result;
-        }
-        done.await;
-    }
+    device.quiesce();
+    at_rest(failure.as_ref()).await
 }
 
 /// Says that the domain is at rest, and does nothing any more.
