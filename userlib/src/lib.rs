@@ -12,7 +12,9 @@
 //! | [`sync`] | what tasks of one executor share |
 //! | [`memory`] | mappings, shared memory |
 //! | [`device`] | what a driver maps: device registers, memory for DMA |
-//! | [`ring`] | block requests in shared memory that survive their driver |
+//! | [`session`] | what a server keeps for each of its clients, for as long as the client lives |
+//! | [`ring`] | values of one type from one domain to another through shared memory |
+//! | [`block_ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
 //!
