@@ -1,4 +1,4 @@
-//! What makes a function a program: [`entry!`](crate::entry) and [`root_entry!`](crate::root_entry).
+//! What makes a function a program: [`entry!`](macro@crate::entry) and [`root_entry!`](crate::root_entry).
 //!
 //! The same source is a program of Bulkhead on the bare machine and an ordinary one on the host, where it has nothing to
 //! do: so `cargo build`, `cargo test` and editors take a server's program like any other.

@@ -1,7 +1,7 @@
 //! Doubles of a device, for tests of a driver on the host.
 //!
 //! A test writes a [`RegisterDouble`] that behaves, or misbehaves, like the device, and gives the driver what the real
-//! one would have given it: a block of [`registers`](window), an interrupt [`line`] and [`memory`].
+//! one would have given it: a block of [`registers`](window), an interrupt [`line()`] and [`memory`].
 
 use crate::{DmaMemory, Interrupt, Window};
 use alloc::boxed::Box;

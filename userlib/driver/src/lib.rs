@@ -66,13 +66,11 @@ mod pci;
 mod program;
 mod register;
 
-pub use dma::{Dma, DmaMemory};
+pub use dma::{Dma, DmaMemory, NoSuchValue};
 pub use error::AttachError;
 pub use interrupt::Interrupt;
 pub use legacy::LegacyDevice;
 pub use pci::PciDevice;
-#[cfg(not(target_os = "none"))]
-pub use program::explain;
 pub use program::{Given, Running, run, serve};
 pub use register::{
     ReadOnly, ReadWrite, Readable, Register, RegisterBlock, TooShort, Window, Writable, WriteOnly, end_of_register,

@@ -176,15 +176,3 @@ async fn at_rest(error: Option<&impl fmt::Display>) -> Infallible {
     status::set_phase(Phase::Stopped);
     pending().await
 }
-
-/// What a driver's program does on the host: it says where it belongs.
-#[cfg(not(target_os = "none"))]
-pub fn explain<D, F, E>(_: impl FnOnce(D) -> F + 'static)
-where
-    D: Given,
-    F: Future<Output = Result<Running, E>> + 'static,
-    E: fmt::Display + 'static,
-{
-    std::eprintln!("this is a program of Bulkhead and runs there only: `cargo xtask run` starts the system");
-    std::process::exit(2);
-}

@@ -23,17 +23,6 @@ pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream, Error> {
     Ok(quote! {
         #function
 
-        #[cfg(target_os = "none")]
-        fn __driver(environment: &'static ::driver::userlib::Environment) -> ! {
-            ::driver::run(environment, #name)
-        }
-
-        #[cfg(target_os = "none")]
-        ::driver::userlib::entry!(__driver);
-
-        #[cfg(not(target_os = "none"))]
-        fn main() {
-            ::driver::explain(#name);
-        }
+        ::driver::userlib::entry!(|environment| ::driver::run(environment, #name));
     })
 }
