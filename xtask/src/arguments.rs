@@ -253,16 +253,17 @@ pub(crate) struct Fuzz {
     pub(crate) keep: bool,
 }
 
-/// Make a new server: its crate, and its place in the system
+/// Make a new server or driver: its crate, and its place in the system
 ///
-/// The crate has an interface, a server, a command for the shell, and a test; system.toml lets the shell call the
+/// The crate has an interface, a server or driver, a command for the shell, and a test; system.toml lets the shell call the
 /// command. `cargo xtask run` then boots with it, and NAME is a command at the shell.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
   cargo xtask new server greeter                in servers/greeter
   cargo xtask new server greeter --path ../mine in ../mine/greeter, outside of this workspace
-  cargo xtask remove greeter                    undoes either of them")]
+  cargo xtask new driver computer               a driver of QEMU's device for education; `computer 5` says 120
+  cargo xtask remove greeter                    undoes the first or the second")]
 pub(crate) struct New {
     /// What to make
     #[arg(value_enum)]

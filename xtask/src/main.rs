@@ -98,7 +98,10 @@ fn new(options: &New) -> Result<bool, Failure> {
         println!("    {file}");
     }
     show_edits(&change);
-    println!("\n`cargo xtask run` boots with it; `{name} hello world` asks it at the shell. Its tests are run by");
+    println!(
+        "\n`cargo xtask run` boots with it; `{name} {}` asks it at the shell. Its tests are run by",
+        kind.example()
+    );
     println!("`cargo test` in {folder}. `cargo xtask remove {name}` undoes all this.");
     Ok(true)
 }

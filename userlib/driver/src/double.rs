@@ -3,11 +3,12 @@
 //! A test writes a [`RegisterDouble`] that behaves, or misbehaves, like the device, and gives the driver what the real
 //! one would have given it: a block of [`registers`](window), an interrupt [`line()`] and [`memory`].
 
-use crate::{DmaMemory, Interrupt, Window};
+use crate::{DmaMemory, Interrupt, RegisterBlock, Window};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::AtomicU64;
 use userlib::memory::SharedMemory;
 use userlib::sync::Event;
@@ -25,6 +26,34 @@ pub trait RegisterDouble {
 /// The registers of a double; [`Window::block`] makes a block of them.
 pub fn window(device: Rc<impl RegisterDouble + 'static>) -> Window {
     Window::of_double(device)
+}
+
+/// Registers of which each holds what `made_of` makes of its offset and of the value that was written to it last, and at
+/// first 0: all that many a driver needs of its device.
+pub fn registers<B: RegisterBlock>(made_of: impl Fn(usize, u64) -> u64 + 'static) -> B {
+    let cells = Cells { length: B::LENGTH, values: RefCell::default(), made_of };
+    B::over(window(Rc::new(cells)))
+}
+
+/// Registers that are memory, almost.
+struct Cells<F> {
+    length: usize,
+    values: RefCell<BTreeMap<usize, u64>>,
+    made_of: F,
+}
+
+impl<F: Fn(usize, u64) -> u64> RegisterDouble for Cells<F> {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn read(&self, offset: usize, _: usize) -> u64 {
+        self.values.borrow().get(&offset).copied().unwrap_or(0)
+    }
+
+    fn write(&self, offset: usize, _: usize, value: u64) {
+        self.values.borrow_mut().insert(offset, (self.made_of)(offset, value));
+    }
 }
 
 /// An interrupt that a test raises.

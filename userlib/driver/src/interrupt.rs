@@ -54,6 +54,13 @@ impl Interrupt {
         self.0.count.set(self.0.count.get() + 1);
     }
 
+    /// Waits until `is_so`: looks at once, and again after each interrupt.
+    pub async fn until(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            self.next().await;
+        }
+    }
+
     /// How often it was waited for with success.
     pub fn count(&self) -> u64 {
         self.0.count.get()

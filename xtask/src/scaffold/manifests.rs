@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Value, value};
 
-use super::{Kind, Name, ScaffoldError};
+use super::{Kind, Name, ScaffoldError, template};
 
 const COMMAND: &str = interfaces::command::NAME;
 
@@ -113,20 +113,19 @@ impl SystemToml {
         if let Some(uses) = self.uses_of_shell() {
             push(uses, usage.into());
         }
+        let mut sections: DocumentMut = template::sections(kind, name).parse().expect("the templates are well-formed");
+        let Some(Item::Table(mut sections)) = sections.remove("domain") else { return };
         let domains = self.0.entry("domain").or_insert_with(toml_edit::table);
         let Some(domains) = domains.as_table_like_mut() else { return };
-        let mut server = section(kind.name(), path);
-        let mut interface = InlineTable::new();
-        interface.insert("interface", own.into());
-        interface.insert("version", 1.into());
-        server.insert("provides", value(list(interface.into())));
-        domains.insert(own, Item::Table(server));
-        let mut command = section("app", path);
-        command.insert("provides", value(list(COMMAND.into())));
-        command.insert("uses", value(list(own.into())));
-        // While its server is restarted it waits, and shows no sign of life.
-        command.insert("heartbeat", value("none"));
-        domains.insert(&name.command(), Item::Table(command));
+        for domain in [own, &name.command()] {
+            let Some(Item::Table(mut section)) = sections.remove(domain) else { continue };
+            // It takes its place behind the sections that are there.
+            section.set_position(None);
+            if let Some(path) = path {
+                section.insert("path", value(path));
+            }
+            domains.insert(domain, Item::Table(section));
+        }
     }
 
     /// Takes out what [`SystemToml::add`] has put in.
@@ -151,20 +150,6 @@ impl fmt::Display for SystemToml {
 
 fn interface_of(entry: &Value) -> Option<&str> {
     entry.as_str().or_else(|| entry.as_inline_table()?.get("interface")?.as_str())
-}
-
-fn list(only: Value) -> Array {
-    Array::from_iter([only])
-}
-
-fn section(kind: &str, path: Option<&str>) -> Table {
-    let mut section = Table::new();
-    section.decor_mut().set_prefix("\n");
-    if let Some(path) = path {
-        section.insert("path", value(path));
-    }
-    section.insert("kind", value(kind));
-    section
 }
 
 /// The workspace's `Cargo.toml`.

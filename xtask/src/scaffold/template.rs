@@ -7,6 +7,8 @@ use super::Name;
 pub enum Kind {
     /// A server with an interface of its own, and a command that calls it
     Server,
+    /// The driver of a PCI device that QEMU has for education, and a command that calls it
+    Driver,
 }
 
 /// A file of a template: where it goes, and its text.
@@ -19,20 +21,28 @@ const SERVER: &[File] = &[
     ("src/main.rs", include_str!("../../templates/server/src/main.rs")),
     ("src/bin/{{name}}-command.rs", include_str!("../../templates/server/src/bin/command.rs")),
 ];
+const DRIVER_MEMBER: &str = include_str!("../../templates/driver/member.toml");
+const DRIVER_OUTSIDE: &str = include_str!("../../templates/driver/outside.toml");
+const DRIVER: &[File] = &[
+    ("src/lib.rs", include_str!("../../templates/driver/src/lib.rs")),
+    ("src/main.rs", include_str!("../../templates/driver/src/main.rs")),
+    ("src/bin/{{name}}-command.rs", include_str!("../../templates/driver/src/bin/command.rs")),
+];
 /// What a crate outside of the tree has of its own: its code is formatted like the tree's.
 const FOR_ITSELF: &[File] = &[
-    (".gitignore", include_str!("../../templates/server/gitignore")),
+    (".gitignore", include_str!("../../templates/gitignore")),
     ("rustfmt.toml", include_str!("../../../rustfmt.toml")),
 ];
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Server];
+    pub const ALL: [Self; 2] = [Self::Server, Self::Driver];
 
     /// The template's name, which the crate notes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::Driver => "driver",
         }
     }
 
@@ -41,10 +51,19 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Arguments to try its command with.
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Server => "hello world",
+            Self::Driver => "5",
+        }
+    }
+
     /// Where crates of this kind are.
     pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Server => "servers",
+            Self::Driver => "drivers",
         }
     }
 
@@ -52,6 +71,7 @@ impl Kind {
     pub(super) fn dependencies(self) -> &'static [&'static str] {
         match self {
             Self::Server => &["userlib"],
+            Self::Driver => &["driver", "userlib"],
         }
     }
 }
@@ -65,6 +85,7 @@ pub(super) fn files(kind: Kind, name: &Name, outside: Option<&str>) -> Vec<(Stri
     };
     let (member, elsewhere, sources) = match kind {
         Kind::Server => (SERVER_MEMBER, SERVER_OUTSIDE, SERVER),
+        Kind::Driver => (DRIVER_MEMBER, DRIVER_OUTSIDE, DRIVER),
     };
     let manifest = ("Cargo.toml", if outside.is_some() { elsewhere } else { member });
     let all = [manifest]
@@ -72,4 +93,13 @@ pub(super) fn files(kind: Kind, name: &Name, outside: Option<&str>) -> Vec<(Stri
         .chain(sources.iter().copied())
         .chain(outside.map_or(&[][..], |_| FOR_ITSELF).iter().copied());
     all.map(|(path, text)| (fill(path), fill(text))).collect()
+}
+
+/// The sections that a crate's domains have in `system.toml`.
+pub(super) fn sections(kind: Kind, name: &Name) -> String {
+    let text = match kind {
+        Kind::Server => include_str!("../../templates/server/system.toml"),
+        Kind::Driver => include_str!("../../templates/driver/system.toml"),
+    };
+    text.replace("{{name}}", name.as_str())
 }

@@ -248,7 +248,6 @@ fn the_code_has_less_than_sixty_lines_and_no_unsafe() {
         assert!(lines < 60, "{lines} lines");
         for (name, text) in sources {
             assert!(!text.replace("#![forbid(unsafe_code)]", "").contains("unsafe"), "{name}");
-            assert!(text.contains("#![forbid(unsafe_code)]"), "{name}");
         }
     }
 }

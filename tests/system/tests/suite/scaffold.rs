@@ -68,10 +68,12 @@ fn comes_answers_and_goes(kind: Kind, parent: Option<&str>, question: &str, answ
     change.carry_out(&mut OperatingSystem).expect("there is room");
     let source = setup::ensure().unwrap_or_else(|error| panic!("{error}"));
     let mut composition = Composition::of_tree(&copy.root).unwrap_or_else(|error| panic!("{error}"));
-    composition.file_name = format!("with-new-{}.elf", if parent.is_some() { "outside" } else { "member" });
+    let place = if parent.is_some() { "outside" } else { "member" };
+    composition.file_name = format!("with-new-{}-{place}.elf", kind.name());
     let built = build::build(&composition, &source).unwrap_or_else(|error| panic!("{error}"));
     let mut bench = Bench::without_disk();
     bench.machine.image = built.image;
+    bench.machine.plugs = built.plugs;
     let mut shell = bench.boot();
     assert_eq!(shell.must(question).trim_end(), answer);
     // The command is a domain of its own: it comes back without its server having noticed anything.
@@ -90,4 +92,14 @@ fn a_new_server_in_the_tree_answers_at_the_shell_and_goes_without_a_trace() {
 #[test]
 fn a_new_server_outside_of_the_tree_answers_at_the_shell_and_goes_without_a_trace() {
     comes_answers_and_goes(Kind::Server, Some("mine"), "greeter hello world", "greeter: hello world (answer 1)");
+}
+
+#[test]
+fn a_new_driver_in_the_tree_answers_at_the_shell_and_goes_without_a_trace() {
+    comes_answers_and_goes(Kind::Driver, None, "greeter 5", "120");
+}
+
+#[test]
+fn a_new_driver_outside_of_the_tree_answers_at_the_shell_and_goes_without_a_trace() {
+    comes_answers_and_goes(Kind::Driver, Some("mine"), "greeter 5", "120");
 }
