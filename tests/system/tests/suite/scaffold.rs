@@ -66,6 +66,11 @@ fn comes_answers_and_goes(kind: Kind, parent: Option<&str>, question: &str, answ
     let parent = parent.map(|parent| copy.folder.path().join(parent));
     let change = tree.create(kind, "greeter", parent.as_deref()).expect("the name is free");
     change.carry_out(&mut OperatingSystem).expect("there is room");
+    let mut test = workspace::cargo();
+    test.args(["test", "--quiet"]).arg("--manifest-path");
+    test.arg(change.folder().expect("it makes a folder").join("Cargo.toml"));
+    let tested = test.env("CARGO_TARGET_DIR", workspace::target()).output().expect("cargo starts");
+    assert!(tested.status.success(), "its own test:\n{}", String::from_utf8_lossy(&tested.stderr));
     let source = setup::ensure().unwrap_or_else(|error| panic!("{error}"));
     let mut composition = Composition::of_tree(&copy.root).unwrap_or_else(|error| panic!("{error}"));
     let place = if parent.is_some() { "outside" } else { "member" };
