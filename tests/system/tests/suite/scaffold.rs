@@ -60,6 +60,8 @@ fn share(from: &Path, to: &Path) {
 
 /// Makes a `kind` called `greeter` in `parent`, boots with it, has it asked `question`, and removes it again.
 fn comes_answers_and_goes(kind: Kind, parent: Option<&str>, question: &str, answer: &str) {
+    // First the tree that is tested: of the copy only what is new is then built, and nothing that lasts refers to it.
+    let mut bench = Bench::without_disk();
     let copy = Copy::make();
     let tree = Tree::at(&copy.root);
     let before = copy.state();
@@ -76,7 +78,6 @@ fn comes_answers_and_goes(kind: Kind, parent: Option<&str>, question: &str, answ
     let place = if parent.is_some() { "outside" } else { "member" };
     composition.file_name = format!("with-new-{}-{place}.elf", kind.name());
     let built = build::build(&composition, &source).unwrap_or_else(|error| panic!("{error}"));
-    let mut bench = Bench::without_disk();
     bench.machine.image = built.image;
     bench.machine.plugs = built.plugs;
     let mut shell = bench.boot();
