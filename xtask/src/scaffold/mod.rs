@@ -224,6 +224,20 @@ impl Tree {
     }
 }
 
+/// The text of a `system.toml` without the domains of everything that [`Tree::create`] can have made: of what gives the
+/// shell a command of its own name.
+#[cfg(test)]
+pub(crate) fn without_made(text: &str) -> String {
+    let mut system = SystemToml::parse(text.to_owned()).expect("the project's own file is well-formed");
+    for command in system.commands() {
+        match Name::new(&command) {
+            Ok(name) if system.has(&name.command()) => system.remove(&name),
+            _ => {}
+        }
+    }
+    system.to_string()
+}
+
 /// The first file in `folder` that is not as it was made, beside what cargo makes there.
 fn edited(folder: &Path, made: &[(String, String)]) -> Result<Option<PathBuf>, ScaffoldError> {
     for path in files_in(folder, folder)? {

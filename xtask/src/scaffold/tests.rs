@@ -102,13 +102,13 @@ fn what_is_made_can_be_removed_and_nothing_is_left() {
         let (folder, tree) = copy();
         for place in places(&folder) {
             let before = contents(&tree.root);
-            let change = tree.create(kind, "greeter", place.as_deref()).unwrap();
+            let change = tree.create(kind, "trial", place.as_deref()).unwrap();
             change.carry_out(&mut OperatingSystem).unwrap();
             let made = change.folder().unwrap().to_owned();
-            assert!(made.join("src/bin/greeter-command.rs").is_file());
-            assert!(fs::read_to_string(tree.root.join("system.toml")).unwrap().contains("[domain.greeter]"));
-            assert!(tree.create(kind, "greeter", place.as_deref()).is_err());
-            tree.remove("greeter", false).unwrap().carry_out(&mut OperatingSystem).unwrap();
+            assert!(made.join("src/bin/trial-command.rs").is_file());
+            assert!(fs::read_to_string(tree.root.join("system.toml")).unwrap().contains("[domain.trial]"));
+            assert!(tree.create(kind, "trial", place.as_deref()).is_err());
+            tree.remove("trial", false).unwrap().carry_out(&mut OperatingSystem).unwrap();
             assert!(!made.exists());
             assert_eq!(contents(&tree.root), before);
         }
@@ -135,11 +135,11 @@ fn a_step_that_fails_undoes_those_before_it() {
     let (folder, tree) = copy();
     for place in places(&folder) {
         let before = contents(folder.path());
-        let change = tree.create(Kind::Server, "greeter", place.as_deref()).unwrap();
+        let change = tree.create(Kind::Server, "trial", place.as_deref()).unwrap();
         let steps = fails_everywhere(&change, || assert_eq!(contents(folder.path()), before));
         assert!(steps > 8, "{steps} steps");
         let made = contents(folder.path());
-        let change = tree.remove("greeter", false).unwrap();
+        let change = tree.remove("trial", false).unwrap();
         fails_everywhere(&change, || assert_eq!(contents(folder.path()), made));
     }
 }
@@ -165,7 +165,7 @@ fn fails_everywhere(change: &Change, is_undone: impl Fn()) -> usize {
 #[test]
 fn a_file_that_somebody_else_changes_meanwhile_is_left_alone() {
     let (_folder, tree) = copy();
-    let change = tree.create(Kind::Server, "greeter", None).unwrap();
+    let change = tree.create(Kind::Server, "trial", None).unwrap();
     let path = tree.root.join("Cargo.toml");
     fs::write(&path, read(&path).unwrap() + "# Mine.\n").unwrap();
     let before = contents(&tree.root);
@@ -192,57 +192,57 @@ fn names_that_are_taken_are_refused_with_what_has_them() {
         let refusal = tree.create(Kind::Server, name, None).unwrap_err().to_string();
         assert!(refusal.contains(by), "{name}: {refusal}");
     }
-    fs::create_dir(tree.root.join("servers/greeter")).unwrap();
-    let refusal = tree.create(Kind::Server, "greeter", None).unwrap_err().to_string();
-    assert!(refusal.contains("`greeter` is taken: there is"), "{refusal}");
+    fs::create_dir(tree.root.join("servers/trial")).unwrap();
+    let refusal = tree.create(Kind::Server, "trial", None).unwrap_err().to_string();
+    assert!(refusal.contains("`trial` is taken: there is"), "{refusal}");
     // Elsewhere there is room for it.
-    assert!(tree.create(Kind::Server, "greeter", Some(folder.path())).is_ok());
+    assert!(tree.create(Kind::Server, "trial", Some(folder.path())).is_ok());
 }
 
 #[test]
 fn a_folder_within_the_tree_makes_a_member_of_the_workspace() {
     let (_folder, tree) = copy();
-    let change = tree.create(Kind::Server, "greeter", Some(&tree.root.join("userlib/../servers"))).unwrap();
-    assert_eq!(change.folder(), Some(tree.root.join("servers/greeter").as_path()));
+    let change = tree.create(Kind::Server, "trial", Some(&tree.root.join("userlib/../servers"))).unwrap();
+    assert_eq!(change.folder(), Some(tree.root.join("servers/trial").as_path()));
     assert_eq!(change.edited().count(), 3);
 }
 
 #[test]
 fn somebodys_work_is_only_removed_by_force() {
     let (_folder, tree) = copy();
-    let change = tree.create(Kind::Server, "greeter", None).unwrap();
+    let change = tree.create(Kind::Server, "trial", None).unwrap();
     change.carry_out(&mut OperatingSystem).unwrap();
     let made = change.folder().unwrap();
     // What cargo makes there is nobody's work.
     fs::create_dir(made.join("target")).unwrap();
     fs::write(made.join("target/x"), "").unwrap();
-    assert!(tree.remove("greeter", false).is_ok());
+    assert!(tree.remove("trial", false).is_ok());
     fs::write(made.join("src/more.rs"), "").unwrap();
-    let refusal = tree.remove("greeter", false).unwrap_err().to_string();
+    let refusal = tree.remove("trial", false).unwrap_err().to_string();
     assert!(refusal.contains("src/more.rs is not as `cargo xtask new` made it"), "{refusal}");
-    assert!(tree.remove("greeter", true).is_ok());
+    assert!(tree.remove("trial", true).is_ok());
 }
 
 #[test]
 fn what_was_not_made_here_or_is_used_elsewhere_is_not_removed() {
     let (_folder, tree) = copy();
-    for (name, why) in [("greeter", "no domain of this name"), ("echo", "does not say that it comes from a template")] {
+    for (name, why) in [("trial", "no domain of this name"), ("echo", "does not say that it comes from a template")] {
         let refusal = tree.remove(name, true).unwrap_err().to_string();
         assert!(refusal.contains(why), "{refusal}");
     }
-    tree.create(Kind::Server, "greeter", None).unwrap().carry_out(&mut OperatingSystem).unwrap();
+    tree.create(Kind::Server, "trial", None).unwrap().carry_out(&mut OperatingSystem).unwrap();
     let path = tree.root.join("system.toml");
-    let text = read(&path).unwrap().replace("uses = [\"pci\"]", "uses = [\"pci\", \"greeter\"]");
+    let text = read(&path).unwrap().replace("uses = [\"pci\"]", "uses = [\"pci\", \"trial\"]");
     fs::write(&path, text).unwrap();
-    let refusal = tree.remove("greeter", false).unwrap_err().to_string();
-    assert!(refusal.contains("no interface `greeter`"), "{refusal}");
+    let refusal = tree.remove("trial", false).unwrap_err().to_string();
+    assert!(refusal.contains("no interface `trial`"), "{refusal}");
 }
 
 #[test]
 fn the_code_has_less_than_sixty_lines_and_no_unsafe() {
     let (_folder, tree) = copy();
     for kind in Kind::ALL {
-        let change = tree.create(kind, "greeter", None).unwrap();
+        let change = tree.create(kind, "trial", None).unwrap();
         let sources: Vec<_> = change.files().iter().filter(|(name, _)| name.ends_with(".rs")).collect();
         let lines: usize = sources.iter().map(|(_, text)| text.lines().count()).sum();
         assert!(lines < 60, "{lines} lines");
@@ -256,7 +256,7 @@ fn the_code_has_less_than_sixty_lines_and_no_unsafe() {
 fn the_code_is_formatted_whatever_its_name() {
     let (folder, tree) = copy();
     for kind in Kind::ALL {
-        for name in ["x", "greeter", &"x".repeat(name::LONGEST)] {
+        for name in ["x", "trial", &"x".repeat(name::LONGEST)] {
             // One outside of the tree, so that it has the configuration with it.
             let change = tree.create(kind, name, Some(folder.path())).unwrap();
             change.carry_out(&mut OperatingSystem).unwrap();
