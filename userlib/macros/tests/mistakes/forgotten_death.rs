@@ -11,7 +11,7 @@ trait Counter {
 fn why(error: CallError<u32>) -> u32 {
     match error {
         CallError::Failed(why) => why,
-        CallError::TimedOut | CallError::NotUnderstood | CallError::Refused(_) => 0,
+        CallError::TimedOut | CallError::NotUnderstood | CallError::Busy | CallError::Refused(_) => 0,
     }
 }
 
@@ -20,7 +20,7 @@ fn why_not_read(error: RetriedError<u32>) -> u32 {
     match error {
         RetriedError::Failed(why) => why,
         RetriedError::Unavailable | RetriedError::TimedOut => 0,
-        RetriedError::NotUnderstood | RetriedError::Refused(_) => 0,
+        RetriedError::NotUnderstood | RetriedError::Busy | RetriedError::Refused(_) => 0,
     }
 }
 
