@@ -5,6 +5,7 @@ use std::iter;
 
 use manifest::{Bus, DomainIndex, Grant, PAGE_BYTES, System};
 use system_tests::{Bench, Shell};
+use userlib::session::ClientId;
 use xtask::build::Composition;
 
 /// How many of each capability there are, by the words in which `caps` shows one: kind, badge, rights.
@@ -96,7 +97,14 @@ fn held(shell: &mut Shell, domain: &str) -> Held {
     );
     let mut held = Held::new();
     for line in lines {
-        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let mut words: Vec<String> = line.split_whitespace().skip(1).map(Into::into).collect();
+        if let [kind, badge, ..] = &mut words[..]
+            && kind == "endpoint"
+            && let Some(number) = badge.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        {
+            // Servers tell the lives of their clients apart; which one it is does not matter here.
+            *badge = format!("{:#x}", ClientId::from_badge(number).domain());
+        }
         *held.entry(words.join(" ")).or_default() += 1;
     }
     held
