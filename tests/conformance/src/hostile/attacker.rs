@@ -21,6 +21,8 @@ use userlib::sys;
 pub(super) const OUTCOMES: usize = 32;
 /// How many of the handles that calls have returned it remembers.
 const REMEMBERED: usize = 16;
+/// Bytes that a leap writes before it jumps to the first of them.
+const LEAP_BYTES: usize = 32;
 
 struct Attacker<'a> {
     record: &'a Record,
@@ -367,16 +369,17 @@ impl Attacker<'_> {
         self.record.leaps.store(self.record.leaps.load(Relaxed) + 1, Relaxed);
         let written = Memory(place::code_to_write().address);
         let first = self.random.below(PAGE_SIZE - 64);
-        for offset in 0..32 {
+        for offset in 0..LEAP_BYTES {
             let byte = match self.random.below(4) {
                 0 => self.random.one_of(&INTERESTING),
                 _ => self.random.next() >> 32,
             };
-            written.set_byte((first + offset) as usize, byte as u8);
+            written.set_byte(first as usize + offset, byte as u8);
             if byte <= 0xffff && byte > 0xff {
-                written.set_byte((first + offset + 1) as usize, (byte >> 8) as u8);
+                written.set_byte(first as usize + offset + 1, (byte >> 8) as u8);
             }
         }
+        spare_the_emulator(written, first as usize);
         let entry = place::code_to_run().address + first;
         // SAFETY: wherever it leads, it is this thread's own domain that bears it.
         unsafe {
@@ -427,4 +430,25 @@ pub(super) extern "C" fn attack(record: u64) -> ! {
 #[unsafe(naked)]
 pub(super) extern "C" fn greet(_: u64) -> ! {
     core::arch::naked_asm!("int3", "2:", "jmp 2b")
+}
+
+/// Takes the lock prefix from bit instructions in the code that was written from `first` on. Where their operand is a
+/// register this is an invalid opcode, but QEMU 7.2 ends with `tcg fatal error` when it translates it.
+fn spare_the_emulator(code: Memory, first: usize) {
+    const LOCK: u8 = 0xf0;
+    const NO_OPERATION: u8 = 0x90;
+    /// Second bytes of `bt`, `bts`, `btr`, `btc` and of their group with an immediate operand; the first is 0x0f.
+    const BIT_INSTRUCTIONS: [u8; 5] = [0xa3, 0xab, 0xb3, 0xbb, 0xba];
+    /// Bytes of an instruction that can precede these two.
+    const PREFIXES: usize = 13;
+    // Old code may stand on both sides of the new.
+    for place in first.saturating_sub(1)..first + LEAP_BYTES + PREFIXES {
+        if code.byte(place) == 0x0f && BIT_INSTRUCTIONS.contains(&code.byte(place + 1)) {
+            for prefix in place.saturating_sub(PREFIXES)..place {
+                if code.byte(prefix) == LOCK {
+                    code.set_byte(prefix, NO_OPERATION);
+                }
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod attacker;
 mod home;
 mod offender;
 mod place;
+mod pulse;
 mod tally;
 mod victim;
 mod workload;
@@ -168,22 +169,15 @@ struct Watch {
     endpoint: u64,
     offenders: Vec<Offender>,
     tally: Tally,
-    /// The most nanoseconds by which the first thread, above everybody else, woke up after its deadline.
-    lateness: u64,
 }
 
 impl Watch {
     /// Hears of a fault until `deadline`; whether there was one.
     fn hear(&mut self, deadline: u64) -> Result<bool, Failure> {
         let mut words = [0; 6];
-        let asked = now();
         let (badge, info) = match receive(self.endpoint, 0, deadline, &mut words) {
             Ok(crate::call::Received::Message { badge, info, .. }) => (badge, info),
-            Ok(crate::call::Received::Bits(_)) | Err(Error::WouldBlock) => return Ok(false),
-            Err(Error::TimedOut) => {
-                self.lateness = self.lateness.max(now().saturating_sub(deadline.max(asked)));
-                return Ok(false);
-            }
+            Ok(crate::call::Received::Bits(_)) | Err(Error::WouldBlock | Error::TimedOut) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let kind = FaultKind::from_label(info.label());
@@ -227,11 +221,12 @@ fn carry_out(bench: &mut Bench, plan: &Plan) -> Result<Outcomes, Failure> {
     let victims = bench.fault_endpoint()?;
     let meeting = bench.endpoint_with(crate::bench::INTERFACE, offender::MEETING_LEVEL)?;
     let mut victim = Victim::new(bench, plan, victims)?;
-    let mut watch = Watch { endpoint, offenders: Vec::new(), tally: Tally::default(), lateness: 0 };
+    let mut watch = Watch { endpoint, offenders: Vec::new(), tally: Tally::default() };
     for number in 0..plan.domains {
         let profile = Profile::of(number, plan.processors);
         watch.offenders.push(Offender::new(bench, number, plan.seed, profile, meeting)?);
     }
+    pulse::start(bench, plan.processors)?;
     victim.start()?;
     for number in 0..watch.offenders.len() {
         watch.build(bench, number)?;
@@ -281,7 +276,7 @@ fn carry_out(bench: &mut Bench, plan: &Plan) -> Result<Outcomes, Failure> {
     if let Ok(heard) = receive(victims, 0, NOW, &mut words) {
         return Err(Failure::new(format!("the victim faulted: {heard:x?} {words:x?}")));
     }
-    let report = victim.finish(watch.lateness)?;
+    let report = victim.finish(pulse::lateness())?;
     Ok(Outcomes { victim: report, tally: watch.tally })
 }
 
