@@ -3,6 +3,7 @@
 mod authority;
 mod boot;
 mod commands;
+mod copy;
 mod crashes;
 mod files;
 mod hardships;
@@ -13,3 +14,4 @@ mod replay;
 mod scaffold;
 mod scripts;
 mod sessions;
+mod tutorial;
