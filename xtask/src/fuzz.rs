@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::setup::{NoTool, Tool};
 use crate::workspace;
 
-/// The release of cargo-fuzz that is installed where there is none.
-const CARGO_FUZZ: &str = "0.13.2";
+/// What builds the fuzzer.
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", purpose: "it builds the fuzzer" };
 /// The entry point.
 const TARGET: &str = "kernel";
 /// Longer inputs are not made: they would hold more steps than are played.
@@ -32,10 +33,8 @@ pub enum FuzzError {
     #[error("there is no C++ compiler, which builds libFuzzer; install one (Debian: apt-get install g++)")]
     NoCompiler,
     /// cargo-fuzz is missing and cannot be installed.
-    #[error(
-        "cargo-fuzz is missing and could not be installed; `cargo install cargo-fuzz --version {CARGO_FUZZ}` installs it"
-    )]
-    NoCargoFuzz,
+    #[error(transparent)]
+    NoCargoFuzz(#[from] NoTool),
     /// The entry point does not compile.
     #[error("the fuzzer cannot be built")]
     Build,
@@ -69,8 +68,6 @@ struct Folders {
     broken: PathBuf,
     /// What cargo-fuzz builds.
     build: PathBuf,
-    /// Tools of the project's own.
-    tools: PathBuf,
 }
 
 impl Folders {
@@ -81,7 +78,6 @@ impl Folders {
             found: target.join("fuzz/found"),
             broken: target.join("fuzz/broken"),
             build: target.join("fuzz"),
-            tools: target.join("tools"),
         };
         for folder in [&folders.kept, &folders.found, &folders.broken] {
             fs::create_dir_all(folder)?;
@@ -101,7 +97,7 @@ pub fn run(plan: Plan) -> Result<(), FuzzError> {
         return Err(FuzzError::NoCompiler);
     }
     let folders = Folders::make()?;
-    let path = install(&folders.tools)?;
+    let path = CARGO_FUZZ.install()?;
     let fuzzer = build(&folders, &path)?;
 
     let before = files_in(&folders.broken)?;
@@ -120,21 +116,6 @@ pub fn run(plan: Plan) -> Result<(), FuzzError> {
         return Err(broken.map_or(FuzzError::Failed, |file| FuzzError::Found(file.display().to_string())));
     }
     if plan.keep { keep(&fuzzer, &folders) } else { Ok(()) }
-}
-
-/// Makes sure that there is cargo-fuzz; returns the search path on which it is.
-fn install(tools: &Path) -> Result<OsString, FuzzError> {
-    let bin = tools.join("bin");
-    let old = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(std::iter::once(bin.clone()).chain(env::split_paths(&old))).unwrap_or(old);
-    if bin.join("cargo-fuzz").is_file() || workspace::find_program("cargo-fuzz").is_some() {
-        return Ok(path);
-    }
-    eprintln!("Installing cargo-fuzz {CARGO_FUZZ} into {}\n  because it builds the fuzzer.", tools.display());
-    let mut cargo = workspace::cargo();
-    cargo.args(["install", "--quiet", "--locked", "cargo-fuzz", "--version", CARGO_FUZZ, "--root"]).arg(tools);
-    cargo.arg("--target-dir").arg(tools.join("build"));
-    if cargo.stdin(Stdio::null()).status()?.success() { Ok(path) } else { Err(FuzzError::NoCargoFuzz) }
 }
 
 /// Builds the fuzzer; returns its program.

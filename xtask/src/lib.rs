@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod machine;
 pub mod manifest;
 pub mod messages;
+pub mod mutants;
 pub mod process;
 pub mod progress;
 pub mod replay;

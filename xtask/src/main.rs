@@ -17,13 +17,14 @@ use xtask::doctor::Examination;
 use xtask::fuzz;
 use xtask::machine::{Drive, Machine, Serial};
 use xtask::messages;
+use xtask::mutants;
 use xtask::replay::{self, ReplayError};
 use xtask::run::RunError;
 use xtask::scaffold::{Change, OperatingSystem, Tree};
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
 
-use arguments::{Arguments, Bench, Command, Fuzz, Measurement, New, Remove, Run, Test};
+use arguments::{Arguments, Bench, Command, Fuzz, Measurement, Mutants, New, Remove, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Audit => audit(),
         Command::Coverage => coverage(),
         Command::Fuzz(options) => fuzz(&options),
+        Command::Mutants(options) => mutants(options),
         Command::Replay { script } => replay(&script),
         Command::Setup => set_up(),
         Command::Book => book(),
@@ -189,6 +191,12 @@ fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
     }
     fuzz::run(fuzz::Plan { time: Duration::from_secs(options.seconds), keep: options.keep })?;
     Ok(true)
+}
+
+fn mutants(options: Mutants) -> Result<bool, Failure> {
+    let fates = mutants::run(&mutants::Plan { shard: options.shard, jobs: options.jobs })?;
+    print!("{fates}");
+    Ok(fates.passed())
 }
 
 fn replay(script: &Path) -> Result<bool, Failure> {

@@ -7,12 +7,14 @@
 pub(crate) mod apt;
 mod library_source;
 mod packages;
+mod tool;
 
 use std::fmt;
 use std::io;
 
 pub use library_source::{LibrarySource, Toolchain};
 pub use packages::{Packages, QEMU};
+pub use tool::{NoTool, Tool};
 
 use crate::progress::Step;
 
