@@ -26,35 +26,10 @@ pub fn refuse_to_run() -> ! {
 #[macro_export]
 macro_rules! entry {
     ($main:expr) => {
-        const __MAIN: fn(&'static $crate::Environment) -> ! = $main;
-
-        #[cfg(target_os = "none")]
-        #[used]
-        #[unsafe(link_section = ".note.bulkhead")]
-        static __NOTE: $crate::abi::program::Note = $crate::entry::NOTE;
-
-        /// The thread starts here with a stack pointer that is a multiple of 16 and the start page in `rdi`. The call
-        /// leaves the stack as the calling convention wants it, and a zero frame pointer ends every backtrace.
-        #[cfg(target_os = "none")]
-        #[unsafe(naked)]
-        #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".text._start")]
-        unsafe extern "C" fn _start() -> ! {
-            ::core::arch::naked_asm!("xor ebp, ebp", "call {}", "ud2", sym __program_start)
-        }
-
-        #[cfg(target_os = "none")]
-        extern "C" fn __program_start(page: *const u8) -> ! {
-            // SAFETY: only `_start` calls this, with what the kernel has passed to the first thread.
+        $crate::__program! { fn(&'static $crate::Environment) -> !, $main, |page: u8| {
+            // SAFETY: only `_start` leads here, with what the kernel has passed to the first thread.
             unsafe { $crate::program::start(page, __MAIN) }
-        }
-
-        #[cfg(not(target_os = "none"))]
-        fn main() {
-            // Named, so that the host's compiler takes nothing of the program for unused.
-            let _ = __MAIN;
-            $crate::entry::refuse_to_run()
-        }
+        }}
     };
 }
 
@@ -63,14 +38,35 @@ macro_rules! entry {
 #[macro_export]
 macro_rules! root_entry {
     ($main:expr, heap = $heap:expr) => {
-        const __MAIN: fn(&'static $crate::abi::root::RootInfo) -> ! = $main;
+        $crate::__program! { fn(&'static $crate::abi::root::RootInfo) -> !, $main, |info: $crate::abi::root::RootInfo| {
+            /// Aligned so that the heap loses nothing at its start.
+            #[repr(align(64))]
+            struct Heap(::core::cell::UnsafeCell<[u8; $heap]>);
+            // SAFETY: nobody but the heap, which has a lock, ever touches the contents.
+            unsafe impl Sync for Heap {}
+            static HEAP: Heap = Heap(::core::cell::UnsafeCell::new([0; $heap]));
+            // SAFETY: only `_start` leads here, with what the kernel has passed to the first thread; `HEAP` is named
+            // nowhere else.
+            unsafe { $crate::program::start_root(info, HEAP.0.get().cast(), $heap, __MAIN) }
+        }}
+    };
+}
+
+/// What both kinds of program have: the function `__MAIN`, the note, and the entry that leads to `$start` with the address
+/// of what the kernel has put there for the program.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __program {
+    ($type:ty, $main:expr, |$given:ident: $what:ty| $start:block) => {
+        const __MAIN: $type = $main;
 
         #[cfg(target_os = "none")]
         #[used]
         #[unsafe(link_section = ".note.bulkhead")]
         static __NOTE: $crate::abi::program::Note = $crate::entry::NOTE;
 
-        /// The thread starts here with the address of the root information in `rdi`.
+        /// The thread starts here with a stack pointer that is a multiple of 16 and an address in `rdi`. The call leaves
+        /// the stack as the calling convention wants it, and a zero frame pointer ends every backtrace.
         #[cfg(target_os = "none")]
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -80,16 +76,8 @@ macro_rules! root_entry {
         }
 
         #[cfg(target_os = "none")]
-        extern "C" fn __program_start(info: *const $crate::abi::root::RootInfo) -> ! {
-            /// Aligned so that the heap loses nothing at its start.
-            #[repr(align(64))]
-            struct Heap(::core::cell::UnsafeCell<[u8; $heap]>);
-            // SAFETY: nobody but the heap, which has a lock, ever touches the contents.
-            unsafe impl Sync for Heap {}
-            static HEAP: Heap = Heap(::core::cell::UnsafeCell::new([0; $heap]));
-            // SAFETY: only `_start` calls this, with what the kernel has passed to the first thread; `HEAP` is named
-            // nowhere else.
-            unsafe { $crate::program::start_root(info, HEAP.0.get().cast(), $heap, __MAIN) }
+        extern "C" fn __program_start($given: *const $what) -> ! {
+            $start
         }
 
         #[cfg(not(target_os = "none"))]

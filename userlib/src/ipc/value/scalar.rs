@@ -5,43 +5,26 @@ use crate::ipc::shape;
 use core::convert::Infallible;
 use core::time::Duration;
 
-macro_rules! unsigned {
-    ($($type:ident),*) => {
+/// Integers of at most one word, which travel as the word's number of the same sign.
+macro_rules! one_word {
+    ($word:ident: $($type:ident),*) => {
         $(impl Value for $type {
             const WORDS: usize = 1;
             const SHAPE: u64 = shape::named(stringify!($type));
             #[inline]
             fn encode(&self, out: &mut Encoder<'_>) {
-                out.word(*self as u64);
+                out.word(*self as $word as u64);
             }
             #[inline]
             fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-                <$type>::try_from(input.word()?).map_err(|_| Malformed)
+                <$type>::try_from(input.word()? as $word).map_err(|_| Malformed)
             }
         })*
     };
 }
 
-unsigned!(u16, u32, u64, usize);
-
-macro_rules! signed {
-    ($($type:ident),*) => {
-        $(impl Value for $type {
-            const WORDS: usize = 1;
-            const SHAPE: u64 = shape::named(stringify!($type));
-            #[inline]
-            fn encode(&self, out: &mut Encoder<'_>) {
-                out.word(*self as i64 as u64);
-            }
-            #[inline]
-            fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-                <$type>::try_from(input.word()? as i64).map_err(|_| Malformed)
-            }
-        })*
-    };
-}
-
-signed!(i8, i16, i32, i64, isize);
+one_word!(u64: u16, u32, u64, usize);
+one_word!(i64: i8, i16, i32, i64, isize);
 
 macro_rules! double_words {
     ($($type:ident),*) => {
