@@ -38,6 +38,7 @@ pub mod device;
 pub mod entry;
 pub mod environment;
 pub mod executor;
+pub mod heap;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod ipc;

@@ -1,6 +1,7 @@
 //! What a program consists of beside its own code: entry point, heap and panic handler.
 
 use crate::environment::Environment;
+use crate::heap::Heap;
 use crate::memory::SharedMemory;
 use crate::start::StartPage;
 use crate::{status, sys, thread};
@@ -16,7 +17,7 @@ use talc::source::Manual;
 /// The heap. Spinning for the lock is no loss: a domain has one thread, or threads of one priority each of which gives
 /// way while it waits.
 #[global_allocator]
-static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
+static HEAP: Heap<TalcLock<spin::Mutex<()>, Manual>> = Heap::new(TalcLock::new(Manual));
 
 /// Codes with which userlib itself ends a thread ([`abi::fault::FaultKind::Panic`]).
 pub mod panic_code {
@@ -58,7 +59,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// The range is mapped readable and writable for the rest of the domain's life, and nothing else uses it.
 pub unsafe fn extend_heap(address: u64, length: usize) -> bool {
     // SAFETY: passed on to the caller.
-    unsafe { HEAP.lock().claim(address as *mut u8, length) }.is_some()
+    unsafe { HEAP.allocator().lock().claim(address as *mut u8, length) }.is_some()
 }
 
 /// Where every program that [`entry!`](crate::entry) makes begins, on the first thread's stack.
