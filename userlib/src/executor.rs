@@ -25,8 +25,8 @@ pub use events::{Events, bits, events};
 
 use crate::cap::{Cap, Endpoint, Notification};
 use crate::environment::Environment;
-use crate::ipc::Incoming;
 use crate::ipc::server::{Service, WordStore, Work, has_buffer};
+use crate::ipc::{Incoming, registers};
 use crate::mishap;
 use crate::status::{self, CALLERS_BIT, CLIENTS_BIT, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
 use crate::sync::Event;
@@ -46,14 +46,38 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 /// The task that `run` itself was given.
 const MAIN: usize = usize::MAX;
 
 /// Tasks that can go on, in order.
-type ReadyQueue = spin::Mutex<VecDeque<usize>>;
+#[derive(Default)]
+struct ReadyQueue {
+    tasks: spin::Mutex<VecDeque<usize>>,
+    /// How many they are: mostly none, which is found out without the lock.
+    length: AtomicUsize,
+}
+
+impl ReadyQueue {
+    fn push(&self, task: usize) {
+        let mut tasks = self.tasks.lock();
+        tasks.push_back(task);
+        self.length.store(tasks.len(), Ordering::Release);
+    }
+
+    fn pop(&self) -> Option<usize> {
+        let mut tasks = self.tasks.lock();
+        let first = tasks.pop_front();
+        self.length.store(tasks.len(), Ordering::Release);
+        first
+    }
+
+    fn length(&self) -> usize {
+        self.length.load(Ordering::Acquire)
+    }
+}
 
 /// Wakes one task.
 struct TaskWaker {
@@ -69,7 +93,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.ready.lock().push_back(self.task);
+            self.ready.push(self.task);
         }
     }
 }
@@ -82,15 +106,14 @@ struct Place {
     waker: Arc<TaskWaker>,
 }
 
-/// A reply that leaves together with the next wait.
-struct Outgoing {
-    token: CallerToken,
-    info: MessageInfo,
-    words: Words,
+/// The endpoint on which the thread blocks.
+struct Served {
+    endpoint: Cap<Endpoint>,
+    /// Who answers its calls.
+    service: Box<dyn Service>,
+    /// The most capabilities that come with one of them.
+    caps: u8,
 }
-
-/// The endpoint on which the thread blocks, and who answers its calls.
-type Served = (Cap<Endpoint>, Rc<dyn Service>);
 
 /// The state of one thread's executor.
 pub(crate) struct Reactor {
@@ -102,7 +125,9 @@ pub(crate) struct Reactor {
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     timers_made: Cell<u64>,
     service: RefCell<Option<Served>>,
-    outgoing: RefCell<Option<Outgoing>>,
+    /// A reply that leaves together with the next wait, and its words.
+    outgoing: Cell<Option<(CallerToken, MessageInfo)>>,
+    outgoing_words: Cell<Words>,
     /// Where the words of a message lie while it is taken apart.
     store: RefCell<WordStore>,
     running: Cell<bool>,
@@ -132,7 +157,7 @@ impl core::error::Error for AlreadyServing {}
 impl Reactor {
     pub(crate) fn new() -> Self {
         Self {
-            ready: Arc::new(spin::Mutex::new(VecDeque::new())),
+            ready: Arc::default(),
             places: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             bits: Cell::new(0),
@@ -140,7 +165,8 @@ impl Reactor {
             timers: RefCell::new(BTreeMap::new()),
             timers_made: Cell::new(0),
             service: RefCell::new(None),
-            outgoing: RefCell::new(None),
+            outgoing: Cell::new(None),
+            outgoing_words: Cell::new([0; REGISTER_WORDS]),
             store: RefCell::new([0; MAX_WORDS]),
             running: Cell::new(false),
             announced: Cell::new(false),
@@ -157,15 +183,22 @@ impl Reactor {
 
     /// Gives a task a place.
     fn add(&self, work: Work, call: Option<UnderWay>) -> usize {
-        let mut places = self.places.borrow_mut();
+        let task = self.reserve(call);
+        self.places.borrow_mut()[task].work = Some(work);
+        task
+    }
+
+    /// A place for a task whose work is not there yet.
+    #[inline]
+    fn reserve(&self, call: Option<UnderWay>) -> usize {
         self.under_way.set(self.under_way.get() + usize::from(call.is_some()));
+        let mut places = self.places.borrow_mut();
         if let Some(index) = self.free.borrow_mut().pop() {
-            places[index].work = Some(work);
             places[index].call = call;
             return index;
         }
         let index = places.len();
-        places.push(Place { work: Some(work), call, waker: self.waker(index) });
+        places.push(Place { work: None, call, waker: self.waker(index) });
         index
     }
 
@@ -181,18 +214,18 @@ impl Reactor {
 
     /// Lets a task go on.
     fn poll(&self, task: usize) {
-        let (mut work, waker) = {
-            let mut places = self.places.borrow_mut();
-            let Some(place) = places.get_mut(task) else {
-                return;
-            };
+        let work = self.places.borrow_mut().get_mut(task).and_then(|place| {
             place.waker.queued.store(false, Ordering::Release);
-            let Some(work) = place.work.take() else {
-                return;
-            };
-            (work, place.waker.clone())
-        };
-        let waker = Waker::from(waker);
+            place.work.take()
+        });
+        if let Some(work) = work {
+            self.poll_work(task, work);
+        }
+    }
+
+    /// Lets a task go on whose work is not in its place.
+    fn poll_work(&self, task: usize, mut work: Work) {
+        let waker = Waker::from(self.waker_of(task));
         let before = self.current.replace(task);
         let outcome = work.as_mut().poll(&mut Context::from_waker(&waker));
         self.current.set(before);
@@ -256,54 +289,57 @@ impl Reactor {
 
     /// Sends the reply that was held back, if there is one.
     fn flush(&self) {
-        if let Some(outgoing) = self.outgoing.take() {
+        if let Some((token, info)) = self.outgoing.take() {
             // A caller that is gone needs no answer.
-            let _ = sys::reply(outgoing.token, outgoing.info, &outgoing.words);
+            let _ = sys::reply(token, info, &self.outgoing_words.get());
         }
     }
 
     /// Waits for whatever comes first.
     fn wait(&self, deadline: Deadline) {
-        let mut words = [0; REGISTER_WORDS];
-        let service = self.service.borrow().clone();
-        let (endpoint, accept) = match &service {
-            Some((endpoint, service)) => (endpoint.handle(), service.accepts_caps()),
-            None => (Handle::NONE, 0),
+        let served = self.service.borrow();
+        let Some(Served { endpoint, service, caps }) = &*served else {
+            drop(served);
+            return self.wait_for_bits(deadline);
         };
-        if !self.announced.get() && service.is_some() {
-            self.announced.set(true);
+        if !self.announced.replace(true) {
             status::set_phase(Phase::Ready);
         }
-        let deadline = deadline.to_register();
+        let (endpoint, caps, deadline) = (endpoint.handle(), *caps, deadline.to_register());
+        let mut words = self.outgoing_words.get();
         let received = match self.outgoing.take() {
-            Some(outgoing) if service.is_some() => {
-                words = outgoing.words;
-                sys::reply_receive(endpoint, outgoing.info, deadline, outgoing.token, accept, &mut words)
-            }
-            outgoing => {
-                if let Some(outgoing) = outgoing {
-                    let _ = sys::reply(outgoing.token, outgoing.info, &outgoing.words);
-                }
-                sys::receive(endpoint, accept, deadline, &mut words)
-            }
+            Some((token, info)) => sys::reply_receive(endpoint, info, deadline, token, caps, &mut words),
+            None => sys::receive(endpoint, caps, deadline, &mut words),
         };
         match received {
-            Ok(Received::Bits(bits)) => self.post(bits),
             Ok(Received::Message { badge, info, token }) => {
-                if let Some((_, service)) = service
-                    && let Some(work) = self.dispatch(&*service, badge, info, token, &words)
-                {
-                    let task = self.add(work, Some(UnderWay::new(badge, token)));
-                    self.poll(task);
+                let work = self.dispatch(&**service, badge, info, token, &words);
+                drop(served);
+                if let Some(work) = work {
+                    self.poll_work(self.reserve(Some(UnderWay::new(badge, token))), work);
                 }
             }
+            Ok(Received::Bits(bits)) => {
+                drop(served);
+                self.post(bits);
+            }
             Err(Error::TimedOut | Error::WouldBlock) => {}
-            Err(error) if service.is_some() => {
+            Err(error) => {
+                drop(served);
                 log::error!("the endpoint cannot be served any more: {error}");
                 *self.service.borrow_mut() = None;
             }
+        }
+    }
+
+    /// Waits on a thread that serves no endpoint.
+    fn wait_for_bits(&self, deadline: Deadline) {
+        self.flush();
+        match sys::receive(Handle::NONE, 0, deadline.to_register(), &mut [0; REGISTER_WORDS]) {
+            Ok(Received::Bits(bits)) => self.post(bits),
+            Ok(Received::Message { .. }) | Err(Error::TimedOut | Error::WouldBlock) => {}
             // No notification is bound to this thread: time is all that can pass.
-            Err(_) => sleep_thread(Deadline::at(Instant(deadline))),
+            Err(_) => sleep_thread(deadline),
         }
     }
 
@@ -317,12 +353,12 @@ impl Reactor {
         words: &Words,
     ) -> Option<Work> {
         let mut store = self.store.borrow_mut();
-        let call = Incoming::gather(badge, info, token, words, &mut store);
+        let mut call = Incoming::gather(badge, info, token, words, &mut store);
         if self.has_too_many_calls(badge) {
             call.refuse_for_now();
             return None;
         }
-        service.dispatch(call)
+        service.dispatch(&mut call)
     }
 
     /// Takes the calls that wait at an endpoint on which the thread does not block.
@@ -356,9 +392,8 @@ impl Reactor {
         let waker = Waker::from(main_waker.clone());
         let output = 'run: loop {
             // Tasks that wake each other without end must not keep out what comes from outside: one round at a time.
-            let round = self.ready.lock().len();
-            for _ in 0..round {
-                let Some(task) = self.ready.lock().pop_front() else {
+            for _ in 0..self.ready.length() {
+                let Some(task) = self.ready.pop() else {
                     break;
                 };
                 self.flush();
@@ -372,7 +407,7 @@ impl Reactor {
                 }
             }
             let next = self.fire_timers();
-            let deadline = if self.ready.lock().is_empty() {
+            let deadline = if self.ready.length() == 0 {
                 next
             } else {
                 self.flush();
@@ -434,7 +469,7 @@ pub fn serve(endpoint: Cap<Endpoint>, service: impl Service + 'static) -> Result
     if let Some(notification) = Environment::current().and_then(Environment::notification) {
         watch(endpoint, notification);
     }
-    *served = Some((endpoint, Rc::new(service)));
+    *served = Some(Served { endpoint, caps: service.accepts_caps(), service: Box::new(service) });
     reactor.announced.set(false);
     Ok(())
 }
@@ -475,11 +510,8 @@ pub(crate) fn reply_soon(token: CallerToken, label: u32, words: &[u64]) {
     let reactor = reactor();
     reactor.flush();
     let info = MessageInfo::new(label, words.len() as u8);
-    let mut registers = [0; REGISTER_WORDS];
-    for (register, word) in registers.iter_mut().zip(words) {
-        *register = *word;
-    }
-    *reactor.outgoing.borrow_mut() = Some(Outgoing { token, info, words: registers });
+    reactor.outgoing.set(Some((token, info)));
+    reactor.outgoing_words.set(registers(words));
     if !reactor.running.get() {
         reactor.flush();
     }

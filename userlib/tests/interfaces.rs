@@ -317,7 +317,7 @@ fn interfaces_of_other_versions_are_told_apart_by_the_kernel() {
             fn accepts_caps(&self) -> u8 {
                 0
             }
-            fn dispatch(&self, _: userlib::ipc::Incoming<'_>) -> Option<userlib::ipc::server::Work> {
+            fn dispatch(&self, _: &mut userlib::ipc::Incoming<'_>) -> Option<userlib::ipc::server::Work> {
                 panic!("the call must not arrive")
             }
         }

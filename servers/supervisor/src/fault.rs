@@ -32,7 +32,7 @@ impl Service for FaultService {
         0
     }
 
-    fn dispatch(&self, mut call: Incoming<'_>) -> Option<Work> {
+    fn dispatch(&self, call: &mut Incoming<'_>) -> Option<Work> {
         let badge = call.caller().badge();
         let words = call.arguments(0, |input| {
             let mut words = [0; REGISTER_WORDS];

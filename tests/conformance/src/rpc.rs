@@ -15,6 +15,7 @@ use abi::syscall::Syscall;
 use abi::time::NEVER;
 use abi::{Handle, PAGE_SIZE};
 use core::arch::x86_64::_rdtsc;
+use core::cell::RefCell;
 use userlib::cap::Cap;
 use userlib::ipc::{Caller, LeaseError, ReadLease};
 use userlib::time::Deadline;
@@ -85,7 +86,10 @@ fn server(bench: &mut Bench, body: Body) -> Result<u64, Failure> {
 /// Word of the board that tells a typed server where its message buffer is.
 const BUFFER: usize = 0;
 
-struct Adder;
+struct Adder {
+    /// Where it copies what is lent, as the other server has it.
+    copy: RefCell<[u8; LENT]>,
+}
 
 fn ends(bytes: &[u8]) -> u64 {
     u64::from(bytes[0]) + u64::from(bytes[bytes.len() - 1])
@@ -97,9 +101,9 @@ impl RpcServer for Adder {
     }
 
     async fn ends(&self, _: &Caller, bytes: ReadLease) -> Result<u64, CountError> {
-        let mut copy = [0; LENT];
-        bytes.read(0, &mut copy)?;
-        Ok(ends(&copy))
+        let mut copy = self.copy.borrow_mut();
+        bytes.read(0, &mut *copy)?;
+        Ok(ends(&*copy))
     }
 }
 
@@ -107,7 +111,10 @@ extern "C" fn typed(endpoint: u64) -> ! {
     // SAFETY: the thread begins here, and its buffer is at this address.
     unsafe {
         thread::enter(actor::read(BUFFER) as *mut MessageBuffer, || {
-            let served = executor::serve(Cap::from_handle(Handle(endpoint)), RpcService::new(Adder));
+            let served = executor::serve(
+                Cap::from_handle(Handle(endpoint)),
+                RpcService::new(Adder { copy: RefCell::new([0; LENT]) }),
+            );
             debug_assert!(served.is_ok());
             executor::run_forever()
         })

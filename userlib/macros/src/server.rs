@@ -20,7 +20,7 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
     let dispatch = quote_spanned! {Span::mixed_site()=>
         fn dispatch(
             &self,
-            mut call: ::userlib::ipc::Incoming<'_>,
+            call: &mut ::userlib::ipc::Incoming<'_>,
         ) -> ::core::option::Option<::userlib::ipc::server::Work> {
             #(const #labels: u32 = #client::INTERFACE.methods[#indices].label;)*
             match call.label() {
@@ -137,7 +137,7 @@ fn arm(method: &Method, label: &Ident) -> TokenStream {
                 return ::core::option::Option::None;
             };
             let server = self.0.clone();
-            let caller = call.into_caller();
+            let caller = call.for_later();
             ::core::option::Option::Some(::userlib::ipc::server::work(async move {
                 let method = server.#name(&caller, #(#passed),*);
                 if let ::core::option::Option::Some(outcome) = caller.work_on(method).await {

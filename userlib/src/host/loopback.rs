@@ -288,10 +288,10 @@ impl Loopback {
             // Whoever worked on it before has used the same buffer.
             with_buffer(|buffer| buffer.words = sent);
             let mut store = [0; MAX_WORDS];
-            let call = Incoming::gather(badge, info, token, words, &mut store);
+            let mut call = Incoming::gather(badge, info, token, words, &mut store);
             // A server that is called by another server has a thread of its own, and an executor of its own on it.
             let outcome = super::on_executor_of(&served, || {
-                let Some(mut work) = served.receive().dispatch(call) else { return Delivery::Done };
+                let Some(mut work) = served.receive().dispatch(&mut call) else { return Delivery::Done };
                 if fault == Some(Fault::DiesDuring) {
                     // What it held is dropped, as the kernel takes everything from the dead.
                     executor::run(poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())));

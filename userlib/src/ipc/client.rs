@@ -209,7 +209,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`super::call`].
-    #[inline]
+    #[inline(always)]
     pub fn call(&self, interface: u64, request: &mut Request<'_, '_>, answer: &mut [u64]) -> Result<Response, Error> {
         super::call(self.endpoint, interface, self.deadline(), request, answer)
     }
@@ -219,7 +219,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`super::call`].
-    #[inline]
+    #[inline(always)]
     pub fn call_idempotent(
         &self,
         interface: u64,

@@ -225,19 +225,20 @@ fn fill_buffer(words: &[u64], caps: &[Handle], leases: &mut [Lent<'_>]) -> Resul
     Ok(())
 }
 
-fn registers(words: &[u64]) -> Words {
-    let mut registers = [0; REGISTER_WORDS];
-    for (register, word) in registers.iter_mut().zip(words) {
-        *register = *word;
-    }
-    registers
+/// The first words of a message, which travel in registers.
+#[inline(always)]
+pub(crate) fn registers(words: &[u64]) -> Words {
+    // Not a copy of so many words: a call to copy a few costs more than they do.
+    core::array::from_fn(|place| words.get(place).copied().unwrap_or(0))
 }
 
+#[inline(always)]
 fn info(label: u32, words: &[u64], caps: &[Handle], leases: usize) -> MessageInfo {
     MessageInfo::new(label, words.len() as u8).with_caps(caps.len() as u8).with_leases(leases as u8)
 }
 
 /// What the kernel has put into the buffer beside a message: capabilities, and words from the seventh on.
+#[inline]
 fn take_buffer(info: MessageInfo, words: &mut [u64]) -> ReceivedCaps {
     if info.words() <= REGISTER_WORDS && info.caps() == 0 {
         return ReceivedCaps::default();
@@ -259,7 +260,7 @@ fn take_buffer(info: MessageInfo, words: &mut [u64]) -> ReceivedCaps {
 ///
 /// # Errors
 /// What the kernel refuses or reports: `WrongInterface`, `WrongDirection`, `TimedOut`, `PeerDied`, …
-#[inline]
+#[inline(always)]
 pub fn call(
     endpoint: Cap<Endpoint>,
     interface: u64,

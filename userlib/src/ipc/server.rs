@@ -32,7 +32,7 @@ pub trait Service {
     fn accepts_caps(&self) -> u8;
     /// Begins the work on a call: takes the arguments out of the message, and leaves the rest to the returned future.
     /// A message that makes no sense is answered at once and there is no more work.
-    fn dispatch(&self, call: Incoming<'_>) -> Option<Work>;
+    fn dispatch(&self, call: &mut Incoming<'_>) -> Option<Work>;
 }
 
 /// A typed client, as something to pass a call on to; [`macro@crate::interface`] implements it.
@@ -72,9 +72,9 @@ impl<'a> Incoming<'a> {
         &self.caller
     }
 
-    /// Who calls, for the work on the call that outlives the message.
-    pub fn into_caller(self) -> Caller {
-        self.caller
+    /// Who calls, for the work on the call, which outlives the message.
+    pub fn for_later(&self) -> Caller {
+        Caller::new(self.caller.badge, self.caller.token)
     }
 
     /// The method.
@@ -106,21 +106,22 @@ impl<'a> Incoming<'a> {
     }
 
     /// Answers that the server knows no such method.
-    pub fn refuse_method(self) {
+    pub fn refuse_method(&self) {
         self.refuse(verdict::UNKNOWN_METHOD);
     }
 
     /// Answers that the arguments make no sense.
-    pub fn refuse_arguments(self) {
+    pub fn refuse_arguments(&self) {
         self.refuse(verdict::MALFORMED);
     }
 
     /// Answers that the client has as many calls under way as it may.
-    pub fn refuse_for_now(self) {
+    pub fn refuse_for_now(&self) {
         self.refuse(verdict::BUSY);
     }
 
-    fn refuse(self, label: u32) {
+    #[cold]
+    fn refuse(&self, label: u32) {
         // A caller that is gone needs no answer.
         let _ = super::reply(self.caller.token, label, &[], &[]);
     }
@@ -270,7 +271,7 @@ impl<S: Service> Service for Uninterrupted<S> {
         self.0.accepts_caps()
     }
 
-    fn dispatch(&self, call: Incoming<'_>) -> Option<Work> {
+    fn dispatch(&self, call: &mut Incoming<'_>) -> Option<Work> {
         self.0.dispatch(call).map(|rest| work(executor::to_the_end(rest)))
     }
 }
