@@ -1,6 +1,6 @@
 //! The first domain: the only objects that no system call makes.
 
-use crate::capability::{BLOCK, Capability, Extent};
+use crate::capability::{Capability, Extent};
 use crate::command::DomainOrder;
 use crate::decode::ports_badge;
 use crate::effect::{Effect, Resume};
@@ -62,12 +62,14 @@ impl<T: Tables> Kernel<T> {
         for index in 1..u32::from(plan.table_count) {
             self.donate_tables(space, plan.tables.offset(index), 1);
         }
-        let base = self.blocks.find(plan.table_length as usize / BLOCK, T::Caps::LENGTH / BLOCK)?;
+        if plan.table_length as usize > T::Caps::LENGTH {
+            return None;
+        }
         let (domain, domain_generation) = self.create_domain(DomainOrder {
             account,
             space,
             level: root::LEVEL,
-            table_base: count(base * BLOCK),
+            table_base: 0,
             table_length: plan.table_length,
             fault_handler: None,
             fault_badge: 0,

@@ -3,7 +3,7 @@
 use crate::scene::{ALL, M, boot, peer, refused, stale, statistics, usage, usage_of};
 use abi::rights::AccountRights;
 use abi::syscall::{AccountLimits, Charge};
-use abi::{Error, Handle, Syscall, USER_END};
+use abi::{Error, Handle, PAGE_SIZE, Syscall, USER_END};
 use model::machine::{DATA, PeerPlan, SLICE, own};
 
 /// Puts limits where `AccountCreate` finds them.
@@ -223,4 +223,20 @@ fn everything_of_a_domain_comes_back_when_it_is_torn_down() {
 /// The same pages serve the next one: they came back, zeroed.
 fn peer_again(m: &mut M) -> model::machine::Peer {
     peer(m, 1, 0)
+}
+
+#[test]
+fn a_report_is_refused_where_it_does_not_fit_whole() {
+    let mut m = boot();
+    let root = m.root.thread;
+    let end = DATA + PAGE_SIZE;
+    for (syscall, whose, length) in [
+        (Syscall::AccountInfo, own::ACCOUNT, Charge::COUNT * 8),
+        (Syscall::Statistics, own::SYSTEM, size_of::<abi::syscall::Statistics>()),
+        (Syscall::EntryTimes, own::SYSTEM, abi::syscall::ENTRY_KINDS * 4),
+    ] {
+        let place = end - length as u64;
+        m.sys(syscall, &[whose.0, place]).unwrap_or_else(|error| panic!("{syscall:?} fits at {place:#x}: {error:?}"));
+        refused(&mut m, root, syscall, &[whose.0, place + 8], Error::BadAddress);
+    }
 }

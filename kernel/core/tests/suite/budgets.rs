@@ -119,7 +119,11 @@ fn when_the_first_caller_dies_its_budget_is_not_used_any_more() {
 #[test]
 fn a_server_runs_at_its_endpoints_ceiling_at_least() {
     let mut c = chain(240);
+    let keen = peer_at(&mut c.m, 1, 220, 4, (Handle::NONE, 0));
     let until = c.m.now + 1_000_000;
+    make_way(&mut c.m, keen.id, until);
+    let later = c.m.now + 5_000_000;
+    waits(&mut c.m, keen.id, Syscall::Wait, &[0, later]);
     make_way(&mut c.m, c.second.id, until);
     waits(&mut c.m, c.second.id, Syscall::Receive, &[c.serves[0].0, 0, NEVER]);
     c.m.pass(1_000_000);
@@ -127,9 +131,12 @@ fn a_server_runs_at_its_endpoints_ceiling_at_least() {
     waits(&mut c.m, c.first.id, Syscall::Call, &[c.calls[0].0, 0, NEVER, INTERFACE]);
     assert_eq!(c.m.current(), Some(c.second.id));
     // Above the caller's own priority of 200, below the root's.
+    c.m.pass(10_000_000);
+    assert!(c.m.kernel.is_ready(keen.id), "who has 220 would like to run");
+    assert_eq!(c.m.current(), Some(c.second.id));
     let token = c.m.context(c.second.id).result.unwrap()[3];
     c.m.call(Syscall::Reply, &[token, 0]);
-    assert_eq!(order(&c.m), [c.first.id, c.bystander.id, c.second.id, c.third.id]);
+    assert_eq!(order(&c.m), [keen.id, c.first.id, c.bystander.id, c.second.id, c.third.id]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! check of every invariant.
 
 mod accounts;
+mod boot;
 mod budgets;
 mod calls;
 mod capabilities;
