@@ -60,7 +60,6 @@ impl<T: Tables> Kernel<T> {
             }
             Command::Receive(reception) => return Effect::Deliver([self.receive(thread, reception, now), None]),
             Command::Reply(answer) => {
-                self.end_loan_of_answer(thread, answer.caller);
                 return Effect::Deliver([self.reply(thread, answer.caller, answer.info, answer.handles), None]);
             }
             Command::ReplyReceive { answer, reception } => {
@@ -228,13 +227,6 @@ impl<T: Tables> Kernel<T> {
         Reference { id, generation: self.notifications.generation(id.index()) }
     }
 
-    /// A server that answers the call whose budget it runs on goes back to its own.
-    fn end_loan_of_answer(&mut self, server: ThreadId, caller: ThreadId) {
-        if self.thread(server).serving == Some(self.token_of(caller)) {
-            self.end_loan(server);
-        }
-    }
-
     /// Puts the first capability for a new object into the table of the thread that made it.
     fn give_new(&mut self, thread: ThreadId, kind: Kind, rights: u16, (object, generation): (usize, u32)) {
         let Some(domain) = self.thread(thread).domain else { return };
@@ -292,7 +284,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn create_thread(&mut self, account: AccountId, domain: DomainId, budget: BudgetId) -> (usize, u32) {
         self.charge(account, Charge::Threads, 1);
         self.budgets.retain(budget.index());
-        let Budget { priority, cpu, .. } = *self.budgets.at(budget.index());
+        let priority = self.budgets.at(budget.index()).priority;
         // A late answer to a call of the slot's last thread must not meet this one's.
         let call_number = self.threads.at(self.threads.next_index()).call_number;
         let next_in_domain = self.domains.at(domain.index()).first_thread;
@@ -302,7 +294,6 @@ impl<T: Tables> Kernel<T> {
             reserve: Some(budget),
             budget: Some(budget),
             priority,
-            cpu,
             call_number,
             next_in_domain,
             ..Thread::EMPTY
