@@ -9,13 +9,10 @@ mod double;
 mod faults;
 pub mod fuzz;
 mod loopback;
-mod random;
 
 pub use double::Double;
 pub use faults::{Fault, Faults};
-use loopback::with_buffer;
 pub use loopback::{Loopback, QueuedCall, Reply};
-pub use random::Random;
 
 use crate::executor::{self, Reactor};
 use crate::sys::{Results, Words};

@@ -43,9 +43,11 @@ pub mod heap;
 pub mod host;
 pub mod ipc;
 pub mod memory;
+pub mod messages;
 pub mod mishap;
 #[cfg(target_os = "none")]
 pub mod program;
+pub mod random;
 pub mod ring;
 pub mod root;
 pub mod session;

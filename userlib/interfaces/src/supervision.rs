@@ -22,6 +22,8 @@ pub enum SupervisionError {
     BadLease,
     /// The machine offers no way to do this.
     Unsupported,
+    /// The client has planned as much for later as it may.
+    TooMuchPlanned,
 }
 
 sentences!(SupervisionError {
@@ -31,6 +33,7 @@ sentences!(SupervisionError {
     CannotRebuild => "the domain could not be built again",
     BadLease => "the lent memory could not be read or written",
     Unsupported => "this machine offers no way to do that",
+    TooMuchPlanned => "too much is planned for later already: wait until some of it has happened",
 });
 
 impl From<LeaseError> for SupervisionError {
@@ -198,7 +201,8 @@ pub trait Supervision {
     fn find(name: &str) -> Result<DomainInfo, SupervisionError>;
 
     /// Destroys a domain after so many microseconds, at once if there are none; it comes back as its restart policy says.
-    /// What is to happen later is answered at once, and happens to whichever instance there is then.
+    /// What is to happen later is answered at once, and happens to whichever instance there is then; a client can plan 16
+    /// such things.
     fn kill(name: &str, delay: u64) -> Result<(), SupervisionError>;
 
     /// Asks a domain to come to rest, destroys it and starts it again at once.

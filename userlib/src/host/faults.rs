@@ -1,6 +1,6 @@
 //! What goes wrong between a client and the double of a server, as a test has planned it.
 
-use super::random::Random;
+use crate::random::Random;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 

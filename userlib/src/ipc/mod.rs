@@ -239,7 +239,7 @@ fn info(label: u32, words: &[u64], caps: &[Handle], leases: usize) -> MessageInf
 
 /// What the kernel has put into the buffer beside a message: capabilities, and words from the seventh on.
 #[inline]
-fn take_buffer(info: MessageInfo, words: &mut [u64]) -> ReceivedCaps {
+pub(crate) fn take_buffer(info: MessageInfo, words: &mut [u64]) -> ReceivedCaps {
     if info.words() <= REGISTER_WORDS && info.caps() == 0 {
         return ReceivedCaps::default();
     }

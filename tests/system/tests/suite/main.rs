@@ -8,6 +8,7 @@ mod crashes;
 mod files;
 mod hardships;
 mod interrupted_writes;
+mod noise;
 mod processors;
 mod refusals;
 mod replay;
