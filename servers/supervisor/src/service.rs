@@ -3,8 +3,10 @@
 use crate::death::Death;
 use crate::state::Supervisor;
 use crate::{heartbeat, lifecycle, log_reader, power};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
+use core::cell::RefCell;
 use interfaces::supervision::{
     Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, NAME_MAX, SupervisionError,
     SupervisionServer, TextPart,
@@ -16,14 +18,19 @@ use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
 use userlib::time::{Duration, Instant};
 use userlib::{Environment, executor, log};
 
+/// How much one client can have planned for later.
+const PLANNED_MAX: u32 = 16;
+
 /// Answers requests.
 pub(crate) struct Requests {
     supervisor: Rc<Supervisor>,
+    /// How much each client has planned for later, if anything.
+    planned: Rc<RefCell<BTreeMap<u64, u32>>>,
 }
 
 impl Requests {
     pub(crate) fn new(supervisor: Rc<Supervisor>) -> Self {
-        Requests { supervisor }
+        Requests { supervisor, planned: Rc::default() }
     }
 
     fn find(&self, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
@@ -39,9 +46,21 @@ impl Requests {
         }
     }
 
-    /// Does something to a running domain, now or after `delay` microseconds.
+    /// Counts one more thing that a client has planned.
+    fn plan(&self, client: u64) -> Result<(), SupervisionError> {
+        let mut planned = self.planned.borrow_mut();
+        let count = planned.entry(client).or_default();
+        if *count == PLANNED_MAX {
+            return Err(SupervisionError::TooMuchPlanned);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Does something to a running domain for a client, now or after `delay` microseconds.
     fn break_later(
         &self,
+        client: u64,
         index: DomainIndex,
         delay: u64,
         act: impl FnOnce(&Rc<Supervisor>, DomainIndex) -> Result<(), SupervisionError> + 'static,
@@ -52,9 +71,17 @@ impl Requests {
             }
             return act(&self.supervisor, index);
         }
-        let supervisor = self.supervisor.clone();
+        self.plan(client)?;
+        let (supervisor, planned) = (self.supervisor.clone(), self.planned.clone());
         executor::spawn(async move {
             executor::sleep(Duration::from_micros(delay)).await;
+            let is_last = planned.borrow_mut().get_mut(&client).is_some_and(|count| {
+                *count -= 1;
+                *count == 0
+            });
+            if is_last {
+                planned.borrow_mut().remove(&client);
+            }
             if act(&supervisor, index).is_err() {
                 log::warn!("{}: was not running any more when it was to break", supervisor.name(index));
             }
@@ -103,9 +130,9 @@ impl SupervisionServer for Requests {
         Ok(self.describe(Requests::find(self, &name)?))
     }
 
-    async fn kill(&self, _: &Caller, name: ReadLease, delay: u64) -> Result<(), SupervisionError> {
+    async fn kill(&self, caller: &Caller, name: ReadLease, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        self.break_later(index, delay, |supervisor, index| {
+        self.break_later(caller.badge(), index, delay, |supervisor, index| {
             lifecycle::bury(supervisor, index, Death::new(DeathCause::Killed, "was killed by request"));
             Ok(())
         })
@@ -116,14 +143,14 @@ impl SupervisionServer for Requests {
         lifecycle::restart(&self.supervisor, index).await
     }
 
-    async fn crash(&self, _: &Caller, name: ReadLease, how: Crash, delay: u64) -> Result<(), SupervisionError> {
+    async fn crash(&self, caller: &Caller, name: ReadLease, how: Crash, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
         let bit = match how {
             Crash::Panic => PANIC_BIT,
             Crash::Fault => FAULT_BIT,
             Crash::Hang => HANG_BIT,
         };
-        self.break_later(index, delay, move |supervisor, index| {
+        self.break_later(caller.badge(), index, delay, move |supervisor, index| {
             let sent = supervisor.resources(index).notification().notify(1 << bit);
             sent.map_err(|_| SupervisionError::NotRunning)
         })

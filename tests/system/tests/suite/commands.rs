@@ -56,3 +56,19 @@ fn a_server_that_panics_faults_hangs_or_is_killed_comes_back_and_answers() {
     }
     shell.shut_down();
 }
+
+#[test]
+fn only_so_much_can_be_planned_for_later_until_some_of_it_has_happened() {
+    let mut shell = Bench::without_disk().boot();
+    for _ in 0..15 {
+        shell.must("kill echo --after 10min");
+    }
+    shell.must("kill echo --after 300ms");
+    let refusal = shell.must_fail("crash echo panic --after 10min");
+    assert!(refusal.contains("too much is planned"), "{refusal}");
+    let begun = std::time::Instant::now();
+    while !shell.run("crash echo panic --after 10min").succeeded {
+        assert!(begun.elapsed().as_secs() < 60, "{}", shell.transcript());
+    }
+    shell.shut_down();
+}
