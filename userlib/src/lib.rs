@@ -10,13 +10,14 @@
 //! | [`command`] | programs that a person runs by name at the shell |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
 //! | [`sync`] | what tasks of one executor share |
-//! | [`memory`] | mappings, shared memory |
+//! | [`memory`], [`heap`] | mappings, shared memory; where `alloc` gets its blocks |
 //! | [`device`] | what a driver maps: device registers, memory for DMA |
 //! | [`session`] | what a server keeps for each of its clients, for as long as the client lives |
 //! | [`ring`] | values of one type from one domain to another through shared memory |
 //! | [`block_ring`] | block requests in shared memory that survive their driver |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
+//! | [`messages`], [`random`] | messages by chance, for servers that have to bear them |
 //!
 //! A domain's program looks like this:
 //!
