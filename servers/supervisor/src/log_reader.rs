@@ -6,17 +6,9 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use manifest::DomainIndex;
+use supervisor::Line;
 use userlib::cap::LOG_READ_MAX;
 use userlib::{log, status};
-
-/// A line of the log. Lines of one moment keep the order of their number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Line {
-    /// When, in nanoseconds since boot.
-    pub(crate) time: u64,
-    /// The line, with its end.
-    pub(crate) text: String,
-}
 
 /// Every line that is left, the oldest first.
 pub(crate) fn lines(supervisor: &Supervisor) -> Vec<Line> {

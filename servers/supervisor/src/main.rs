@@ -10,11 +10,11 @@ mod bus;
 mod death;
 mod fault;
 mod heartbeat;
+mod household;
 mod lifecycle;
 mod log_reader;
 mod power;
 mod program;
-mod service;
 mod state;
 
 userlib::entry!(program::main);

@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::fault::FaultService;
-use crate::service::Requests;
+use crate::household::Everybody;
 use crate::state::Supervisor;
 use crate::{heartbeat, lifecycle};
 use alloc::rc::Rc;
@@ -11,6 +11,7 @@ use archive::Archive;
 use interfaces::supervision::SupervisionService;
 use manifest::System;
 use spawn::{ARCHIVE_ENTRY, INVENTORY_ENTRY, Inventory, MANIFEST_ENTRY};
+use supervisor::Requests;
 use userlib::abi::syscall::MapAccess;
 use userlib::cap::{Cap, Memory};
 use userlib::ipc::server::Uninterrupted;
@@ -36,7 +37,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
     let supervisor = Rc::new(Supervisor::new(system, inventory, archive, space.clone(), bus));
     supervisor.log_composition();
     // Who asks for a restart may die of it, and a shutdown ends whoever asked for it: both go on.
-    let requests = SupervisionService::new(Requests::new(supervisor.clone()));
+    let requests = SupervisionService::new(Requests::new(Everybody(supervisor.clone())));
     executor::serve(endpoint, Uninterrupted::new(requests)).expect("nothing else is served yet");
     executor::serve_also(faults, notification, FAULT_BIT, Uninterrupted::new(FaultService::new(supervisor.clone())))
         .expect("init lets the supervisor receive faults");

@@ -1,41 +1,105 @@
-//! What people and programs may ask of the supervisor.
+//! What people and programs may ask of the supervisor, and the answers: nothing here touches a machine.
 
-use crate::death::Death;
-use crate::state::Supervisor;
-use crate::{heartbeat, lifecycle, log_reader, power};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::future::Future;
 use interfaces::supervision::{
-    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, NAME_MAX, SupervisionError,
-    SupervisionServer, TextPart,
+    CapabilityInfo, Crash, DomainInfo, MemoryUse, NAME_MAX, SupervisionError, SupervisionServer, TextPart,
 };
 use manifest::DomainIndex;
-use userlib::abi::PAGE_SIZE;
-use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
-use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
+use userlib::ipc::{Caller, ReadLease, WriteLease};
 use userlib::time::{Duration, Instant};
-use userlib::{Environment, executor, log};
+use userlib::{executor, log};
 
 /// How much one client can have planned for later.
 const PLANNED_MAX: u32 = 16;
 
-/// Answers requests.
-pub(crate) struct Requests {
-    supervisor: Rc<Supervisor>,
+/// A line of the log. Lines of one moment keep the order of their text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// When, in nanoseconds since boot.
+    pub time: u64,
+    /// The line, with its end.
+    pub text: String,
+}
+
+/// The domains that a supervisor watches, and the machine they run on.
+pub trait Household: Clone + 'static {
+    /// How many domains there are, the supervisor included.
+    fn domains(&self) -> usize;
+
+    /// The domain with this name.
+    fn named(&self, name: &str) -> Option<DomainIndex>;
+
+    /// What is known of a domain that exists.
+    fn describe(&self, index: DomainIndex) -> DomainInfo;
+
+    /// Whether there is an instance of a domain.
+    fn is_running(&self, index: DomainIndex) -> bool;
+
+    /// Ends the present instance of a domain.
+    fn kill(&self, index: DomainIndex);
+
+    /// Makes the present instance of a domain break by itself.
+    ///
+    /// # Errors
+    /// `NotRunning` if there is none any more.
+    fn crash(&self, index: DomainIndex, how: Crash) -> Result<(), SupervisionError>;
+
+    /// Ends the present instance of a domain, at rest if it comes to rest in time, and builds the next one.
+    ///
+    /// # Errors
+    /// `NotRunning` if its device is absent, `CannotRebuild` if it cannot be built.
+    fn restart(&self, index: DomainIndex) -> impl Future<Output = Result<(), SupervisionError>>;
+
+    /// The first capability of a domain at slot `from` or behind it.
+    ///
+    /// # Errors
+    /// `NotRunning`.
+    fn capability(&self, index: DomainIndex, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError>;
+
+    /// What is known of a domain's last death.
+    fn last_death(&self, index: DomainIndex) -> Option<String>;
+
+    /// Memory of the whole machine.
+    fn memory(&self) -> MemoryUse;
+
+    /// The log, the oldest line first.
+    fn log(&self) -> Vec<Line>;
+
+    /// Brings all domains to rest and switches the machine off.
+    ///
+    /// # Errors
+    /// `Unsupported` if the machine offers no way.
+    fn shutdown(&self) -> impl Future<Output = Result<(), SupervisionError>>;
+
+    /// Brings all domains to rest and starts the machine again.
+    ///
+    /// # Errors
+    /// `Unsupported` if the machine offers no way.
+    fn reboot(&self) -> impl Future<Output = Result<(), SupervisionError>>;
+}
+
+/// Answers requests about a household.
+pub struct Requests<H> {
+    household: H,
     /// How much each client has planned for later, if anything.
     planned: Rc<RefCell<BTreeMap<u64, u32>>>,
 }
 
-impl Requests {
-    pub(crate) fn new(supervisor: Rc<Supervisor>) -> Self {
-        Requests { supervisor, planned: Rc::default() }
+impl<H: Household> Requests<H> {
+    /// Requests are about `household`.
+    pub fn new(household: H) -> Self {
+        Requests { household, planned: Rc::default() }
     }
 
     fn find(&self, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
         let name = name.to_text(NAME_MAX)?;
-        self.supervisor.system.domain_named(&name).ok_or(SupervisionError::NoSuchDomain)
+        self.household.named(&name).ok_or(SupervisionError::NoSuchDomain)
     }
 
     /// A domain that may be stopped by request: any but the supervisor.
@@ -63,16 +127,15 @@ impl Requests {
         client: u64,
         index: DomainIndex,
         delay: u64,
-        act: impl FnOnce(&Rc<Supervisor>, DomainIndex) -> Result<(), SupervisionError> + 'static,
+        act: impl FnOnce(&H, DomainIndex) -> Result<(), SupervisionError> + 'static,
     ) -> Result<(), SupervisionError> {
+        let running =
+            move |household: &H| household.is_running(index).then_some(()).ok_or(SupervisionError::NotRunning);
         if delay == 0 {
-            if self.supervisor.watched_domain(index).instance.is_none() {
-                return Err(SupervisionError::NotRunning);
-            }
-            return act(&self.supervisor, index);
+            return running(&self.household).and_then(|()| act(&self.household, index));
         }
         self.plan(client)?;
-        let (supervisor, planned) = (self.supervisor.clone(), self.planned.clone());
+        let (household, planned) = (self.household.clone(), self.planned.clone());
         executor::spawn(async move {
             executor::sleep(Duration::from_micros(delay)).await;
             let is_last = planned.borrow_mut().get_mut(&client).is_some_and(|count| {
@@ -82,78 +145,41 @@ impl Requests {
             if is_last {
                 planned.borrow_mut().remove(&client);
             }
-            if act(&supervisor, index).is_err() {
-                log::warn!("{}: was not running any more when it was to break", supervisor.name(index));
+            if running(&household).and_then(|()| act(&household, index)).is_err() {
+                let name = household.describe(index).name;
+                log::warn!("{}: was not running any more when it was to break", name.as_str());
             }
         });
         Ok(())
     }
-
-    fn describe(&self, index: DomainIndex) -> DomainInfo {
-        let supervisor = &self.supervisor;
-        heartbeat::note_readiness(supervisor, index);
-        let domain = &supervisor.system[index];
-        let own = index == DomainIndex::SUPERVISOR;
-        let mut watched = supervisor.watched_mut(index);
-        // One that runs on another processor at this moment cannot be read: what was read before has to do.
-        if let Some(Ok(registers)) = watched.instance.as_ref().map(|instance| instance.thread().registers()) {
-            watched.runtime = registers.runtime;
-        }
-        let resources = supervisor.resources(index);
-        let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
-        DomainInfo {
-            name: Text::new(&domain.name),
-            state: if own { DomainState::Running } else { watched.state },
-            restarts: watched.restarts(),
-            last_cause: watched.last_death.as_ref().map_or(DeathCause::None, |death| death.cause),
-            memory: pages * PAGE_SIZE,
-            priority: domain.priority,
-            level: domain.level,
-            processor: watched.processor,
-            bound: domain.bound.map(|bound| Bound {
-                slice: u64::from(bound.slice_us) * 1_000,
-                period: u64::from(bound.period_us) * 1_000,
-            }),
-            runtime: (!own).then_some(watched.runtime),
-            started: watched.started.nanoseconds(),
-        }
-    }
 }
 
-impl SupervisionServer for Requests {
+impl<H: Household> SupervisionServer for Requests<H> {
     async fn domain(&self, _: &Caller, index: u32) -> Option<DomainInfo> {
         let index = u16::try_from(index).ok()?;
-        (usize::from(index) < self.supervisor.system.domains.len()).then(|| self.describe(DomainIndex(index)))
+        (usize::from(index) < self.household.domains()).then(|| self.household.describe(DomainIndex(index)))
     }
 
     async fn find(&self, _: &Caller, name: ReadLease) -> Result<DomainInfo, SupervisionError> {
-        Ok(self.describe(Requests::find(self, &name)?))
+        Ok(self.household.describe(Requests::find(self, &name)?))
     }
 
     async fn kill(&self, caller: &Caller, name: ReadLease, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        self.break_later(caller.badge(), index, delay, |supervisor, index| {
-            lifecycle::bury(supervisor, index, Death::new(DeathCause::Killed, "was killed by request"));
+        self.break_later(caller.badge(), index, delay, |household, index| {
+            household.kill(index);
             Ok(())
         })
     }
 
     async fn restart(&self, _: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        lifecycle::restart(&self.supervisor, index).await
+        self.household.restart(index).await
     }
 
     async fn crash(&self, caller: &Caller, name: ReadLease, how: Crash, delay: u64) -> Result<(), SupervisionError> {
         let index = self.find_mortal(&name)?;
-        let bit = match how {
-            Crash::Panic => PANIC_BIT,
-            Crash::Fault => FAULT_BIT,
-            Crash::Hang => HANG_BIT,
-        };
-        self.break_later(caller.badge(), index, delay, move |supervisor, index| {
-            let sent = supervisor.resources(index).notification().notify(1 << bit);
-            sent.map_err(|_| SupervisionError::NotRunning)
-        })
+        self.break_later(caller.badge(), index, delay, move |household, index| household.crash(index, how))
     }
 
     async fn capability(
@@ -163,64 +189,35 @@ impl SupervisionServer for Requests {
         from: u16,
     ) -> Result<Option<CapabilityInfo>, SupervisionError> {
         let index = self.find(&name)?;
-        let watched = self.supervisor.watched_domain(index);
-        let domain = match index {
-            DomainIndex::SUPERVISOR => Environment::current().and_then(Environment::domain),
-            _ => watched.instance.as_ref().map(|instance| instance.domain()),
-        };
-        let domain = domain.ok_or(SupervisionError::NotRunning)?;
-        let length = u16::try_from(self.supervisor.system[index].capabilities).unwrap_or(u16::MAX);
-        for slot in from..length {
-            if let Ok(Some(found)) = domain.inspect(slot) {
-                return Ok(Some(CapabilityInfo {
-                    index: slot,
-                    kind: found.kind as u8,
-                    rights: found.info.rights,
-                    badge: found.info.badge,
-                }));
-            }
-        }
-        Ok(None)
+        self.household.capability(index, from)
     }
 
     async fn last_death(&self, _: &Caller, name: ReadLease, output: WriteLease) -> Result<usize, SupervisionError> {
         let index = self.find(&name)?;
-        let story = match &self.supervisor.watched_domain(index).last_death {
-            Some(death) => format!("{}\n", death.story),
-            None => return Ok(0),
-        };
+        let Some(story) = self.household.last_death(index) else { return Ok(0) };
+        let story = format!("{story}\n");
         let count = story.len().min(output.length()?);
         output.write(0, &story.as_bytes()[..count])?;
         Ok(count)
     }
 
     async fn memory(&self, _: &Caller) -> MemoryUse {
-        let inventory = &self.supervisor.inventory;
-        let statistics = inventory.system().statistics().unwrap_or_default();
-        MemoryUse {
-            total: statistics.frames * PAGE_SIZE,
-            free: inventory.spare_pages * PAGE_SIZE,
-            kernel: statistics.kernel_frames * PAGE_SIZE,
-            mapped: statistics.mapped_frames * PAGE_SIZE,
-        }
+        self.household.memory()
     }
 
     async fn log(&self, _: &Caller, position: u64, output: WriteLease) -> Result<TextPart, SupervisionError> {
         let room = output.length()?;
-        let lines = log_reader::lines(&self.supervisor);
-        let mut bytes = 0;
-        let mut next = position;
-        let mut more = false;
-        for line in lines.iter().filter(|line| line.time >= position) {
-            if bytes + line.text.len() > room {
-                more = true;
+        let mut part = TextPart { bytes: 0, next: position, more: false };
+        for line in self.household.log().iter().filter(|line| line.time >= position) {
+            if part.bytes + line.text.len() > room {
+                part.more = true;
                 break;
             }
-            output.write(bytes, line.text.as_bytes())?;
-            bytes += line.text.len();
-            next = line.time + 1;
+            output.write(part.bytes, line.text.as_bytes())?;
+            part.bytes += line.text.len();
+            part.next = line.time + 1;
         }
-        Ok(TextPart { bytes, next, more })
+        Ok(part)
     }
 
     async fn uptime(&self, _: &Caller) -> u64 {
@@ -229,11 +226,11 @@ impl SupervisionServer for Requests {
 
     async fn shutdown(&self, _: &Caller) -> Result<(), SupervisionError> {
         log::info!("switching off");
-        power::shutdown(&self.supervisor).await
+        self.household.shutdown().await
     }
 
     async fn reboot(&self, _: &Caller) -> Result<(), SupervisionError> {
         log::info!("starting again");
-        power::reboot(&self.supervisor).await
+        self.household.reboot().await
     }
 }

@@ -1,0 +1,131 @@
+//! The domains as they are on the machine, for whoever asks.
+
+use crate::death::Death;
+use crate::state::Supervisor;
+use crate::{heartbeat, lifecycle, log_reader, power};
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use interfaces::supervision::{
+    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
+};
+use manifest::DomainIndex;
+use supervisor::{Household, Line};
+use userlib::Environment;
+use userlib::abi::PAGE_SIZE;
+use userlib::ipc::Text;
+use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
+
+/// Everybody whom the supervisor watches.
+#[derive(Clone)]
+pub(crate) struct Everybody(pub(crate) Rc<Supervisor>);
+
+impl Household for Everybody {
+    fn domains(&self) -> usize {
+        self.0.system.domains.len()
+    }
+
+    fn named(&self, name: &str) -> Option<DomainIndex> {
+        self.0.system.domain_named(name)
+    }
+
+    fn describe(&self, index: DomainIndex) -> DomainInfo {
+        let supervisor = &self.0;
+        heartbeat::note_readiness(supervisor, index);
+        let domain = &supervisor.system[index];
+        let own = index == DomainIndex::SUPERVISOR;
+        let mut watched = supervisor.watched_mut(index);
+        // One that runs on another processor at this moment cannot be read: what was read before has to do.
+        if let Some(Ok(registers)) = watched.instance.as_ref().map(|instance| instance.thread().registers()) {
+            watched.runtime = registers.runtime;
+        }
+        let resources = supervisor.resources(index);
+        let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
+        DomainInfo {
+            name: Text::new(&domain.name),
+            state: if own { DomainState::Running } else { watched.state },
+            restarts: watched.restarts(),
+            last_cause: watched.last_death.as_ref().map_or(DeathCause::None, |death| death.cause),
+            memory: pages * PAGE_SIZE,
+            priority: domain.priority,
+            level: domain.level,
+            processor: watched.processor,
+            bound: domain.bound.map(|bound| Bound {
+                slice: u64::from(bound.slice_us) * 1_000,
+                period: u64::from(bound.period_us) * 1_000,
+            }),
+            runtime: (!own).then_some(watched.runtime),
+            started: watched.started.nanoseconds(),
+        }
+    }
+
+    fn is_running(&self, index: DomainIndex) -> bool {
+        self.0.watched_domain(index).instance.is_some()
+    }
+
+    fn kill(&self, index: DomainIndex) {
+        lifecycle::bury(&self.0, index, Death::new(DeathCause::Killed, "was killed by request"));
+    }
+
+    fn crash(&self, index: DomainIndex, how: Crash) -> Result<(), SupervisionError> {
+        let bit = match how {
+            Crash::Panic => PANIC_BIT,
+            Crash::Fault => FAULT_BIT,
+            Crash::Hang => HANG_BIT,
+        };
+        let sent = self.0.resources(index).notification().notify(1 << bit);
+        sent.map_err(|_| SupervisionError::NotRunning)
+    }
+
+    async fn restart(&self, index: DomainIndex) -> Result<(), SupervisionError> {
+        lifecycle::restart(&self.0, index).await
+    }
+
+    fn capability(&self, index: DomainIndex, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError> {
+        let watched = self.0.watched_domain(index);
+        let domain = match index {
+            DomainIndex::SUPERVISOR => Environment::current().and_then(Environment::domain),
+            _ => watched.instance.as_ref().map(|instance| instance.domain()),
+        };
+        let domain = domain.ok_or(SupervisionError::NotRunning)?;
+        let length = u16::try_from(self.0.system[index].capabilities).unwrap_or(u16::MAX);
+        for slot in from..length {
+            if let Ok(Some(found)) = domain.inspect(slot) {
+                return Ok(Some(CapabilityInfo {
+                    index: slot,
+                    kind: found.kind as u8,
+                    rights: found.info.rights,
+                    badge: found.info.badge,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn last_death(&self, index: DomainIndex) -> Option<String> {
+        self.0.watched_domain(index).last_death.as_ref().map(|death| death.story.clone())
+    }
+
+    fn memory(&self) -> MemoryUse {
+        let inventory = &self.0.inventory;
+        let statistics = inventory.system().statistics().unwrap_or_default();
+        MemoryUse {
+            total: statistics.frames * PAGE_SIZE,
+            free: inventory.spare_pages * PAGE_SIZE,
+            kernel: statistics.kernel_frames * PAGE_SIZE,
+            mapped: statistics.mapped_frames * PAGE_SIZE,
+        }
+    }
+
+    fn log(&self) -> Vec<Line> {
+        log_reader::lines(&self.0)
+    }
+
+    async fn shutdown(&self) -> Result<(), SupervisionError> {
+        power::shutdown(&self.0).await
+    }
+
+    async fn reboot(&self) -> Result<(), SupervisionError> {
+        power::reboot(&self.0).await
+    }
+}

@@ -1,0 +1,203 @@
+//! What the supervisor answers, about a household that is made up.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use interfaces::supervision::{
+    CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble, SupervisionError,
+    TextPart,
+};
+use manifest::DomainIndex;
+use supervisor::{Household, Line, Requests};
+use userlib::ipc::{CallError, RetriedError, Text};
+use userlib::time::Duration;
+
+const NAMES: [&str; 3] = ["supervisor", "echo", "fat"];
+const ECHO: DomainIndex = DomainIndex(1);
+
+#[derive(Default)]
+struct State {
+    /// What happened to whom.
+    events: RefCell<Vec<(&'static str, u16)>>,
+    /// Who has no instance.
+    stopped: Cell<Option<DomainIndex>>,
+}
+
+#[derive(Clone, Default)]
+struct MadeUp(Rc<State>);
+
+impl MadeUp {
+    fn note(&self, event: &'static str, index: DomainIndex) {
+        self.0.events.borrow_mut().push((event, index.0));
+    }
+
+    fn events(&self) -> Vec<(&'static str, u16)> {
+        self.0.events.take()
+    }
+}
+
+impl Household for MadeUp {
+    fn domains(&self) -> usize {
+        NAMES.len()
+    }
+
+    fn named(&self, name: &str) -> Option<DomainIndex> {
+        NAMES.iter().position(|known| *known == name).map(|index| DomainIndex(index as u16))
+    }
+
+    fn describe(&self, index: DomainIndex) -> DomainInfo {
+        DomainInfo {
+            name: Text::new(NAMES[index.position()]),
+            state: DomainState::Running,
+            restarts: 0,
+            last_cause: DeathCause::None,
+            memory: 4096,
+            priority: 100,
+            level: 1,
+            processor: 0,
+            bound: None,
+            runtime: None,
+            started: 0,
+        }
+    }
+
+    fn is_running(&self, index: DomainIndex) -> bool {
+        self.0.stopped.get() != Some(index)
+    }
+
+    fn kill(&self, index: DomainIndex) {
+        self.note("killed", index);
+    }
+
+    fn crash(&self, index: DomainIndex, _: Crash) -> Result<(), SupervisionError> {
+        self.note("crashed", index);
+        Ok(())
+    }
+
+    async fn restart(&self, index: DomainIndex) -> Result<(), SupervisionError> {
+        self.note("restarted", index);
+        Ok(())
+    }
+
+    fn capability(&self, _: DomainIndex, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError> {
+        Ok((from < 10).then_some(CapabilityInfo { index: from, kind: 1, rights: 2, badge: 3 }))
+    }
+
+    fn last_death(&self, index: DomainIndex) -> Option<String> {
+        (index == ECHO).then(|| "was killed".to_owned())
+    }
+
+    fn memory(&self) -> MemoryUse {
+        MemoryUse { total: 4, free: 3, kernel: 2, mapped: 1 }
+    }
+
+    fn log(&self) -> Vec<Line> {
+        (0..10).map(|number| Line { time: 100 * number, text: format!("line {number}\n") }).collect()
+    }
+
+    async fn shutdown(&self) -> Result<(), SupervisionError> {
+        Err(SupervisionError::Unsupported)
+    }
+
+    async fn reboot(&self) -> Result<(), SupervisionError> {
+        Err(SupervisionError::Unsupported)
+    }
+}
+
+fn double(household: &MadeUp) -> SupervisionDouble {
+    SupervisionDouble::new(Requests::new(household.clone()))
+}
+
+/// Lets time pass, and what was planned happen.
+fn pass(time: Duration) {
+    userlib::executor::run(userlib::executor::sleep(time));
+}
+
+#[test]
+fn who_is_killed_crashed_or_restarted_is_whoever_was_named() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let client = double.client();
+    assert_eq!(client.kill("echo", 0), Ok(()));
+    assert_eq!(client.crash("fat", Crash::Panic, 0), Ok(()));
+    assert_eq!(client.restart("fat"), Ok(()));
+    assert_eq!(household.events(), [("killed", 1), ("crashed", 2), ("restarted", 2)]);
+}
+
+#[test]
+fn nobody_ends_the_supervisor_or_whom_there_is_not() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let client = double.client();
+    assert_eq!(client.kill("supervisor", 0), Err(CallError::Failed(SupervisionError::Protected)));
+    assert_eq!(client.restart("nobody"), Err(CallError::Failed(SupervisionError::NoSuchDomain)));
+    assert_eq!(
+        client.find("a name that is longer than any"),
+        Err(RetriedError::Failed(SupervisionError::NoSuchDomain))
+    );
+    household.0.stopped.set(Some(ECHO));
+    assert_eq!(client.kill("echo", 0), Err(CallError::Failed(SupervisionError::NotRunning)));
+    assert_eq!(household.events(), []);
+}
+
+#[test]
+fn what_is_planned_happens_later_to_whoever_runs_then() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let client = double.client();
+    assert_eq!(client.kill("echo", 1000), Ok(()));
+    assert_eq!(client.kill("fat", 2000), Ok(()));
+    assert_eq!(household.events(), []);
+    pass(Duration::from_micros(1500));
+    assert_eq!(household.events(), [("killed", 1)]);
+    household.0.stopped.set(Some(DomainIndex(2)));
+    pass(Duration::from_micros(1500));
+    assert_eq!(household.events(), [], "nobody was there any more");
+}
+
+#[test]
+fn a_client_plans_so_much_and_no_more_until_some_of_it_has_happened() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let client = double.client();
+    for number in 0..16 {
+        assert_eq!(client.kill("echo", 1000 + number), Ok(()));
+    }
+    assert_eq!(client.crash("fat", Crash::Hang, 5), Err(CallError::Failed(SupervisionError::TooMuchPlanned)));
+    assert_eq!(client.kill("fat", 0), Ok(()), "what happens at once is not planned");
+    assert_eq!(double.client_with_badge(2).kill("echo", 1000), Ok(()), "others have plans of their own");
+    pass(Duration::from_micros(1001));
+    assert_eq!(client.kill("echo", 1000), Ok(()));
+}
+
+#[test]
+fn the_log_is_read_in_parts_that_fit() {
+    let double = double(&MadeUp::default());
+    let client = double.client();
+    let mut output = [0; 20];
+    assert_eq!(client.log(0, &mut output), Ok(TextPart { bytes: 14, next: 101, more: true }));
+    assert_eq!(&output[..14], b"line 0\nline 1\n");
+    assert_eq!(client.log(801, &mut output), Ok(TextPart { bytes: 7, next: 901, more: false }));
+    assert_eq!(client.log(901, &mut output), Ok(TextPart { bytes: 0, next: 901, more: false }));
+}
+
+#[test]
+fn a_last_death_is_told_as_far_as_there_is_room() {
+    let double = double(&MadeUp::default());
+    let mut output = [0; 5];
+    assert_eq!(double.client().last_death("echo", &mut output), Ok(5));
+    assert_eq!(&output, b"was k");
+    assert_eq!(double.client().last_death("fat", &mut output), Ok(0));
+}
+
+#[test]
+fn any_messages_to_supervision() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let tally = double.fuzz(&["supervisor", "echo", "fat", "nobody"], |client| {
+        assert_eq!(client.memory().map(|memory| memory.total), Ok(4));
+        assert!(client.find("echo").is_ok());
+    });
+    assert_eq!(tally.answered.len(), 12, "{tally}");
+    assert!(household.events().iter().all(|(_, index)| *index != 0), "nothing ever happens to the supervisor");
+}
