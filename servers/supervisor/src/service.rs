@@ -16,7 +16,7 @@ use userlib::time::{Duration, Instant};
 use userlib::{executor, log};
 
 /// How much one client can have planned for later.
-const PLANNED_MAX: u32 = 16;
+const PLANNED_MAX: u32 = 32;
 
 /// A line of the log. Lines of one moment keep the order of their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -160,7 +160,7 @@ fn a_client_plans_so_much_and_no_more_until_some_of_it_has_happened() {
     let household = MadeUp::default();
     let double = double(&household);
     let client = double.client();
-    for number in 0..16 {
+    for number in 0..32 {
         assert_eq!(client.kill("echo", 1000 + number), Ok(()));
     }
     assert_eq!(client.crash("fat", Crash::Hang, 5), Err(CallError::Failed(SupervisionError::TooMuchPlanned)));

@@ -201,7 +201,7 @@ pub trait Supervision {
     fn find(name: &str) -> Result<DomainInfo, SupervisionError>;
 
     /// Destroys a domain after so many microseconds, at once if there are none; it comes back as its restart policy says.
-    /// What is to happen later is answered at once, and happens to whichever instance there is then; a client can plan 16
+    /// What is to happen later is answered at once, and happens to whichever instance there is then; a client can plan 32
     /// such things.
     fn kill(name: &str, delay: u64) -> Result<(), SupervisionError>;
 

@@ -60,7 +60,7 @@ fn a_server_that_panics_faults_hangs_or_is_killed_comes_back_and_answers() {
 #[test]
 fn only_so_much_can_be_planned_for_later_until_some_of_it_has_happened() {
     let mut shell = Bench::without_disk().boot();
-    for _ in 0..15 {
+    for _ in 0..31 {
         shell.must("kill echo --after 10min");
     }
     shell.must("kill echo --after 300ms");
