@@ -52,6 +52,7 @@ impl Chip {
             return;
         }
         let [source, destination, count] = self.transfer.each_ref().map(Cell::get);
+        assert_ne!(count, 0, "QEMU ends when it is told to transfer nothing");
         let mut own = self.own.borrow_mut();
         let place = |address: u64| (address - 0x4_0000) as usize..(address - 0x4_0000 + count) as usize;
         if command & 2 == 0 {

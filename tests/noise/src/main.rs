@@ -33,10 +33,11 @@ fn send_noise(environment: &Environment, arguments: &str, output: &mut Output) -
     let &[interface, messages, seed] = &words[..] else {
         return Err(usage());
     };
-    let interface = interfaces::by_name(interface).ok_or_else(usage)?;
+    let all = interfaces::ALL.iter().chain([&edu::EduClient::INTERFACE]);
+    let interface = all.copied().find(|known| known.name == interface).ok_or_else(usage)?;
     let (messages, seed) = (number(messages).ok_or_else(usage)?, number(seed).ok_or_else(usage)?);
     let endpoint = environment.uses(interface.name).map_err(CommandError::failed)?;
-    let mut composer = Composer::new(interface, &WITHOUT, seed, &TEXTS, gifts(environment));
+    let mut composer = Composer::new(&interface, &WITHOUT, seed, &TEXTS, gifts(environment));
     let mut tally = Tally::default();
     for _ in 0..messages {
         let mut message = composer.message();

@@ -11,12 +11,19 @@ const MESSAGES: u64 = 20_000;
 /// How many of them with one command.
 const AT_ONCE: u64 = 1_000;
 
-/// The system with a domain that may call everybody.
+/// A driver that the system does not have by itself, and a domain that may call everybody.
 const NOISE: &str = r#"
+[domain.edu]
+kind = "driver"
+provides = [{ interface = "edu", version = 1 }]
+uses = ["pci"]
+device = { pci = { vendor = 0x1234, devices = [0x11e8], interrupts = 1, qemu = "edu" } }
+priority = 140
+
 [domain.noise]
 kind = "app"
 provides = ["command"]
-uses = ["console", "pci", { interface = "block", from = "virtio-blk", ring = "64K" }, "filesystem", "echo", "supervision"]
+uses = ["console", "pci", { interface = "block", from = "virtio-blk", ring = "64K" }, "filesystem", "echo", "edu", "supervision"]
 memory = "2M"
 heartbeat = "none"
 "#;
@@ -32,6 +39,7 @@ fn with_noise() -> Bench {
     fs::write(path, system.replace(shell, &command) + NOISE).expect("it is a copy");
     let built = copy.build("with-noise.elf");
     bench.machine.image = built.image;
+    bench.machine.plugs = built.plugs;
     bench
 }
 
@@ -56,6 +64,7 @@ fn every_server_bears_twenty_thousand_messages_by_chance_and_still_answers() {
     let sum = shell.must("sum /disk/big16m.bin");
     for (interface, server) in [
         ("echo", "echo"),
+        ("edu", "edu"),
         ("pci", "pci"),
         ("block", "virtio-blk"),
         ("filesystem", "fat"),
