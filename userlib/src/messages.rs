@@ -191,7 +191,10 @@ pub fn send(
         Ok(reply) => reply,
         Err(Error::ProtocolFault) => return Ok(Ending::Blamed),
         Err(Error::TimedOut) => return Ok(Ending::TimedOut),
-        Err(Error::NoReceiveSlots | Error::BadHandle | Error::StaleHandle) => return Ok(Ending::Refused),
+        // The sender's own fault, or the receiver has no room; without a capability it would be neither.
+        Err(Error::NoReceiveSlots | Error::BadHandle | Error::StaleHandle) if !message.caps.is_empty() => {
+            return Ok(Ending::Refused);
+        }
         Err(error) => return Err(Misconduct::Kernel(error)),
     };
     words[..REGISTER_WORDS].copy_from_slice(&first);

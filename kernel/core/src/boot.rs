@@ -69,6 +69,7 @@ impl<T: Tables> Kernel<T> {
             account,
             space,
             level: root::LEVEL,
+            // Nobody has a table yet.
             table_base: 0,
             table_length: plan.table_length,
             fault_handler: None,
