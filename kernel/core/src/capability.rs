@@ -371,13 +371,13 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// One reference less to a living object. Tells whether it was the last.
-    pub(crate) fn release_reference(&mut self, capability: &Capability) -> bool {
+    /// One reference less to an object, if it lives.
+    pub(crate) fn release_reference(&mut self, capability: &Capability) {
         if !self.is_object_live(capability) {
-            return false;
+            return;
         }
         let index = capability.object as usize;
-        let left = match capability.kind {
+        let _left = match capability.kind {
             Kind::Account => self.accounts.release(index),
             Kind::Space => self.spaces.release(index),
             Kind::Domain => self.domains.release(index),
@@ -386,9 +386,8 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => self.endpoints.release(index),
             Kind::Notification => self.notifications.release(index),
             Kind::Interrupt => self.interrupts.release(index),
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => return false,
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => 0,
         };
-        left == 0
     }
 
     /// What a copy of a capability would be: never more rights than the original, a badge only where there was none.
@@ -414,3 +413,41 @@ impl<T: Tables> Kernel<T> {
 }
 
 static_assertions::const_assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_blocks_is_found_behind_a_whole_word_in_use() {
+        let mut blocks = Blocks::new();
+        blocks.set(0, 70, true);
+        assert_eq!(blocks.find(3, 80), Some(70));
+        blocks.set(70, 3, true);
+        assert_eq!(blocks.count(), 73);
+        blocks.set(66, 2, false);
+        assert_eq!((blocks.find(2, 80), blocks.find(3, 80)), (Some(66), Some(73)));
+        assert!(blocks.all_used(0, 66) && !blocks.all_used(60, 7) && blocks.all_used(68, 5));
+    }
+
+    #[test]
+    fn a_run_of_blocks_may_lie_in_two_words_but_not_over_one_in_use() {
+        let mut blocks = Blocks::new();
+        blocks.set(0, 62, true);
+        assert_eq!(blocks.find(4, 80), Some(62));
+        blocks.set(64, 64, true);
+        assert_eq!((blocks.find(2, 256), blocks.find(4, 256)), (Some(62), Some(128)));
+    }
+
+    #[test]
+    fn a_run_of_blocks_ends_before_the_limit() {
+        let mut blocks = Blocks::new();
+        assert_eq!((blocks.find(4, 4), blocks.find(4, 3)), (Some(0), None));
+        blocks.set(0, 64, true);
+        assert_eq!((blocks.find(1, 65), blocks.find(1, 64)), (Some(64), None));
+        blocks.set(64 * (BLOCK_WORDS - 1), 64, true);
+        assert_eq!(blocks.find(1, BLOCK_WORDS * 64), Some(64));
+        blocks.set(64, 64 * (BLOCK_WORDS - 2), true);
+        assert_eq!(blocks.find(1, BLOCK_WORDS * 64), None);
+    }
+}

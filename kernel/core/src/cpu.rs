@@ -90,3 +90,19 @@ impl Shootdown {
         other.0.get().wrapping_sub(self.0.get()) < 1 << 31
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shootdowns_come_one_after_the_other_even_where_their_numbers_begin_again() {
+        let first = Shootdown::after(None);
+        let second = Shootdown::after(Some(first));
+        assert!(first.is_no_later_than(first) && first.is_no_later_than(second));
+        assert!(!second.is_no_later_than(first));
+        let last = Shootdown(core::num::NonZeroU32::MAX);
+        assert_eq!(Shootdown::after(Some(last)), first);
+        assert!(last.is_no_later_than(first) && !first.is_no_later_than(last));
+    }
+}

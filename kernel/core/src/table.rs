@@ -312,3 +312,45 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         self.slots.at_mut(index).generation = LAST_GENERATION;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three objects at most.
+    fn table() -> Table<u8, [Slot<u8>; 4]> {
+        Table::new([Slot::empty(0); 4])
+    }
+
+    #[test]
+    fn a_slot_is_used_again_for_another_object_than_its_name_means() {
+        let mut table = table();
+        let (index, generation) = table.insert(1);
+        table.condemn(index);
+        assert_eq!(table.get(index, generation), None);
+        table.bury();
+        let (again, next) = table.insert(2);
+        assert_eq!((again, next), (index, generation + 1));
+        assert_eq!((table.get(index, generation), table.get(index, next)), (None, Some(&2)));
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_never_used_again() {
+        let mut table = table();
+        let (index, _) = table.insert(1);
+        table.age(index);
+        table.condemn(index);
+        table.bury();
+        assert_ne!(table.insert(2).0, index);
+        assert_ne!(table.insert(3).0, index);
+        assert!(!table.has_room());
+    }
+
+    #[test]
+    fn no_object_has_an_index_behind_the_table() {
+        let mut table = table();
+        let (index, generation) = table.insert(1);
+        assert!(table.is_live(index) && table.get(index, generation).is_some());
+        assert!(!table.is_live(4 + index) && table.get(4 + index, generation).is_none());
+    }
+}

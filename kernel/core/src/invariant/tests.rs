@@ -239,7 +239,23 @@ fn call_numbers_begin_again_after_as_many_as_fit_into_a_token() {
 }
 
 #[test]
-fn a_slot_whose_generations_are_used_up_is_never_used_again() {
+fn a_handle_whose_generations_are_used_up_is_never_given_again() {
+    let mut kernel = scene();
+    let root = id(DomainId::from_index(1));
+    let (first, _) = kernel.lookup(root, kernel.handle_of(id(kernel.full_slots().last()))).expect("it is full");
+    kernel.cap_mut(first).generation = u32::MAX - 1;
+    let again = |kernel: &mut Kernel<Few>| {
+        let capability = kernel.empty_slot(first).expect("it was full");
+        let handle = kernel.insert_cap(root, capability, None);
+        kernel.lookup(root, handle).expect("it is full again").0
+    };
+    assert_eq!(again(&mut kernel), first, "this has one generation left");
+    assert_ne!(again(&mut kernel), first, "and this has none");
+    assert!(kernel.slots_are_sound().is_ok());
+}
+
+#[test]
+fn an_object_whose_generations_are_used_up_leaves_a_slot_that_is_never_used_again() {
     let mut kernel = scene();
     let account = id(kernel.domains.at(1).account);
     kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 2);

@@ -88,6 +88,26 @@ fn a_thread_that_runs_elsewhere_dies_once_it_has_been_let_go() {
 }
 
 #[test]
+fn a_thread_that_runs_elsewhere_is_destroyed_once_it_has_been_let_go() {
+    let (mut m, other) = pair();
+    let peer = neighbour(&mut m, other, 0);
+    let root = m.root.thread;
+    m.enter(Syscall::Destroy as u64, [peer.thread.0, 0, 0, 0, 0, 0]).unwrap();
+    for _ in 0..10 {
+        m.repeat();
+    }
+    assert!(m.context(root).again, "its registers are still there");
+    assert_eq!(m.kernel.domain_of(peer.id).map(|_| ()), Some(()), "and so is it");
+    assert!(m.kernel.is_kicked(other));
+    m.on(other).look();
+    m.on(CpuId::BOOT);
+    while m.context(root).again {
+        m.repeat();
+    }
+    assert_eq!(m.kernel.domain_of(peer.id), None);
+}
+
+#[test]
 fn registers_of_a_thread_that_runs_cannot_be_read() {
     let (mut m, other) = pair();
     let peer = neighbour(&mut m, other, 0);
