@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use system_tests::Bench;
 use tempfile::TempDir;
 use xtask::build::{self, Built, Composition};
 use xtask::scaffold::Tree;
@@ -61,6 +62,23 @@ impl Copy {
         entries.sort();
         (texts, entries)
     }
+}
+
+/// A machine with the default disk and a further command of the shell's, `name`, whose domain and others `entries` of the
+/// manifest describe.
+pub(crate) fn bench_with(name: &str, entries: &str) -> Bench {
+    let copy = Copy::make();
+    let path = copy.root().join("system.toml");
+    let system = fs::read_to_string(&path).expect("it was copied");
+    let others = "    # Commands that apps carry out";
+    assert_eq!(system.matches(others).count(), 1);
+    let command = format!("    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},\n{others}");
+    fs::write(path, system.replace(others, &command) + entries).expect("it is a copy");
+    let built = copy.build(&format!("with-{name}.elf"));
+    let mut bench = Bench::with_default_disk();
+    bench.machine.image = built.image;
+    bench.machine.plugs = built.plugs;
+    bench
 }
 
 /// Puts everything in `from` but what is no source into `to`.

@@ -1,10 +1,8 @@
 //! Servers of the running system bear whatever messages a client sends.
 
-use std::fs;
+use system_tests::{Shell, assert_clean};
 
-use system_tests::{Bench, Shell, assert_clean};
-
-use crate::copy::Copy;
+use crate::copy::bench_with;
 
 /// How many messages each server gets.
 const MESSAGES: u64 = 20_000;
@@ -28,21 +26,6 @@ memory = "2M"
 heartbeat = "none"
 "#;
 
-fn with_noise() -> Bench {
-    let mut bench = Bench::with_default_disk();
-    let copy = Copy::make();
-    let path = copy.root().join("system.toml");
-    let system = fs::read_to_string(&path).expect("it was copied");
-    let shell = "    # Commands that apps carry out";
-    assert_eq!(system.matches(shell).count(), 1);
-    let command = format!("    {{ interface = \"command\", from = \"noise\", name = \"noise\" }},\n{shell}");
-    fs::write(path, system.replace(shell, &command) + NOISE).expect("it is a copy");
-    let built = copy.build("with-noise.elf");
-    bench.machine.image = built.image;
-    bench.machine.plugs = built.plugs;
-    bench
-}
-
 /// How often a domain was started again, as `ps` shows it.
 fn restarts(shell: &mut Shell, domain: &str) -> u64 {
     let list = shell.must("ps");
@@ -59,7 +42,7 @@ fn restarts(shell: &mut Shell, domain: &str) -> u64 {
 
 #[test]
 fn every_server_bears_twenty_thousand_messages_by_chance_and_still_answers() {
-    let bench = with_noise();
+    let bench = bench_with("noise", NOISE);
     let mut shell = bench.boot();
     let sum = shell.must("sum /disk/big16m.bin");
     for (interface, server) in [
