@@ -162,7 +162,8 @@ impl Budget {
         self.slice == self.period
     }
 
-    /// How far ahead of `now` a piece is that can be used from `at` on, in nanoseconds and eight periods; what is longer past is all alike.
+    /// How far ahead of `now` a piece is that can be used from `at` on, in nanoseconds and eight periods; what is longer
+    /// past is all alike.
     pub(crate) const fn distance(&self, at: u64, now: u64) -> u64 {
         const LONG: u64 = 8;
         let oldest = self.period.saturating_mul(LONG);
@@ -289,6 +290,58 @@ mod tests {
             assert!(budget.refills.as_slice().is_sorted_by_key(|refill| refill.at));
         }
         (budget, runs)
+    }
+
+    #[test]
+    fn a_piece_for_which_there_is_no_room_waits_so_that_both_end_when_it_would() {
+        let mut refills = Refills::full(10, 0);
+        for number in 1..REFILLS as u64 {
+            refills.push(Refill { at: 100 * number, amount: 10 });
+        }
+        refills.push(Refill { at: 1_000, amount: 5 });
+        assert_eq!(usize::from(refills.count), REFILLS);
+        assert_eq!(refills.as_slice().last(), Some(&Refill { at: 990, amount: 15 }));
+    }
+
+    #[test]
+    fn pieces_that_can_be_used_without_a_gap_are_one_when_somebody_begins() {
+        let two = || {
+            let mut refills = Refills::full(10, 100);
+            refills.list[1] = Refill { at: 150, amount: 5 };
+            refills.count = 2;
+            refills
+        };
+        for (now, pieces) in [
+            (99, &[Refill { at: 100, amount: 10 }, Refill { at: 150, amount: 5 }][..]),
+            (139, &[Refill { at: 139, amount: 10 }, Refill { at: 150, amount: 5 }]),
+            (140, &[Refill { at: 140, amount: 15 }]),
+            (500, &[Refill { at: 500, amount: 15 }]),
+        ] {
+            let mut refills = two();
+            refills.wake(now);
+            assert_eq!(refills.as_slice(), pieces, "at {now}");
+        }
+        let mut refills = two();
+        refills.list[1].at = 110;
+        refills.wake(100);
+        assert_eq!(refills.as_slice(), [Refill { at: 100, amount: 15 }], "the very moment is not too early");
+    }
+
+    #[test]
+    fn what_is_left_of_a_piece_stays_where_it_is_unless_it_is_a_crumb() {
+        for (left, pieces) in [
+            (
+                Budget::MIN_SLICE,
+                &[(SLICE - Budget::MIN_SLICE, Budget::MIN_SLICE), (PERIOD, SLICE - Budget::MIN_SLICE)][..],
+            ),
+            (Budget::MIN_SLICE - 1, &[(PERIOD, SLICE)]),
+            (0, &[(PERIOD, SLICE)]),
+        ] {
+            let mut refills = Refills::full(SLICE, 0);
+            refills.charge(SLICE - left, PERIOD);
+            let found: Vec<_> = refills.as_slice().iter().map(|refill| (refill.at, refill.amount)).collect();
+            assert_eq!(found, pieces, "{left} ns left");
+        }
     }
 
     #[test]

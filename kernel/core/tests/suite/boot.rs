@@ -3,8 +3,8 @@
 use abi::syscall::{Charge, MapAccess};
 use abi::{Error, Handle, PAGE_SIZE, Syscall};
 use kernel_core::{
-    Account, Budget, Domain, Endpoint, Frame, FrameState, Interrupt, Kernel, Mapping, Notification, Root, RootPlan,
-    Slot, Slots, Space, Tables, Thread,
+    Account, Budget, CapSlot, Domain, Endpoint, Frame, FrameState, Interrupt, Kernel, Mapping, Notification, Root,
+    RootPlan, Slot, Slots, Space, Tables, Thread,
 };
 use model::machine::{DATA, Machine, Plan, own};
 use model::sizes::{Small, SmallTables};
@@ -116,11 +116,14 @@ fn no_mapping_is_ram_in_one_part_and_a_device_in_another() {
 }
 
 #[test]
-fn a_table_that_is_longer_than_all_of_them_together_makes_no_root() {
-    let mut kernel = Kernel::<Small>::from_storage(Small::storage(64));
-    for frame in 0..64 {
-        kernel.declare_ram(Frame(frame), FrameState::User);
+fn the_roots_table_may_be_as_long_as_all_of_them_together_and_no_longer() {
+    let all = u16::try_from(<<Small as Tables>::Caps as Slots<CapSlot>>::LENGTH).expect("it fits");
+    for (table_length, possible) in [(all, true), (all + 1, false), (u16::MAX, false)] {
+        let mut kernel = Kernel::<Small>::from_storage(Small::storage(64));
+        for frame in 0..64 {
+            kernel.declare_ram(Frame(frame), FrameState::User);
+        }
+        let plan = RootPlan { tables: Frame(16), table_count: 8, table_length };
+        assert_eq!(kernel.create_root(plan).is_some(), possible, "{table_length} slots");
     }
-    let plan = RootPlan { tables: Frame(16), table_count: 8, table_length: u16::MAX };
-    assert!(kernel.create_root(plan).is_none());
 }
