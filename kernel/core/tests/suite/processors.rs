@@ -108,6 +108,32 @@ fn a_thread_that_runs_elsewhere_is_destroyed_once_it_has_been_let_go() {
 }
 
 #[test]
+fn a_processor_is_disturbed_only_by_whoever_changes_what_it_does() {
+    for (priority, disturbed) in [(99, false), (100, true), (101, true)] {
+        let (mut m, other) = pair();
+        neighbour(&mut m, other, 0);
+        let second = peer_at(&mut m, 1, priority, 1, (Handle::NONE, 0));
+        m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+        assert_eq!(m.kernel.is_kicked(other), disturbed, "by priority {priority} beside 100");
+    }
+}
+
+#[test]
+fn an_equal_disturbs_nobody_whose_turn_does_not_end() {
+    let (mut m, other) = pair();
+    let first = peer_at(&mut m, 1, 100, 0, (Handle::NONE, 0));
+    let bounded = m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 100, 1_000_000, 10_000_000, 1]);
+    let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, first.domain.0, bounded.0]);
+    let id = m.start(thread);
+    m.on(other).look();
+    assert_eq!(m.current(), Some(id));
+    m.on(CpuId::BOOT);
+    let second = peer_at(&mut m, 1, 100, 1, (Handle::NONE, 0));
+    m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+    assert!(!m.kernel.is_kicked(other));
+}
+
+#[test]
 fn registers_of_a_thread_that_runs_cannot_be_read() {
     let (mut m, other) = pair();
     let peer = neighbour(&mut m, other, 0);
