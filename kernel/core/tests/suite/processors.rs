@@ -134,6 +134,30 @@ fn an_equal_disturbs_nobody_whose_turn_does_not_end() {
 }
 
 #[test]
+fn a_processor_hears_of_a_deadline_that_is_earlier_than_all_that_it_knows() {
+    const MS: u64 = 1_000_000;
+    for (sleeps, disturbed) in [(NEVER, true), (MS, false)] {
+        let (mut m, other) = pair();
+        let peer = peer_at(&mut m, 1, 100, 0, (Handle::NONE, 0));
+        let bounded = m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 100, MS, 10 * MS, 1]);
+        let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, peer.domain.0, bounded.0]);
+        let dry = m.start(thread);
+        let second = peer_at(&mut m, 1, 50, 1, (Handle::NONE, 0));
+        m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+        m.on(other).look();
+        assert_eq!(m.current(), Some(dry));
+        m.pass(MS + MS / 10);
+        assert_eq!(m.current(), Some(second.id), "the other one's budget is dry");
+        let until = if sleeps == NEVER { NEVER } else { m.now + sleeps };
+        m.call(Syscall::Wait, &[0, until]);
+        m.on(CpuId::BOOT).sys(Syscall::ThreadStop, &[thread.0]).unwrap();
+        m.on(other).look();
+        m.on(CpuId::BOOT).sys(Syscall::ThreadStart, &[thread.0, 0x1000, 0x2000, 0]).unwrap();
+        assert_eq!(m.kernel.is_kicked(other), disturbed, "while another deadline is {sleeps} ns away");
+    }
+}
+
+#[test]
 fn registers_of_a_thread_that_runs_cannot_be_read() {
     let (mut m, other) = pair();
     let peer = neighbour(&mut m, other, 0);
