@@ -194,6 +194,43 @@ fn a_server_whose_loan_ends_while_its_reserve_is_dry_waits_for_that() {
 }
 
 #[test]
+fn the_last_of_a_chain_goes_on_as_soon_as_the_one_before_it_has_time_to_lend() {
+    let mut m = boot();
+    let root = m.root.thread;
+    let (upper, lower) = (endpoint(&mut m, 5, 0), endpoint(&mut m, 3, 0));
+    let middle = peer_at(&mut m, 5, 180, 1, (Handle::NONE, 0));
+    let server = bounded(&mut m, 2, 3, 150, MS, 100 * MS);
+    let (call, receive) = (EndpointRights::CALL.bits(), EndpointRights::RECEIVE.bits());
+    let takes = grant(&mut m, &middle, upper, receive, 0);
+    let passes = grant(&mut m, &middle, lower, call, 0);
+    let serves = grant(&mut m, &server, lower, receive, 0);
+    let until = m.now + MS / 10;
+    for (server, endpoint) in [(middle.id, takes), (server.id, serves)] {
+        while m.current() != Some(server) {
+            m.call(Syscall::Wait, &[0, until]);
+        }
+        m.call(Syscall::Receive, &[endpoint.0, 0, NEVER]);
+    }
+    m.pass(MS / 5);
+    assert_eq!(m.current(), Some(root));
+    let client = bounded(&mut m, 0, 9, 200, 2 * MS, 100 * MS);
+    let asks = grant(&mut m, &client, upper, call, 0);
+    let wakes = m.now + 10 * MS;
+    waits(&mut m, root, Syscall::Wait, &[0, wakes]);
+    for (caller, call) in [(client.id, asks), (middle.id, passes)] {
+        assert_eq!(m.current(), Some(caller));
+        assert_eq!(m.call(Syscall::Call, &[call.0, 0, NEVER, INTERFACE]), Outcome::Away);
+    }
+    assert_eq!(m.current(), Some(server.id), "on what the client has lent to the one and that to the other");
+    runs_for(&mut m, server.id, 5 * MS);
+    assert_eq!(m.current(), None, "the client's time and its own are used up");
+    m.pass(wakes - m.now);
+    m.sys(Syscall::Destroy, &[client.domain.0]).unwrap();
+    waits(&mut m, root, Syscall::Wait, &[0, NEVER]);
+    assert_eq!(m.current(), Some(server.id), "the one in the middle has time of its own, and lends that");
+}
+
+#[test]
 fn a_server_goes_with_the_budget_that_is_lent_to_it() {
     let mut d = debt_until(MS);
     let other = d.m.start_cpu(1);
