@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Blocks, CapSlot};
 use crate::cpu::{Cpu, Shootdown};
+use crate::device::Strays;
 use crate::domain::{Domain, Interrupt, Notification};
 use crate::endpoint::Endpoint;
 use crate::frame::{FrameEntry, Frames};
@@ -99,6 +100,8 @@ pub struct Kernel<T: Tables> {
     /// The last shootdown, and the threads that wait for one to be over, the earliest first.
     pub(crate) last_shootdown: Option<Shootdown>,
     pub(crate) forgetting: Option<ThreadId>,
+    /// What devices were refused.
+    pub(crate) strays: Strays,
 }
 
 /// The storage of every table, to make a kernel from.
@@ -144,6 +147,7 @@ macro_rules! around {
             kicks: CpuSet(0),
             last_shootdown: None,
             forgetting: None,
+            strays: Strays::NONE,
         }
     }};
 }
@@ -253,6 +257,7 @@ where
             kicks: self.kicks,
             last_shootdown: self.last_shootdown,
             forgetting: self.forgetting,
+            strays: self.strays,
         }
     }
 }
