@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod device;
 pub mod error;
 pub mod fault;
 pub mod handle;
