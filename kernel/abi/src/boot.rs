@@ -15,6 +15,9 @@
 //! All mappings of the upper half are global. Nothing is both writable and executable, and the frames of the kernel's
 //! code and constants are read-only in the direct map too.
 
+use crate::PAGE_SIZE;
+use crate::device::SourceId;
+
 /// First address of the direct map: physical address `p` is visible at `DIRECT_MAP_BASE + p`.
 pub const DIRECT_MAP_BASE: u64 = 0xffff_8000_0000_0000;
 
@@ -40,6 +43,12 @@ pub const IO_APICS_MAX: usize = 8;
 pub const OVERRIDES_MAX: usize = 16;
 /// Most windows of PCI Express configuration space.
 pub const ECAM_WINDOWS_MAX: usize = 4;
+/// Most IOMMUs.
+pub const IOMMUS_MAX: usize = 8;
+/// Most pages of registers that are mapped of one IOMMU.
+pub const IOMMU_PAGES_MAX: u32 = 8;
+/// Most pieces of memory that the firmware has reserved for devices.
+pub const DEVICE_REGIONS_MAX: usize = 16;
 /// Most bytes of the command line.
 pub const COMMAND_LINE_MAX: usize = 256;
 /// Segments of the root domain's image at most.
@@ -230,6 +239,99 @@ pub struct IoApic {
     pub gsi_base: u32,
     /// Its own APIC identifier.
     pub id: u32,
+    /// The [`SourceId`] with which its interrupts arrive at the IOMMU, or [`NO_SOURCE`].
+    pub source: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+impl IoApic {
+    /// The source with which its interrupts arrive at the IOMMU, if the firmware says so.
+    pub const fn source(&self) -> Option<SourceId> {
+        source_of(self.source)
+    }
+}
+
+/// In the place of a [`SourceId`]: the firmware does not say which.
+pub const NO_SOURCE: u32 = u32::MAX;
+
+/// The source in a field that may hold [`NO_SOURCE`].
+const fn source_of(field: u32) -> Option<SourceId> {
+    if field <= SourceId::LAST.0 as u32 { Some(SourceId(field as u16)) } else { None }
+}
+
+/// How an IOMMU is programmed.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IommuKind {
+    /// Intel Virtualization Technology for Directed I/O.
+    IntelVtd = 1,
+    /// AMD I/O Virtualization Technology.
+    AmdVi = 2,
+}
+
+/// An IOMMU of PCI segment group 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Iommu {
+    /// How it is programmed.
+    pub kind: IommuKind,
+    /// AMD: the PCI function as which it appears itself. Intel: zero.
+    pub source: SourceId,
+    /// AMD: where in this function's configuration space its capability block begins. Intel: zero.
+    pub capability_offset: u16,
+    /// Its registers, from a page boundary on.
+    pub registers: Registers,
+    /// Pages of registers that are mapped, one after the other, 1 to [`IOMMU_PAGES_MAX`]. Offsets that the registers
+    /// themselves name may lie beyond.
+    pub pages: u32,
+    /// Flags as the firmware's table has them: of a DRHD (Intel Virtualization Technology for Directed I/O
+    /// Specification 4.1, 8.3) or of the first IVHD block that describes it (AMD I/O Virtualization Technology
+    /// Specification 3.08, 5.2).
+    pub flags: u32,
+}
+
+impl Iommu {
+    /// An unused entry.
+    pub const NONE: Self = Self {
+        kind: IommuKind::IntelVtd,
+        source: SourceId::FIRST,
+        capability_offset: 0,
+        registers: Registers::NONE,
+        pages: 0,
+        flags: 0,
+    };
+
+    /// The physical memory of the registers that are mapped.
+    pub const fn extent(&self) -> Extent {
+        Extent { start: self.registers.phys, len: self.pages as u64 * PAGE_SIZE }
+    }
+}
+
+/// Memory that the firmware has reserved for devices, which they may use at any time: it must stay mapped for them, to
+/// the same addresses. It is not RAM of the memory map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRegion {
+    /// The first device that may use it.
+    pub source: SourceId,
+    /// The last one: it is for all from `source` to this one, often the same.
+    pub last: SourceId,
+    /// Always zero.
+    pub reserved: u32,
+    /// Where it lies, in whole pages.
+    pub extent: Extent,
+}
+
+impl DeviceRegion {
+    /// An unused entry.
+    pub const NONE: Self =
+        Self { source: SourceId::FIRST, last: SourceId::FIRST, reserved: 0, extent: Extent { start: 0, len: 0 } };
+
+    /// Whether it is reserved for this device, among others.
+    pub const fn is_for(&self, source: SourceId) -> bool {
+        self.source.0 <= source.0 && source.0 <= self.last.0
+    }
 }
 
 /// Electrical meaning of an interrupt line.
@@ -369,12 +471,20 @@ pub struct Platform {
     pub hpet: Registers,
     /// The power-management timer.
     pub pm_timer: PmTimer,
-    /// Always zero.
-    pub reserved: u32,
+    /// The [`SourceId`] with which the HPET's own interrupts arrive at the IOMMU, or [`NO_SOURCE`].
+    pub hpet_source: u32,
     /// How to power off.
     pub power_off: PowerOff,
     /// How to reset.
     pub reset: ResetRegister,
+    /// The IOMMUs. What the firmware says of each one's devices is not kept.
+    pub iommus: List<Iommu, IOMMUS_MAX>,
+    /// Memory that the firmware has reserved for devices.
+    pub device_regions: List<DeviceRegion, DEVICE_REGIONS_MAX>,
+    /// 1 if the firmware says that the machine can remap interrupts, otherwise 0. Each IOMMU says for itself too.
+    pub interrupt_remapping: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 impl Platform {
@@ -383,7 +493,7 @@ impl Platform {
         rsdp: 0,
         cpus: List::new(Cpu { apic_id: 0 }),
         local_apic: Registers::NONE,
-        io_apics: List::new(IoApic { registers: Registers::NONE, gsi_base: 0, id: 0 }),
+        io_apics: List::new(IoApic { registers: Registers::NONE, gsi_base: 0, id: 0, source: NO_SOURCE, reserved: 0 }),
         overrides: List::new(InterruptOverride {
             gsi: 0,
             isa: 0,
@@ -394,10 +504,19 @@ impl Platform {
         ecam: List::new(EcamWindow { phys: 0, segment: 0, first_bus: 0, last_bus: 0, reserved: 0 }),
         hpet: Registers::NONE,
         pm_timer: PmTimer { port: 0, bits: 0 },
-        reserved: 0,
+        hpet_source: NO_SOURCE,
         power_off: PowerOff { pm1a_port: 0, pm1b_port: 0, sleep_type_a: 0, sleep_type_b: 0, reserved: 0 },
         reset: ResetRegister { address: 0, space: ResetSpace::None, value: 0, reserved: [0; 6] },
+        iommus: List::new(Iommu::NONE),
+        device_regions: List::new(DeviceRegion::NONE),
+        interrupt_remapping: 0,
+        reserved: 0,
     };
+
+    /// The source with which the HPET's own interrupts arrive at the IOMMU, if the firmware says so.
+    pub const fn hpet_source(&self) -> Option<SourceId> {
+        source_of(self.hpet_source)
+    }
 }
 
 /// One segment of the root domain's image.
@@ -478,7 +597,7 @@ impl BootInfo {
     /// First field of every boot information, `BULKHEAD` in ASCII.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKHEAD");
     /// Version of this structure. It rises with every change.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Boot information that says nothing yet, but is well-formed.
     pub const EMPTY: Self = Self {
@@ -519,15 +638,17 @@ const _: () = {
     assert!(size_of::<Extent>() == 16);
     assert!(size_of::<Region>() == 24);
     assert!(size_of::<Registers>() == 16);
-    assert!(size_of::<IoApic>() == 24);
+    assert!(size_of::<IoApic>() == 32);
+    assert!(size_of::<Iommu>() == 32);
+    assert!(size_of::<DeviceRegion>() == 24);
     assert!(size_of::<InterruptOverride>() == 8);
     assert!(size_of::<EcamWindow>() == 16);
     assert!(size_of::<PowerOff>() == 8);
     assert!(size_of::<ResetRegister>() == 16);
     assert!(size_of::<List<Region, REGIONS_MAX>>() == REGIONS_MAX * 24 + 8);
-    assert!(size_of::<Platform>() == 616);
+    assert!(size_of::<Platform>() == 616 + 8 * 8 + (8 * 32 + 8) + (16 * 24 + 8) + 8);
     assert!(size_of::<RootSegment>() == 32);
-    assert!(size_of::<BootInfo>() == 4056 + 24 + 8 + 8 * 32);
+    assert!(size_of::<BootInfo>() == 5072);
     assert!(align_of::<BootInfo>() == 8);
 };
 
@@ -551,6 +672,23 @@ mod tests {
         assert!(!low.overlaps(&high));
         assert!(low.overlaps(&Extent { start: 4095, len: 1 }));
         assert!(!low.contains(&Extent { start: 4095, len: 2 }));
+    }
+
+    #[test]
+    fn a_source_that_the_firmware_does_not_name_is_none() {
+        let mut platform = Platform::EMPTY;
+        assert_eq!(platform.hpet_source(), None);
+        platform.hpet_source = 0xf0f8;
+        assert_eq!(platform.hpet_source(), Some(SourceId::new(0xf0, 0x1f, 0)));
+        platform.hpet_source = 0x1_0000;
+        assert_eq!(platform.hpet_source(), None);
+    }
+
+    #[test]
+    fn a_device_region_is_for_every_device_from_the_first_to_the_last() {
+        let region = DeviceRegion { source: SourceId(8), last: SourceId(10), ..DeviceRegion::NONE };
+        let devices = [7, 8, 9, 10, 11].map(|source| region.is_for(SourceId(source)));
+        assert_eq!(devices, [false, true, true, true, false]);
     }
 
     #[test]

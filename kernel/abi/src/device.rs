@@ -4,11 +4,16 @@ use core::fmt;
 
 /// Who accesses memory, as every access on the bus says: bus, device and function (PCI Express Base Specification 4.0, 2.2.4.2,
 /// "Requester ID").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct SourceId(pub u16);
 
 impl SourceId {
+    /// The first of all.
+    pub const FIRST: Self = Self(0);
+    /// The last of all.
+    pub const LAST: Self = Self(u16::MAX);
+
     /// The function with this place. Of the device's number five bits count, of the function's three.
     pub const fn new(bus: u8, device: u8, function: u8) -> Self {
         SourceId((bus as u16) << 8 | (device as u16 & 31) << 3 | function as u16 & 7)
