@@ -47,6 +47,9 @@ pub trait Tables {
 /// The tables of the real machine.
 pub struct MachineTables;
 
+/// How many spaces there can be. Index 0 is never used.
+pub const SPACES_MAX: usize = 512;
+
 impl MachineTables {
     /// How many threads there can be, and so how many saved contexts the shell needs. Index 0 is never used.
     pub const THREADS: usize = 1024;
@@ -55,7 +58,7 @@ impl MachineTables {
 impl Tables for MachineTables {
     type Accounts = [Slot<Account>; 512];
     type Caps = [CapSlot; 32768];
-    type Spaces = [Slot<Space>; 512];
+    type Spaces = [Slot<Space>; SPACES_MAX];
     type Domains = [Slot<Domain>; 512];
     type Threads = [Slot<Thread>; MachineTables::THREADS];
     type Timers = [Option<ThreadId>; MachineTables::THREADS];

@@ -80,7 +80,7 @@ pub use identity::{
 };
 pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;
-pub use kernel::{Kernel, MachineTables, Storage, Tables};
+pub use kernel::{Kernel, MachineTables, SPACES_MAX, Storage, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
 #[cfg(feature = "seeded-bugs")]
 pub use seed::{Bug, plant};

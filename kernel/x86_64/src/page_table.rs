@@ -244,9 +244,18 @@ pub const WINDOW: u64 = PAGE_SIZE * ENTRIES as u64;
 mod tests {
     use super::*;
     use abi::syscall::MapAccess;
+    use kernel_core::Tree;
 
     fn piece(access: MapAccess, device: bool) -> MapPiece {
-        MapPiece { root: Frame(1), address: 0, frame: Frame(2), pages: 1, access, device, tables: [None; 3] }
+        MapPiece {
+            tree: Tree { root: Frame(1), device: None },
+            address: 0,
+            frame: Frame(2),
+            pages: 1,
+            access,
+            device,
+            tables: [None; 3],
+        }
     }
 
     #[test]

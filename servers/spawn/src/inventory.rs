@@ -3,7 +3,7 @@
 use abi::Handle;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-use userlib::cap::{Account, Cap, Endpoint, Interrupt, Memory, Notification, Ports, System};
+use userlib::cap::{Account, Cap, DeviceControl, Endpoint, Interrupt, Memory, Notification, Ports, System};
 
 /// A memory capability and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct DomainResources {
     pub vault: MemoryRef,
     /// Contiguous memory for what its device reads and writes, beside rings; no pages without a PCI device.
     pub dma: MemoryRef,
+    /// Pages for the page tables of what its device sees; none without a PCI device.
+    pub device_tables: MemoryRef,
     interrupts: Vec<u64>,
     /// Its I/O ports.
     pub ports: Vec<PortsRef>,
@@ -81,6 +83,7 @@ impl DomainResources {
             control,
             vault,
             dma: MemoryRef::default(),
+            device_tables: MemoryRef::default(),
             interrupts: Vec::new(),
             ports: Vec::new(),
         }
@@ -117,6 +120,7 @@ impl DomainResources {
         };
         let (private, control) = (memory(self.private)?, memory(self.control)?);
         let (vault, dma) = (memory(self.vault)?, memory(self.dma)?);
+        let device_tables = memory(self.device_tables)?;
         Ok(DomainResources {
             account: give(self.account)?,
             notification: give(self.notification)?,
@@ -124,6 +128,7 @@ impl DomainResources {
             control,
             vault,
             dma,
+            device_tables,
             interrupts: self.interrupts.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
             ports: self
                 .ports
@@ -161,6 +166,7 @@ pub struct Inventory {
     /// Windows in which devices may have their registers.
     pub windows: Vec<MemoryRef>,
     system: u64,
+    devices: u64,
     faults: u64,
     /// How to switch off, if the firmware says so.
     pub power_off: Option<PowerOff>,
@@ -174,7 +180,13 @@ pub struct Inventory {
 
 impl Inventory {
     /// An inventory without endpoints and rings.
-    pub fn new(archive: MemoryRef, archive_bytes: u64, system: Cap<System>, faults: Cap<Endpoint>) -> Self {
+    pub fn new(
+        archive: MemoryRef,
+        archive_bytes: u64,
+        system: Cap<System>,
+        devices: Cap<DeviceControl>,
+        faults: Cap<Endpoint>,
+    ) -> Self {
         Inventory {
             domains: Vec::new(),
             endpoints: Vec::new(),
@@ -184,6 +196,7 @@ impl Inventory {
             ecam: MemoryRef::default(),
             windows: Vec::new(),
             system: system.handle().0,
+            devices: devices.handle().0,
             faults: faults.handle().0,
             power_off: None,
             reset: None,
@@ -205,6 +218,11 @@ impl Inventory {
     /// The kernel's log and statistics.
     pub const fn system(&self) -> Cap<System> {
         Cap::from_handle(Handle(self.system))
+    }
+
+    /// Authority over what devices see.
+    pub const fn devices(&self) -> Cap<DeviceControl> {
+        Cap::from_handle(Handle(self.devices))
     }
 
     /// The endpoint at which the supervisor hears of faults.
@@ -238,6 +256,7 @@ impl Inventory {
             ecam,
             windows,
             system: give(self.system)?,
+            devices: give(self.devices)?,
             faults: give(self.faults)?,
             power_off,
             reset,

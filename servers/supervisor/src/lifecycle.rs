@@ -1,5 +1,6 @@
 //! Starting, burying and starting again.
 
+use crate::bus::Function;
 use crate::death::Death;
 use crate::state::Supervisor;
 use alloc::format;
@@ -52,12 +53,14 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
 /// Builds an instance and starts it.
 fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let built = supervisor.watched_domain(index).built;
+    let source = supervisor.watched_domain(index).function.map(Function::source);
     let blueprint = Blueprint {
         system: &supervisor.system,
         inventory: &supervisor.inventory,
         archive: &supervisor.archive,
         own_space: &supervisor.space,
         faults: (supervisor.inventory.faults(), u64::from(index.0) + FAULT_BADGE_BASE),
+        source,
         handover: None,
     };
     let outcome = spawn::build(&blueprint, index, built);

@@ -56,6 +56,7 @@ extern crate alloc;
 // The macros name this crate, within itself too.
 extern crate self as driver;
 
+mod device_space;
 mod dma;
 #[cfg(not(target_os = "none"))]
 pub mod double;

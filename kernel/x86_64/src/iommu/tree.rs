@@ -13,7 +13,7 @@ const LARGE_PAGES: u64 = ENTRIES as u64;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// How entries look, and how many levels there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Format {
     /// 3 or 4.
     pub levels: usize,

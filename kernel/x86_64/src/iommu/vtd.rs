@@ -4,9 +4,9 @@
 use super::memory;
 use super::tree::Format;
 use super::{Remapping, Unusable};
+use crate::processor;
 use crate::ram::RamPage;
 use crate::registers::RegisterPage;
-use crate::processor;
 use abi::PAGE_SIZE;
 use abi::boot::{IOMMUS_MAX, Iommu, Registers};
 use abi::device::{SourceId, SourceRange, Stray, StrayKind};
@@ -284,9 +284,7 @@ impl Vtd {
                 has_large_pages: true,
                 needs_flush: false,
                 table: |_| READ | WRITE,
-                page: |level, writable| {
-                    READ | if writable { WRITE } else { 0 } | if level > 0 { LARGE } else { 0 }
-                },
+                page: |level, writable| READ | if writable { WRITE } else { 0 } | if level > 0 { LARGE } else { 0 },
                 is_present: |entry| entry & (READ | WRITE) != 0,
                 is_large: |entry| entry & LARGE != 0,
             },
@@ -476,12 +474,9 @@ impl Remapping for Vtd {
         self.settle();
         let domain = Self::domain(space);
         let order = u64::from(pages.next_power_of_two().trailing_zeros());
-        let single = self.forgets_at_once.is_some_and(|most| order <= most) && address.is_multiple_of(PAGE_SIZE << order);
-        self.tell(&[if single {
-            Descriptor::pages(domain, address, order)
-        } else {
-            Descriptor::translations(domain)
-        }]);
+        let single =
+            self.forgets_at_once.is_some_and(|most| order <= most) && address.is_multiple_of(PAGE_SIZE << order);
+        self.tell(&[if single { Descriptor::pages(domain, address, order) } else { Descriptor::translations(domain) }]);
     }
 
     fn notice(&self, space: SpaceId, address: u64, pages: u16) {
