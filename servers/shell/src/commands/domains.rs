@@ -131,9 +131,8 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
         session.out.line(line);
     }
     let confined = session.services.domains.confinement();
-    let confined = confined.map_err(|error| {
-        Failure::of_call("cannot tell whether DMA is confined", Server::SUPERVISOR, error)
-    })?;
+    let confined =
+        confined.map_err(|error| Failure::of_call("cannot tell whether DMA is confined", Server::SUPERVISOR, error))?;
     session.out.line(confinement(confined));
     Ok(())
 }
