@@ -17,6 +17,7 @@ mod bench;
 mod call;
 mod cases;
 mod console;
+mod dma;
 mod entry_times;
 mod hostile;
 mod isolation;
@@ -52,6 +53,7 @@ fn main(info: &'static RootInfo) -> ! {
                 "hostile" => hostile::run(&mut bench, &parameters),
                 "time" => run(&mut bench, isolation::CASES, wanted),
                 "rpc" => run(&mut bench, rpc::CASES, wanted),
+                "dma" => run(&mut bench, dma::CASES, wanted),
                 _ => run(&mut bench, cases::all(), wanted),
             };
             if parameters.value("times").is_some() {
