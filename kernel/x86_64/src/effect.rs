@@ -8,6 +8,7 @@ use crate::ram::RamPage;
 use crate::state::{Machine, State};
 use crate::user_memory::{self, UserRange};
 use crate::{log_ring, processor, serial};
+use abi::boot::Trigger;
 use abi::device::SourceId;
 use abi::fault::{FAULT_WORDS, FaultWord};
 use abi::message::{REGISTER_WORDS, offset};
@@ -131,7 +132,7 @@ impl State {
             }
             Effect::RouteInterrupt { interrupt, source } => {
                 if let Some(iommu) = machine.remapping() {
-                    iommu.route(interrupt.vector(), Some(source), machine.interrupted());
+                    iommu.route(interrupt.vector(), Some(source), Trigger::Edge, machine.interrupted());
                 }
             }
             Effect::HearStrays => {

@@ -126,7 +126,9 @@ impl InterruptLines {
         if let Some(line) = self.line(isa) {
             let entry = match remapping {
                 Some(iommu) => {
-                    iommu.route(vector, line.controller.source, processor);
+                    let level = line.mode & LEVEL_TRIGGERED != 0;
+                    let trigger = if level { Trigger::Level } else { Trigger::Edge };
+                    iommu.route(vector, line.controller.source, trigger, processor);
                     iommu.line(vector)
                 }
                 None => u64::from(processor) << 56 | u64::from(vector),

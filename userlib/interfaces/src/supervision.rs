@@ -62,6 +62,8 @@ pub enum DomainState {
     Absent,
     /// It died so often that it is not started again.
     GivenUp,
+    /// The machine cannot confine its device, which the manifest requires, so it was not started.
+    Refused,
 }
 
 impl DomainState {
@@ -75,6 +77,7 @@ impl DomainState {
             DomainState::Stopped => "stopped",
             DomainState::Absent => "absent",
             DomainState::GivenUp => "given-up",
+            DomainState::Refused => "refused",
         }
     }
 }

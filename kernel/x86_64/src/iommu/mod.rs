@@ -8,7 +8,7 @@ pub mod memory;
 pub mod tree;
 pub mod vtd;
 
-use abi::boot::{IommuKind, Platform};
+use abi::boot::{IommuKind, Platform, Trigger};
 use abi::device::{SourceId, SourceRange, Stray};
 use core::fmt;
 use kernel_core::{Frame, IommuInfo, SpaceId};
@@ -60,7 +60,7 @@ pub trait Remapping {
     fn notice(&self, space: SpaceId, address: u64, pages: u16);
 
     /// Lets a function, or whoever there is if none is named, raise an interrupt at a processor.
-    fn route(&self, vector: u8, source: Option<SourceId>, processor: u8);
+    fn route(&self, vector: u8, source: Option<SourceId>, trigger: Trigger, processor: u8);
 
     /// Lets nobody raise an interrupt any more.
     fn unroute(&self, vector: u8);

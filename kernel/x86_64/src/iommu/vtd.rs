@@ -8,7 +8,7 @@ use crate::processor;
 use crate::ram::RamPage;
 use crate::registers::RegisterPage;
 use abi::PAGE_SIZE;
-use abi::boot::{IOMMUS_MAX, Iommu, Registers};
+use abi::boot::{IOMMUS_MAX, Iommu, Registers, Trigger};
 use abi::device::{SourceId, SourceRange, Stray, StrayKind};
 use kernel_core::{Frame, IommuInfo, SpaceId};
 
@@ -487,13 +487,14 @@ impl Remapping for Vtd {
         }
     }
 
-    fn route(&self, vector: u8, source: Option<SourceId>, processor: u8) {
+    fn route(&self, vector: u8, source: Option<SourceId>, trigger: Trigger, processor: u8) {
         let place = 2 * usize::from(vector);
         // Verify all bits of the source's number (VT-d 9.9).
         let verified = source.map_or(0, |source| u64::from(source.0) | 1 << 18);
         self.put(self.interrupt_table, place, 0);
         self.put(self.interrupt_table, place + 1, verified);
-        self.put(self.interrupt_table, place, PRESENT | u64::from(vector) << 16 | u64::from(processor) << 40);
+        let level = u64::from(trigger == Trigger::Level) << 4;
+        self.put(self.interrupt_table, place, PRESENT | level | u64::from(vector) << 16 | u64::from(processor) << 40);
         self.settle();
         self.tell(&[Descriptor::interrupt(vector)]);
     }

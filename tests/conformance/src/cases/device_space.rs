@@ -113,10 +113,7 @@ fn whole_windows_need_no_last_table(bench: &mut Bench) -> Outcome {
 fn devices_need_their_control(bench: &mut Bench) -> Outcome {
     let memory = bench.memory(1)?;
     let sources = SourceRange::one(NOBODY).to_register();
-    refused(
-        call(Syscall::DeviceSpaceCreate, [root::ACCOUNT.0, memory, 0, root::SYSTEM.0, sources]),
-        Error::WrongKind,
-    )?;
+    refused(call(Syscall::DeviceSpaceCreate, [root::ACCOUNT.0, memory, 0, root::SYSTEM.0, sources]), Error::WrongKind)?;
     let deaf = call(Syscall::CapCopy, [root::DEVICES.0, DeviceControlRights::CREATE.bits().into(), 0])?;
     refused(call(Syscall::DeviceStray, [deaf]), Error::MissingRight)?;
     let blind = call(Syscall::CapCopy, [root::DEVICES.0, DeviceControlRights::WATCH.bits().into(), 0])?;
