@@ -323,6 +323,8 @@ pub(crate) struct Bench {
 pub(crate) enum Measurement {
     /// From QEMU's start to the shell's prompt, and a Linux kernel's to its first user process: median of ten each
     Boot,
+    /// A request to the disk, in guest instructions, with the IOMMU that confines the disk's driver and without
+    Block,
     /// A call through a typed interface, in guest instructions, and the same call made of system calls by hand
     Rpc,
 }
