@@ -317,6 +317,10 @@ pub(crate) struct Bench {
     /// What to measure
     #[arg(value_enum)]
     pub(crate) what: Measurement,
+
+    /// Of `block`: the machines in which it is measured
+    #[arg(long, value_name = "ON-OFF", value_enum, value_delimiter = ',', default_values = ["on", "off"])]
+    pub(crate) iommu: Vec<Iommu>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -151,7 +151,7 @@ fn bench(options: &Bench) -> Result<bool, Failure> {
     match options.what {
         Measurement::Boot => print!("{}", bench::boot()?),
         Measurement::Block => {
-            let cost = bench::block()?;
+            let cost = bench::block(&options.iommu)?;
             print!("{cost}");
             return Ok(cost.is_allowed());
         }
