@@ -165,6 +165,11 @@ fn device_space(blueprint: &Blueprint<'_>, resources: &DomainResources) -> Resul
         space.donate(tables.cap(), done, count).at("donate page tables for its device")?;
         done += count;
     }
+    let regions = blueprint.inventory.device_regions.iter();
+    for region in regions.filter(|region| (region.first..=region.last).contains(&source.0)) {
+        let step = "show its device what the firmware has reserved for it";
+        map_in(space.cap(), region.memory.cap(), region.address, 0, region.memory.pages, MapAccess::ReadWrite, step)?;
+    }
     Ok(Some(space))
 }
 
@@ -180,6 +185,27 @@ fn make_budget(account: Cap<Account>, domain: &manifest::Domain) -> Result<(Owne
         Err(Error::BadArgument) if domain.cpu != 0 => Ok((make(0)?, 0)),
         made => Ok((made?, domain.cpu)),
     }
+}
+
+/// Maps pages of a memory at an address of a space, in as many pieces as windows are touched.
+fn map_in(
+    space: Cap<Space>,
+    memory: Cap<Memory>,
+    address: u64,
+    first: u64,
+    pages: u64,
+    access: MapAccess,
+    step: &'static str,
+) -> Result<(), BuildError> {
+    let mut done = 0;
+    while done < pages {
+        let at = address + done * PAGE_SIZE;
+        let in_window = (MAP_WINDOW - at % MAP_WINDOW) / PAGE_SIZE;
+        let count = in_window.min(pages - done);
+        space.map(memory, at, first + done, count, access).map_err(Error::from).at(step)?;
+        done += count;
+    }
+    Ok(())
 }
 
 /// A domain that is being built.
@@ -206,7 +232,7 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Maps pages of a memory at an address of the new space, in as many pieces as windows are touched.
+    /// Maps pages of a memory at an address of the new space.
     fn map(
         &self,
         memory: Cap<Memory>,
@@ -216,15 +242,7 @@ impl Building<'_> {
         access: MapAccess,
         step: &'static str,
     ) -> Result<(), BuildError> {
-        let mut done = 0;
-        while done < pages {
-            let at = address + done * PAGE_SIZE;
-            let in_window = (MAP_WINDOW - at % MAP_WINDOW) / PAGE_SIZE;
-            let count = in_window.min(pages - done);
-            self.space.map(memory, at, first + done, count, access).map_err(Error::from).at(step)?;
-            done += count;
-        }
-        Ok(())
+        map_in(self.space.cap(), memory, address, first, pages, access, step)
     }
 
     /// Maps the program: code and constants are shared with the archive, what can be written is a fresh copy.

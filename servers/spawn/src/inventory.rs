@@ -148,6 +148,19 @@ pub struct PowerOff {
     pub value: u16,
 }
 
+/// Memory that the firmware has reserved for functions, which they may use at any time: they see it whoever drives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRegion {
+    /// The first function, as the IOMMU knows it.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// Where it lies, and where they look for it.
+    pub address: u64,
+    /// The memory.
+    pub memory: MemoryRef,
+}
+
 /// Everything that outlives instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -165,6 +178,8 @@ pub struct Inventory {
     pub ecam: MemoryRef,
     /// Windows in which devices may have their registers.
     pub windows: Vec<MemoryRef>,
+    /// What the firmware has reserved for devices.
+    pub device_regions: Vec<DeviceRegion>,
     system: u64,
     devices: u64,
     faults: u64,
@@ -195,6 +210,7 @@ impl Inventory {
             archive_bytes,
             ecam: MemoryRef::default(),
             windows: Vec::new(),
+            device_regions: Vec::new(),
             system: system.handle().0,
             devices: devices.handle().0,
             faults: faults.handle().0,
@@ -242,6 +258,10 @@ impl Inventory {
         let (archive, ecam) = (optional(self.archive)?, optional(self.ecam)?);
         let rings = self.rings.iter().map(|ring| optional(*ring)).collect::<Result<_, _>>()?;
         let windows = self.windows.iter().map(|window| optional(*window)).collect::<Result<_, _>>()?;
+        let region = |region: &DeviceRegion| -> Result<DeviceRegion, E> {
+            Ok(DeviceRegion { memory: optional(region.memory)?, ..*region })
+        };
+        let device_regions = self.device_regions.iter().map(region).collect::<Result<_, _>>()?;
         let mut switch = |from: Option<PowerOff>| -> Result<Option<PowerOff>, E> {
             let Some(off) = from else { return Ok(None) };
             Ok(Some(PowerOff { control: PortsRef { handle: give(off.control.handle)?, ..off.control }, ..off }))
@@ -255,6 +275,7 @@ impl Inventory {
             archive_bytes: self.archive_bytes,
             ecam,
             windows,
+            device_regions,
             system: give(self.system)?,
             devices: give(self.devices)?,
             faults: give(self.faults)?,
