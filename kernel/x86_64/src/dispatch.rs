@@ -152,9 +152,7 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
             EntryKind::Kick
         }
         STRAY_VECTOR => {
-            while let Some(stray) = machine.iommu.as_ref().and_then(|iommu| iommu.get().take_stray()) {
-                state.kernel.stray(cpu, stray, now);
-            }
+            state.collect_strays(machine, cpu, now);
             EntryKind::Interrupt
         }
         // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller.

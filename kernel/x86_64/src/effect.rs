@@ -13,7 +13,7 @@ use abi::device::SourceId;
 use abi::fault::{FAULT_WORDS, FaultWord};
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{InterruptSource, Registers, Statistics};
-use kernel_core::{Effect, FaultReport, Frame, Resume, ThreadId, Transfer, TransferSource, Tree, UnmapPiece};
+use kernel_core::{CpuId, Effect, FaultReport, Frame, Resume, ThreadId, Transfer, TransferSource, Tree, UnmapPiece};
 use x86_64::instructions::port::Port;
 
 /// Pages of a range that are forgotten one by one; for more, forgetting everything is cheaper.
@@ -136,7 +136,11 @@ impl State {
                 }
             }
             Effect::HearStrays => {
-                if let Some(iommu) = &machine.iommu {
+                // What came meanwhile may have been more than fitted: it comes first, and its interrupt was the first one's.
+                let (cpu, now) = (PerCpu::current().cpu(), machine.clock.now());
+                if let Some(iommu) = &machine.iommu
+                    && !self.collect_strays(machine, cpu, now)
+                {
                     iommu.get().hear_again();
                 }
             }
@@ -149,6 +153,20 @@ impl State {
             Effect::MaskInterrupt { source, .. } => set_masked(machine, source, true),
             Effect::UnmaskInterrupt { source, .. } => set_masked(machine, source, false),
         }
+    }
+
+    /// Tells the core what the IOMMU has refused; tells whether there was anything. A device may stray as fast as it likes:
+    /// no entry works on more than the core keeps.
+    pub fn collect_strays(&mut self, machine: &Machine, cpu: CpuId, now: u64) -> bool {
+        const MOST: usize = 8;
+        let Some(iommu) = &machine.iommu else { return false };
+        let mut found = false;
+        for _ in 0..MOST {
+            let Some(stray) = iommu.get().take_stray() else { break };
+            self.kernel.stray(cpu, stray, now);
+            found = true;
+        }
+        found
     }
 
     fn deliver(&mut self, transfer: &Transfer) {
