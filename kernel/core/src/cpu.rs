@@ -104,5 +104,7 @@ mod tests {
         let last = Shootdown(core::num::NonZeroU32::MAX);
         assert_eq!(Shootdown::after(Some(last)), first);
         assert!(last.is_no_later_than(first) && !first.is_no_later_than(last));
+        let far = Shootdown(core::num::NonZeroU32::new(1 + (1 << 31)).expect("not 0"));
+        assert!(!first.is_no_later_than(far), "half the numbers are earlier ones");
     }
 }

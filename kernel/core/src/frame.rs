@@ -176,3 +176,25 @@ impl<F: FrameStore> Frames<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn only_ram_is_pinned_and_counted() {
+        let mut frames = Frames::new(Some(vec![FrameEntry::default(); 4]));
+        frames.declare(Frame(1), FrameState::User);
+        for frame in [Frame(1), Frame(1), Frame(2), Frame(9)] {
+            frames.pin(frame);
+        }
+        assert_eq!((frames.mapped, frames.entry(Frame(1)).pins, frames.entry(Frame(2)).pins), (1, 2, 0));
+        for frame in [Frame(2), Frame(9), Frame(1)] {
+            frames.unpin(frame);
+        }
+        assert_eq!(frames.mapped, 1, "one is pinned once more");
+        frames.unpin(Frame(1));
+        assert_eq!((frames.mapped, frames.is_donatable(Frame(1))), (0, true));
+    }
+}

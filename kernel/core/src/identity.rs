@@ -107,11 +107,6 @@ impl CpuSet {
         })
     }
 
-    /// Whether nobody is in it.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     pub(crate) const fn insert(&mut self, cpu: CpuId) {
         self.0 |= cpu.bit();
     }

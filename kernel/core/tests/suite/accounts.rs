@@ -13,6 +13,16 @@ fn put(m: &mut M, limits: &AccountLimits) -> u64 {
     DATA
 }
 
+#[test]
+fn limits_may_stand_at_the_end_of_a_page() {
+    let mut m = boot();
+    let place = DATA + PAGE_SIZE - size_of::<AccountLimits>() as u64;
+    m.store_words(place, &[0; Charge::COUNT / 2]);
+    m.make(Syscall::AccountCreate, &[own::ACCOUNT.0, place]);
+    let root = m.root.thread;
+    refused(&mut m, root, Syscall::AccountCreate, &[own::ACCOUNT.0, place + PAGE_SIZE], Error::BadAddress);
+}
+
 fn create(m: &mut M, parent: Handle, limits: &AccountLimits) -> Handle {
     let place = put(m, limits);
     m.make(Syscall::AccountCreate, &[parent.0, place])

@@ -6,7 +6,7 @@ use kernel_core::{
     Account, Budget, CapSlot, Domain, Endpoint, Frame, FrameState, Interrupt, Kernel, Mapping, Notification, Root,
     RootPlan, Slot, Slots, Space, Tables, Thread,
 };
-use model::machine::{DATA, Machine, Plan, own};
+use model::machine::{BUFFER, DATA, Machine, Plan, own};
 use model::sizes::{Small, SmallTables};
 use model::world::FakeWorld;
 
@@ -89,6 +89,8 @@ fn the_roots_image_is_mapped_only_if_its_pool_has_the_tables() {
 #[test]
 fn the_root_has_its_message_buffer_from_the_start() {
     let mut m = boot();
+    let buffer = m.kernel.windows().find(|window| window.place == Err(m.root.thread)).expect("its buffer is known");
+    assert_eq!((buffer.address, buffer.pages, buffer.access), (BUFFER, 1, MapAccess::ReadWrite));
     let endpoint = endpoint(&mut m, 1, 0);
     let outcome = m.sys(Syscall::Call, &[endpoint.0, info(0, 7), 0, INTERFACE]);
     assert_eq!(outcome, Err(Error::WouldBlock), "nobody receives, but seven words could be sent");

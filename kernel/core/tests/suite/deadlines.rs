@@ -147,6 +147,32 @@ fn many_deadlines_pass_in_their_order_however_many_at_once() {
 }
 
 #[test]
+fn whichever_deadline_was_first_the_next_is_the_earliest_of_the_others() {
+    // In each order the one that comes up after the first has passed stands in another place.
+    for order in [[1, 3, 2, 4], [1, 2, 3, 4], [1, 4, 2, 3], [1, 2, 4, 3], [4, 3, 2, 1]] {
+        let mut m = boot();
+        let root = m.root.thread;
+        let begun = m.now;
+        let sleepers = order.map(|rank| {
+            let thread = crate::scene::thread_in(&mut m, own::DOMAIN);
+            (rank, m.start(thread))
+        });
+        for (rank, id) in sleepers {
+            waits(&mut m, id, Syscall::Wait, &[0, begun + rank * SOON]);
+        }
+        m.switch_to(root);
+        for next in 1..=4 {
+            m.pass(begun + next * SOON - m.now);
+            m.check().unwrap();
+            let awake: Vec<u64> =
+                sleepers.iter().filter(|(_, id)| m.kernel.is_ready(*id)).map(|(rank, _)| *rank).collect();
+            assert_eq!(awake.len() as u64, next, "{order:?}: {awake:?} are awake");
+            assert!(awake.iter().all(|rank| *rank <= next), "{order:?}: {awake:?}");
+        }
+    }
+}
+
+#[test]
 fn a_call_with_no_time_finds_a_receiver_that_waits_and_times_out_at_once() {
     let mut s = stage();
     waits(&mut s.m, s.server.id, Syscall::Receive, &[s.serve.0, 0, NEVER]);

@@ -84,6 +84,17 @@ fn sources_that_do_not_exist_and_vectors_beyond_the_last_are_refused() {
 }
 
 #[test]
+fn every_line_is_held_by_itself() {
+    for line in 0..16 {
+        let mut m = boot();
+        let root = m.root.thread;
+        m.make(Syscall::InterruptCreate, &[root::INTERRUPTS.0, line]);
+        refused(&mut m, root, Syscall::InterruptCreate, &[root::INTERRUPTS.0, line], Error::InUse);
+        m.make(Syscall::InterruptCreate, &[root::INTERRUPTS.0, (line + 1) % 16]);
+    }
+}
+
+#[test]
 fn binding_an_interrupt_needs_bits_that_its_binder_may_set() {
     let mut m = boot();
     let root = m.root.thread;

@@ -5,7 +5,7 @@ use abi::rights::{MemoryRights, SpaceRights};
 use abi::syscall::MapAccess;
 use abi::{Error, PAGE_SIZE, Syscall, USER_END};
 use kernel_core::Frame;
-use model::machine::{DATA, own};
+use model::machine::{DATA, Machine, Plan, own};
 
 const READ: u64 = MapAccess::Read as u64;
 const WRITE: u64 = MapAccess::ReadWrite as u64;
@@ -37,6 +37,18 @@ fn two_mappings_show_the_same_memory() {
     m.sys(Syscall::Map, &second).unwrap();
     m.store(PLACE, b"shared");
     assert_eq!(m.load(PLACE + PAGE_SIZE, 6), b"shared");
+}
+
+#[test]
+fn a_map_may_fill_a_window_of_2_mib_and_no_more() {
+    let mut m: M = Machine::boot(Plan { frames: 720, tables: 16, table_length: 128 });
+    let root = m.root.thread;
+    for (place, pages) in [(0x60_0000, 513), (0x60_1000, 512), (0x7f_f000, 2)] {
+        refused(&mut m, root, Syscall::Map, &map(place, SPARE, pages, READ), Error::BadAddress);
+    }
+    for (place, pages) in [(0x60_0000, 512), (0x5f_f000, 1), (0x80_0000, 1), (PAGE_SIZE, 1)] {
+        m.sys(Syscall::Map, &map(place, SPARE, pages, READ)).unwrap();
+    }
 }
 
 #[test]

@@ -108,6 +108,84 @@ fn a_thread_that_runs_elsewhere_is_destroyed_once_it_has_been_let_go() {
 }
 
 #[test]
+fn a_processor_is_disturbed_only_by_whoever_changes_what_it_does() {
+    for (priority, disturbed) in [(99, false), (100, true), (101, true)] {
+        let (mut m, other) = pair();
+        neighbour(&mut m, other, 0);
+        let second = peer_at(&mut m, 1, priority, 1, (Handle::NONE, 0));
+        m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+        assert_eq!(m.kernel.is_kicked(other), disturbed, "by priority {priority} beside 100");
+    }
+}
+
+#[test]
+fn an_equal_disturbs_nobody_whose_turn_does_not_end() {
+    let (mut m, other) = pair();
+    let first = peer_at(&mut m, 1, 100, 0, (Handle::NONE, 0));
+    let bounded = m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 100, 1_000_000, 10_000_000, 1]);
+    let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, first.domain.0, bounded.0]);
+    let id = m.start(thread);
+    m.on(other).look();
+    assert_eq!(m.current(), Some(id));
+    m.on(CpuId::BOOT);
+    let second = peer_at(&mut m, 1, 100, 1, (Handle::NONE, 0));
+    m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+    assert!(!m.kernel.is_kicked(other));
+}
+
+#[test]
+fn a_processor_hears_of_a_deadline_that_is_earlier_than_all_that_it_knows() {
+    const MS: u64 = 1_000_000;
+    for (sleeps, disturbed) in [(NEVER, true), (MS, false)] {
+        let (mut m, other) = pair();
+        let peer = peer_at(&mut m, 1, 100, 0, (Handle::NONE, 0));
+        let bounded = m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 100, MS, 10 * MS, 1]);
+        let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, peer.domain.0, bounded.0]);
+        let dry = m.start(thread);
+        let second = peer_at(&mut m, 1, 50, 1, (Handle::NONE, 0));
+        m.sys(Syscall::BudgetMove, &[second.budget.0, 1]).unwrap();
+        m.on(other).look();
+        assert_eq!(m.current(), Some(dry));
+        m.pass(MS + MS / 10);
+        assert_eq!(m.current(), Some(second.id), "the other one's budget is dry");
+        let until = if sleeps == NEVER { NEVER } else { m.now + sleeps };
+        m.call(Syscall::Wait, &[0, until]);
+        m.on(CpuId::BOOT).sys(Syscall::ThreadStop, &[thread.0]).unwrap();
+        m.on(other).look();
+        m.on(CpuId::BOOT).sys(Syscall::ThreadStart, &[thread.0, 0x1000, 0x2000, 0]).unwrap();
+        assert_eq!(m.kernel.is_kicked(other), disturbed, "while another deadline is {sleeps} ns away");
+    }
+}
+
+#[test]
+fn what_a_server_has_used_elsewhere_is_its_callers_even_if_the_loan_ends_meanwhile() {
+    const MS: u64 = 1_000_000;
+    let (mut m, other) = pair();
+    let endpoint = endpoint(&mut m, 1, 0);
+    let server = neighbour(&mut m, other, 0);
+    let peer = peer_at(&mut m, 5, 200, 1, (Handle::NONE, 0));
+    let bounded = m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 200, 2 * MS, 20 * MS, 1]);
+    let thread = m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, peer.domain.0, bounded.0]);
+    let call = grant(&mut m, &peer, endpoint, EndpointRights::CALL.bits(), 0);
+    let serve = grant(&mut m, &server, endpoint, EndpointRights::RECEIVE.bits(), 0);
+    m.on(other);
+    waits(&mut m, server.id, Syscall::Receive, &[serve.0, 0, NEVER]);
+    let client = m.on(CpuId::BOOT).start(thread);
+    m.on(other).look();
+    assert_eq!(m.current(), Some(client));
+    assert_eq!(m.call(Syscall::Call, &[call.0, 0, NEVER, INTERFACE]), Outcome::Away);
+    assert_eq!(m.current(), Some(server.id), "on the loan");
+    // The other processor does not enter the kernel meanwhile.
+    m.on(CpuId::BOOT).pass(3 * MS / 2);
+    m.sys(Syscall::ThreadStop, &[thread.0]).unwrap();
+    m.sys(Syscall::ThreadStart, &[thread.0, 0x1000, 0x2000, 0]).unwrap();
+    m.on(other).look();
+    assert_eq!(m.current(), Some(client));
+    m.pass(MS);
+    assert_eq!(m.current(), Some(server.id), "of the client's 2 ms the server has used more than one");
+}
+
+#[test]
 fn registers_of_a_thread_that_runs_cannot_be_read() {
     let (mut m, other) = pair();
     let peer = neighbour(&mut m, other, 0);

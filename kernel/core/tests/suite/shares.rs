@@ -109,7 +109,13 @@ struct Debt {
 }
 
 fn debt() -> Debt {
+    debt_until(NEVER)
+}
+
+/// The same; the root sleeps until a time.
+fn debt_until(wakes: u64) -> Debt {
     let mut m = boot();
+    let root = m.root.thread;
     let endpoint = endpoint(&mut m, 3, 0);
     let client = bounded(&mut m, 0, 9, 200, 2 * MS, 10 * MS);
     let server = bounded(&mut m, 1, 3, 150, MS, 10 * MS);
@@ -123,7 +129,8 @@ fn debt() -> Debt {
     waits(&mut m, server.id, Syscall::Receive, &[serve.0, 0, NEVER]);
     m.pass(MS / 5);
     while m.current() != Some(client.id) {
-        m.call(Syscall::Wait, &[0, NEVER]);
+        let until = if m.current() == Some(root) { wakes } else { NEVER };
+        m.call(Syscall::Wait, &[0, until]);
     }
     assert_eq!(m.call(Syscall::Call, &[call.0, 0, NEVER, INTERFACE]), Outcome::Away);
     assert_eq!(m.current(), Some(server.id));
@@ -157,6 +164,84 @@ fn what_a_server_uses_beyond_the_loan_is_its_callers_debt() {
         waited += 10_000;
     }
     assert!(waited > 7 * MS + MS / 2, "{waited} ns");
+}
+
+#[test]
+fn what_a_server_uses_of_a_loan_is_charged_once() {
+    let mut d = debt();
+    d.m.pass(MS);
+    d.m.call(Syscall::Reply, &[d.token, 0]);
+    assert_eq!(d.m.current(), Some(d.client.id));
+    let ran = runs_for(&mut d.m, d.client.id, 2 * MS);
+    assert!((MS * 7 / 10..=MS).contains(&ran), "{ran} ns are left of 2 ms, of which the server has used one");
+}
+
+#[test]
+fn a_server_whose_loan_ends_while_its_reserve_is_dry_waits_for_that() {
+    // Loan and reserve are dry after 3 ms; the loan is good again after 10, the reserve after 12.
+    let mut d = debt_until(11 * MS);
+    let root = d.m.root.thread;
+    while d.m.current() != Some(root) {
+        d.m.pass(10_000);
+    }
+    let before = d.m.now;
+    assert!(before < 12 * MS, "{before}");
+    d.m.sys(Syscall::Destroy, &[d.client.domain.0]).unwrap();
+    waits(&mut d.m, root, Syscall::Wait, &[0, NEVER]);
+    assert_eq!(d.m.current(), Some(d.bystander.id), "nobody lends the server anything");
+    let ran = runs_for(&mut d.m, d.server.id, 5 * MS);
+    assert!((MS / 2..=MS + MS / 10).contains(&ran), "{ran} ns of its own");
+}
+
+#[test]
+fn the_last_of_a_chain_goes_on_as_soon_as_the_one_before_it_has_time_to_lend() {
+    let mut m = boot();
+    let root = m.root.thread;
+    let (upper, lower) = (endpoint(&mut m, 5, 0), endpoint(&mut m, 3, 0));
+    let middle = peer_at(&mut m, 5, 180, 1, (Handle::NONE, 0));
+    let server = bounded(&mut m, 2, 3, 150, MS, 100 * MS);
+    let (call, receive) = (EndpointRights::CALL.bits(), EndpointRights::RECEIVE.bits());
+    let takes = grant(&mut m, &middle, upper, receive, 0);
+    let passes = grant(&mut m, &middle, lower, call, 0);
+    let serves = grant(&mut m, &server, lower, receive, 0);
+    let until = m.now + MS / 10;
+    for (server, endpoint) in [(middle.id, takes), (server.id, serves)] {
+        while m.current() != Some(server) {
+            m.call(Syscall::Wait, &[0, until]);
+        }
+        m.call(Syscall::Receive, &[endpoint.0, 0, NEVER]);
+    }
+    m.pass(MS / 5);
+    assert_eq!(m.current(), Some(root));
+    let client = bounded(&mut m, 0, 9, 200, 2 * MS, 100 * MS);
+    let asks = grant(&mut m, &client, upper, call, 0);
+    let wakes = m.now + 10 * MS;
+    waits(&mut m, root, Syscall::Wait, &[0, wakes]);
+    for (caller, call) in [(client.id, asks), (middle.id, passes)] {
+        assert_eq!(m.current(), Some(caller));
+        assert_eq!(m.call(Syscall::Call, &[call.0, 0, NEVER, INTERFACE]), Outcome::Away);
+    }
+    assert_eq!(m.current(), Some(server.id), "on what the client has lent to the one and that to the other");
+    runs_for(&mut m, server.id, 5 * MS);
+    assert_eq!(m.current(), None, "the client's time and its own are used up");
+    m.pass(wakes - m.now);
+    m.sys(Syscall::Destroy, &[client.domain.0]).unwrap();
+    waits(&mut m, root, Syscall::Wait, &[0, NEVER]);
+    assert_eq!(m.current(), Some(server.id), "the one in the middle has time of its own, and lends that");
+}
+
+#[test]
+fn a_server_goes_with_the_budget_that_is_lent_to_it() {
+    let mut d = debt_until(MS);
+    let other = d.m.start_cpu(1);
+    let root = d.m.root.thread;
+    while d.m.current() != Some(root) {
+        d.m.pass(10_000);
+    }
+    d.m.sys(Syscall::BudgetMove, &[d.server.budget.0, 1]).unwrap();
+    assert_eq!(d.m.kernel.current(other), None, "it does not run on its own");
+    d.m.sys(Syscall::BudgetMove, &[d.client.budget.0, 1]).unwrap();
+    assert_eq!(d.m.kernel.current(other), Some(d.server.id));
 }
 
 #[test]
