@@ -154,7 +154,7 @@ pub enum Effect {
         /// The function.
         source: SourceId,
     },
-    /// Hear again of what devices are refused, by [`crate::Kernel::stray`].
+    /// Hear again of what devices are refused, by [`crate::Kernel::stray`]: first of what has come meanwhile.
     HearStrays,
     /// Let an interrupt come.
     UnmaskInterrupt {

@@ -5,7 +5,7 @@
 //!
 //! The suite writes `ok NAME` or `FAIL NAME: why` for each case to the first serial port, `conformance: N passed, N
 //! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only,
-//! or for another of the suites that need this root server ([`parameters`], [`hostile`]). If the boot archive holds a
+//! or for another of the suites that need this root server ([`parameters`], [`hostile`], [`dma`]). If the boot archive holds a
 //! script, that is carried out instead ([`replay`]).
 #![no_std]
 #![no_main]

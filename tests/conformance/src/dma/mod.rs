@@ -146,7 +146,7 @@ impl Lab {
         self.edu.take(self.shown, BYTES)
     }
 
-    /// Whether the device has in its own memory what a page holds that the processor sees.
+    /// Has the device copy what it has in its own memory to the own page.
     fn fetch(&self) -> Outcome {
         OWN.fill(0, LENGTH, 0);
         self.edu.give(self.shown, BYTES)
