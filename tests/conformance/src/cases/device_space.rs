@@ -44,7 +44,7 @@ fn show(space: u64, memory: u64, address: u64, pages: u64) -> Result<u64, Error>
 }
 
 fn a_device_space_is_filled_and_emptied_like_others(bench: &mut Bench) -> Outcome {
-    let (space, memory) = (space(bench, 4)?, bench.memory(3)?);
+    let (space, memory) = (space(bench, 3)?, bench.memory(3)?);
     let mapping = show(space, memory, 0x10_0000, 3)?;
     refused(show(space, memory, 0x10_2000, 1), Error::AlreadyMapped)?;
     call(Syscall::Unmap, [space, mapping])?;

@@ -331,7 +331,7 @@ fn overwrite_the_registers_of_the_iommu(bench: &mut Bench, lab: &mut Lab) -> Res
     lab.edu.give(iommu.registers.phys, 64)?;
     // It still translates.
     lab.fetch()?;
-    Ok((!OWN.is_all(0, LENGTH, 0)).into())
+    Ok((!OWN.holds(0, LENGTH, 0)).into())
 }
 
 fn forge_an_interrupt_of_another_device(bench: &mut Bench, lab: &mut Lab) -> Result<Reached, Failure> {
