@@ -335,11 +335,11 @@ fn devices() -> Machine<Tiny> {
     let message = abi::syscall::InterruptSource::Message.to_register();
     machine.make(Syscall::InterruptCreate, &[root::INTERRUPTS.0, message]);
     let driver = peer(&mut machine, 1, 2, Handle::NONE);
-    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 4, u64::from(RawRights::MAX)]);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 6, u64::from(RawRights::MAX)]);
     let sources = SourceRange::one(SourceId(8)).to_register();
     let space = machine.make(Syscall::DeviceSpaceCreate, &[own::ACCOUNT.0, memory.0, 0, root::DEVICES.0, sources]);
-    machine.make(Syscall::SpaceDonate, &[space.0, memory.0, 1, 1]);
-    let shared = machine.make(Syscall::MemorySplit, &[memory.0, 2, 2, u64::from(RawRights::MAX)]);
+    machine.make(Syscall::SpaceDonate, &[space.0, memory.0, 1, 3]);
+    let shared = machine.make(Syscall::MemorySplit, &[memory.0, 4, 2, u64::from(RawRights::MAX)]);
     let rights = MemoryRights::all();
     grant(&mut machine, &driver, shared, rights.bits(), 0);
     grant(&mut machine, &driver, shared, (rights - MemoryRights::DMA).bits(), 0);
@@ -364,8 +364,10 @@ fn devices_events(machine: &Machine<Tiny>) -> Vec<Event> {
             S::Destroy,
         ],
         uses: |machine, handle, kind| {
+            // Of the root's, what the scenario has made; of the driver's, all.
             let made = handle.index() > root::FIRST_EXTENT && handle != machine.device;
-            made || matches!(kind, Kind::Account | Kind::DeviceControl)
+            let drivers = machine.current() != Some(machine.root.thread);
+            made || drivers || matches!(kind, Kind::Account | Kind::DeviceControl)
         },
         rich_messages: false,
         faults: &[],
