@@ -20,6 +20,8 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTRT");
 pub const VERSION: u32 = 3;
 /// The most entries in a start page.
 pub const ENTRIES_MAX: usize = 40;
+/// Name of the capability for the space that the domain's device sees, on a machine with an IOMMU.
+pub const DEVICE_SPACE: &str = "device-space";
 /// Bytes of a name.
 pub const NAME_MAX: usize = 24;
 /// Bytes of arguments.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xtask::machine::{Accel, Chipset, Cpus, Machine, Memory};
+use xtask::machine::{Accel, Chipset, Cpus, Iommu, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
 use xtask::scaffold;
 use xtask::suites::{self, Size, Suite};
@@ -117,6 +117,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
     machine: Chipset,
 
+    /// Whether it has an IOMMU, which confines what drivers' devices reach
+    #[arg(long, value_name = "ON-OFF", value_enum, default_value_t)]
+    iommu: Iommu,
+
     /// Type the lines of FILE into the shell, one after the other, then power off
     ///
     /// Each line is typed when the command before it has ended. Empty lines and lines that begin with # are left
@@ -144,6 +148,7 @@ impl Run {
         machine.memory = self.memory;
         machine.cpus = self.smp;
         machine.chipset = self.machine;
+        machine.iommu = self.iommu;
         machine.debugger = self.gdb;
         machine.extra = self.qemu_arg;
         let disk = self.disk.map_or(Disk::Default, Disk::Image);
@@ -312,12 +317,18 @@ pub(crate) struct Bench {
     /// What to measure
     #[arg(value_enum)]
     pub(crate) what: Measurement,
+
+    /// Of `block`: the machines in which it is measured
+    #[arg(long, value_name = "ON-OFF", value_enum, value_delimiter = ',', default_values = ["on", "off"])]
+    pub(crate) iommu: Vec<Iommu>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Measurement {
     /// From QEMU's start to the shell's prompt, and a Linux kernel's to its first user process: median of ten each
     Boot,
+    /// A request to the disk, in guest instructions, with the IOMMU that confines the disk's driver and without
+    Block,
     /// A call through a typed interface, in guest instructions, and the same call made of system calls by hand
     Rpc,
 }

@@ -150,6 +150,11 @@ fn list(filter: &str) -> Result<bool, Failure> {
 fn bench(options: &Bench) -> Result<bool, Failure> {
     match options.what {
         Measurement::Boot => print!("{}", bench::boot()?),
+        Measurement::Block => {
+            let cost = bench::block(&options.iommu)?;
+            print!("{cost}");
+            return Ok(cost.is_allowed());
+        }
         Measurement::Rpc => {
             let costs = bench::rpc()?;
             print!("{costs}");

@@ -7,7 +7,9 @@ use crate::memory_map::MemoryMap;
 use crate::page_tables::{Access, PageTables};
 use crate::platform::Machine;
 use abi::PAGE_SIZE;
-use abi::boot::{BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, IO_APICS_MAX, Platform, RegionKind, Registers};
+use abi::boot::{
+    BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, IO_APICS_MAX, IOMMU_PAGES_MAX, Platform, RegionKind, Registers,
+};
 
 /// Builds the page tables: the kernel at its linked addresses, the direct map, the device window and the loader's
 /// `jump_page`. The kernel's memory, the device addresses and the direct map's length are taken from and written to
@@ -41,10 +43,10 @@ pub fn build<M: PhysicalMemory>(
         tables.map_in_small_pages(segment.first_page(), extent, access, RegionKind::PageTables)?;
     }
     assign_device_window(&mut info.platform);
-    for registers in device_registers(&info.platform) {
-        let page = Extent { start: registers.phys & !(PAGE_SIZE - 1), len: PAGE_SIZE };
+    for (registers, pages) in device_registers(&info.platform) {
+        let extent = Extent { start: registers.phys & !(PAGE_SIZE - 1), len: u64::from(pages) * PAGE_SIZE };
         let virt = registers.virt & !(PAGE_SIZE - 1);
-        tables.map(virt, page, Access::Device, RegionKind::PageTables)?;
+        tables.map(virt, extent, Access::Device, RegionKind::PageTables)?;
     }
     // These tables go when the kernel drops the loader, so they are the loader's memory.
     let page = Extent { start: jump_page, len: PAGE_SIZE };
@@ -82,7 +84,8 @@ fn direct_map(
     Ok(shown)
 }
 
-/// Gives every device that the kernel drives an address: the local APIC, the I/O APICs, the HPET, a page each.
+/// Gives every device that the kernel drives an address: the local APIC, the I/O APICs, the HPET, a page each, and the
+/// IOMMUs, as many pages as one can have.
 fn assign_device_window(platform: &mut Platform) {
     let place = |registers: &mut Registers, page: u64| {
         if registers.is_present() {
@@ -93,11 +96,17 @@ fn assign_device_window(platform: &mut Platform) {
     for (index, io_apic) in platform.io_apics.as_mut_slice().iter_mut().enumerate() {
         place(&mut io_apic.registers, 1 + index as u64);
     }
-    place(&mut platform.hpet, 1 + IO_APICS_MAX as u64);
+    let hpet = 1 + IO_APICS_MAX as u64;
+    place(&mut platform.hpet, hpet);
+    for (index, unit) in platform.iommus.as_mut_slice().iter_mut().enumerate() {
+        place(&mut unit.registers, hpet + 1 + index as u64 * u64::from(IOMMU_PAGES_MAX));
+    }
 }
 
-/// The devices that the kernel drives and the machine has.
-fn device_registers(platform: &Platform) -> impl Iterator<Item = Registers> {
-    let io_apics = platform.io_apics.as_slice().iter();
-    io_apics.map(|io_apic| io_apic.registers).chain([platform.local_apic, platform.hpet]).filter(Registers::is_present)
+/// The devices that the kernel drives and the machine has, and how many pages of each it reaches.
+fn device_registers(platform: &Platform) -> impl Iterator<Item = (Registers, u32)> {
+    let io_apics = platform.io_apics.as_slice().iter().map(|io_apic| (io_apic.registers, 1));
+    let iommus = platform.iommus.as_slice().iter().map(|unit| (unit.registers, unit.pages));
+    let single = [(platform.local_apic, 1), (platform.hpet, 1)];
+    io_apics.chain(iommus).chain(single).filter(|(registers, _)| registers.is_present())
 }

@@ -156,7 +156,8 @@ extern "C" fn main(start_info: u64) -> ! {
         Ok(handover) => {
             if handover.left_out > 0 {
                 serial::say(format_args!(
-                    "the firmware names more CPUs or interrupt controllers than are supported: {} are left out",
+                    "the firmware names CPUs, interrupt controllers or IOMMUs that are too many, or in places that are \
+                     not supported: {} are left out",
                     handover.left_out
                 ));
             }

@@ -90,6 +90,15 @@ pub enum LoadError {
         /// Physical address of the table.
         at: u64,
     },
+    /// The firmware puts something where something else is.
+    Overlap {
+        /// What it puts there.
+        what: &'static str,
+        /// Where it puts that.
+        extent: Extent,
+        /// What is there.
+        with: &'static str,
+    },
 }
 
 impl fmt::Display for LoadError {
@@ -163,6 +172,11 @@ impl fmt::Display for LoadError {
             Self::BadTable { signature, at } => write!(
                 f,
                 "the ACPI table {signature} at {at:#x} is malformed or out of reach: update the machine's firmware"
+            ),
+            Self::Overlap { what, extent, with } => write!(
+                f,
+                "the firmware puts {what} ({} bytes) at {:#x}, where {with} is: update the machine's firmware",
+                extent.len, extent.start
             ),
         }
     }

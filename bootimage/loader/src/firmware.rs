@@ -5,16 +5,17 @@ use crate::machine::{self, Memory};
 use abi::boot::Extent;
 use acpi::address::{AddressSpace, GenericAddress};
 use acpi::rsdp::Rsdp;
-use acpi::sdt::SdtHeader;
 use acpi::sdt::fadt::Fadt;
 use acpi::sdt::hpet::HpetTable;
 use acpi::sdt::madt::{Madt, MadtEntry};
 use acpi::sdt::mcfg::Mcfg;
+use acpi::sdt::{SdtHeader, Signature};
 use acpi::{AcpiTable, AcpiTables, Handler, PciAddress, PhysicalMapping};
 use core::ptr::NonNull;
+use loader::dma_remapping::{read_dmar, read_ivrs};
 use loader::error::LoadError;
 use loader::memory::PhysicalMemory;
-use loader::platform::{self, Machine};
+use loader::platform::{self, Contradiction, Machine};
 use loader::sleep_state::{SleepTypes, find_s5};
 
 /// Bytes of the header that every table starts with.
@@ -53,10 +54,25 @@ pub(crate) fn discover(memory: &Memory, rsdp: u64) -> Result<Machine, LoadError>
     if let Some(hpet) = table::<HpetTable>(&tables, "HPET", size_of::<HpetTable>())? {
         let base = hpet.base_address;
         if base.address_space == 0 {
-            machine.set_hpet(base.address);
+            machine.set_hpet(hpet.hpet_number, base.address);
         }
     }
+    // Last, because these tables say more about devices that the others name.
+    dma_remapping(memory, &tables, &mut machine)?;
     Ok(machine)
+}
+
+/// IOMMUs; many machines have none.
+fn dma_remapping(memory: &Memory, tables: &AcpiTables<Reader<'_>>, machine: &mut Machine) -> Result<(), LoadError> {
+    type Read = fn(&[u8], &mut Machine) -> Result<(), Contradiction>;
+    let known: [(_, _, Read); 2] = [("DMAR", Signature::DMAR, read_dmar), ("IVRS", Signature::IVRS, read_ivrs)];
+    for (signature, wanted, read) in known {
+        let Some((at, _)) = tables.table_headers().find(|(_, header)| header.signature == wanted) else { continue };
+        let at = at as u64;
+        let bytes = memory.bytes(table_extent(memory, at)?).ok_or(Contradiction);
+        bytes.and_then(|table| read(table, machine)).map_err(|_| LoadError::BadTable { signature, at })?;
+    }
+    Ok(())
 }
 
 /// CPUs and interrupt controllers.

@@ -41,7 +41,8 @@ pub struct Handover {
     pub entry: u64,
     /// Virtual address of the boot information.
     pub boot_info: u64,
-    /// How many CPUs, interrupt controllers and the like were left out because there are too many of them.
+    /// How many CPUs, interrupt controllers and the like were left out because there are too many of them, or because
+    /// the kernel cannot be told where they are.
     pub left_out: u32,
 }
 
@@ -67,6 +68,7 @@ pub fn prepare<M: PhysicalMemory>(
     map.assign(own.image, RegionKind::Loader)?;
     let machine = discover(memory, start_info.rsdp)?;
     info.platform = *machine.platform();
+    keep_clear(&machine, own, &mut map)?;
 
     info.archive = start_info.module.or(own.embedded).ok_or(LoadError::NoArchive)?;
     let (kernel, root) = open_archive(memory, &map, info.archive)?;
@@ -94,6 +96,24 @@ pub fn prepare<M: PhysicalMemory>(
         boot_info: DIRECT_MAP_BASE + extent.start,
         left_out: machine.left_out(),
     })
+}
+
+/// Takes the memory out of use that devices use on behalf of the firmware, and sees to it that no RAM lies where the
+/// IOMMUs' registers do.
+fn keep_clear(machine: &Machine, own: &Own, map: &mut MemoryMap) -> Result<(), LoadError> {
+    for &extent in machine.reserved_memory() {
+        if extent.overlaps(&own.image) {
+            return Err(LoadError::Overlap { what: "memory of a device", extent, with: "the loader" });
+        }
+        map.reserve(extent)?;
+    }
+    for unit in machine.platform().iommus.as_slice() {
+        let extent = unit.extent();
+        if map.regions().iter().any(|region| region.kind.is_managed_ram() && region.extent.overlaps(&extent)) {
+            return Err(LoadError::Overlap { what: "the registers of an IOMMU", extent, with: "RAM" });
+        }
+    }
+    Ok(())
 }
 
 /// A file of the archive that is to be loaded.

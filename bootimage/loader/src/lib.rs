@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod address_space;
+pub mod dma_remapping;
 pub mod error;
 pub mod executable;
 pub mod handover;

@@ -62,8 +62,8 @@ impl MemoryMap {
                 map.assign(extent, kind)?;
             }
         }
-        map.restrict(Extent::between(0, LOW_MEMORY_END), RegionKind::LowMemory)?;
-        map.restrict(Extent::between(RAM_END_MAX, u64::MAX), RegionKind::Reserved)?;
+        map.restrict(&[RegionKind::Free], Extent::between(0, LOW_MEMORY_END), RegionKind::LowMemory)?;
+        map.restrict(&[RegionKind::Free], Extent::between(RAM_END_MAX, u64::MAX), RegionKind::Reserved)?;
         if map.largest_free() == 0 {
             return Err(LoadError::NoMemory);
         }
@@ -121,6 +121,14 @@ impl MemoryMap {
         Ok(())
     }
 
+    /// Takes RAM out of use that devices use on behalf of the firmware, which should have said so in its map.
+    ///
+    /// # Errors
+    /// If there are then more regions than the kernel takes.
+    pub fn reserve(&mut self, extent: Extent) -> Result<(), LoadError> {
+        self.restrict(&[RegionKind::Free, RegionKind::LowMemory], pages_touched(extent), RegionKind::Reserved)
+    }
+
     /// Takes `len` bytes, rounded up to pages, from the highest free region that ends below `limit` and has them.
     ///
     /// # Errors
@@ -147,11 +155,11 @@ impl MemoryMap {
         Ok(extent)
     }
 
-    /// Turns what is free within `within` into `kind`.
-    fn restrict(&mut self, within: Extent, kind: RegionKind) -> Result<(), LoadError> {
+    /// Turns what is of one of the kinds `from` within `within` into `kind`.
+    fn restrict(&mut self, from: &[RegionKind], within: Extent, kind: RegionKind) -> Result<(), LoadError> {
         let before = self.clone();
         for region in before.regions() {
-            if region.kind == RegionKind::Free && region.extent.overlaps(&within) {
+            if from.contains(&region.kind) && region.extent.overlaps(&within) {
                 let start = region.extent.start.max(within.start);
                 let end = region.extent.end().min(within.end());
                 self.assign(Extent::between(start, end), kind)?;

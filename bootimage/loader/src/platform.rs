@@ -2,21 +2,31 @@
 
 use crate::sleep_state::SleepTypes;
 use abi::boot::{
-    Cpu, EcamWindow, Extent, InterruptOverride, IoApic, List, Platform, PmTimer, Polarity, PowerOff, Registers,
-    ResetRegister, ResetSpace, Trigger,
+    Cpu, DeviceRegion, EcamWindow, Extent, InterruptOverride, IoApic, Iommu, IommuKind, List, NO_SOURCE, Platform,
+    PmTimer, Polarity, PowerOff, Registers, ResetRegister, ResetSpace, Trigger,
 };
+use abi::device::SourceId;
 
 /// Most ACPI tables whose memory is made readable.
 pub const TABLES_MAX: usize = 64;
 
+/// Most pieces of memory that the firmware reserves for devices.
+const RESERVED_MAX: usize = 64;
+
 /// Largest identifier by which an xAPIC addresses one CPU (Intel SDM volume 3A, 10.6.1).
 const APIC_ID_MAX: u32 = 254;
+
+/// What a table says contradicts itself, or what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contradiction;
 
 /// The machine as far as it is known.
 #[derive(Clone, Debug)]
 pub struct Machine {
     platform: Platform,
+    hpet_number: u8,
     tables: List<Extent, TABLES_MAX>,
+    reserved_memory: List<Extent, RESERVED_MAX>,
     left_out: u32,
 }
 
@@ -25,7 +35,13 @@ impl Machine {
     pub fn new(boot_cpu: u32, rsdp: u64) -> Self {
         let mut platform = Platform::EMPTY;
         platform.rsdp = rsdp;
-        let mut machine = Self { platform, tables: List::new(Extent::default()), left_out: 0 };
+        let mut machine = Self {
+            platform,
+            hpet_number: 0,
+            tables: List::new(Extent::default()),
+            reserved_memory: List::new(Extent::default()),
+            left_out: 0,
+        };
         machine.add_cpu(boot_cpu, true);
         machine
     }
@@ -40,7 +56,13 @@ impl Machine {
         self.tables.as_slice()
     }
 
-    /// How many CPUs, interrupt controllers and the like were left out because there are too many of them.
+    /// Memory that devices use on behalf of the firmware, in whole pages.
+    pub fn reserved_memory(&self) -> &[Extent] {
+        self.reserved_memory.as_slice()
+    }
+
+    /// How many CPUs, interrupt controllers and the like were left out because there are too many of them, or because
+    /// the kernel cannot be told where they are.
     pub fn left_out(&self) -> u32 {
         self.left_out
     }
@@ -69,7 +91,8 @@ impl Machine {
 
     /// Adds an I/O APIC.
     pub fn add_io_apic(&mut self, id: u8, phys: u64, gsi_base: u32) {
-        let io_apic = IoApic { registers: Registers { phys, virt: 0 }, gsi_base, id: u32::from(id) };
+        let registers = Registers { phys, virt: 0 };
+        let io_apic = IoApic { registers, gsi_base, id: u32::from(id), source: NO_SOURCE, reserved: 0 };
         if self.platform.io_apics.push(io_apic).is_err() {
             self.left_out += 1;
         }
@@ -111,9 +134,85 @@ impl Machine {
         }
     }
 
-    /// Says where the HPET's registers are.
-    pub fn set_hpet(&mut self, phys: u64) {
+    /// Says where the registers of the HPET with this number are.
+    pub fn set_hpet(&mut self, number: u8, phys: u64) {
+        self.hpet_number = number;
         self.platform.hpet = Registers { phys, virt: 0 };
+    }
+
+    /// Adds an IOMMU; one by AMD may be described several times.
+    ///
+    /// # Errors
+    /// If an IOMMU that is known has the same registers or the same source, and is not this one.
+    pub fn add_iommu(&mut self, unit: Iommu) -> Result<(), Contradiction> {
+        let amd = unit.kind == IommuKind::AmdVi;
+        for known in self.platform.iommus.as_slice() {
+            let same_place = known.registers.phys == unit.registers.phys;
+            let same_source = amd && known.kind == unit.kind && known.source == unit.source;
+            if same_place && same_source && known.capability_offset == unit.capability_offset {
+                return Ok(());
+            }
+            if same_place || same_source {
+                return Err(Contradiction);
+            }
+        }
+        if self.platform.iommus.push(unit).is_err() {
+            self.left_out += 1;
+        }
+        Ok(())
+    }
+
+    /// Says that interrupts can be remapped.
+    pub fn set_interrupt_remapping(&mut self) {
+        self.platform.interrupt_remapping = 1;
+    }
+
+    /// Says with which source the interrupts of the I/O APIC with this identifier arrive at the IOMMU. It must have
+    /// been added before.
+    ///
+    /// # Errors
+    /// If another source was said before.
+    pub fn set_io_apic_source(&mut self, id: u8, source: SourceId) -> Result<(), Contradiction> {
+        let io_apics = self.platform.io_apics.as_mut_slice().iter_mut();
+        io_apics
+            .filter(|io_apic| io_apic.id == u32::from(id))
+            .try_for_each(|found| set_source(&mut found.source, source))
+    }
+
+    /// Says with which source the interrupts of the HPET with this number arrive at the IOMMU. Where it is must have
+    /// been said before.
+    ///
+    /// # Errors
+    /// If another source was said before.
+    pub fn set_hpet_source(&mut self, number: u8, source: SourceId) -> Result<(), Contradiction> {
+        if self.platform.hpet.is_present() && self.hpet_number == number {
+            set_source(&mut self.platform.hpet_source, source)?;
+        }
+        Ok(())
+    }
+
+    /// Adds memory, of whole pages, that devices use on behalf of the firmware, whichever devices these are.
+    ///
+    /// # Errors
+    /// If there are so many pieces that this cannot be true.
+    pub fn reserve_memory(&mut self, extent: Extent) -> Result<(), Contradiction> {
+        if self.reserved_memory().contains(&extent) {
+            return Ok(());
+        }
+        self.reserved_memory.push(extent).map_err(|_| Contradiction)
+    }
+
+    /// Says that the devices from `first` to `last` use this memory, which is reserved, on behalf of the firmware.
+    pub fn add_device_region(&mut self, first: SourceId, last: SourceId, extent: Extent) {
+        let region = DeviceRegion { source: first, last, reserved: 0, extent };
+        if self.platform.device_regions.push(region).is_err() {
+            self.left_out += 1;
+        }
+    }
+
+    /// Counts something that the kernel cannot be told.
+    pub fn leave_out(&mut self) {
+        self.left_out += 1;
     }
 
     /// Says where the power-management timer is.
@@ -146,6 +245,16 @@ impl Machine {
         };
         self.platform.reset = ResetRegister { address, space, value, reserved: [0; 6] };
     }
+}
+
+/// Writes a source to a field that has none, or the same.
+fn set_source(field: &mut u32, source: SourceId) -> Result<(), Contradiction> {
+    let source = u32::from(source.0);
+    if *field != NO_SOURCE && *field != source {
+        return Err(Contradiction);
+    }
+    *field = source;
+    Ok(())
 }
 
 /// A number that can be an I/O port, 0 excepted.

@@ -1,6 +1,9 @@
 //! A whole boot on a machine made of a vector: what the kernel would find, and what stops the boot.
 
-use abi::boot::{BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, KERNEL_BASE, RegionKind};
+use abi::boot::{
+    BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, IOMMUS_MAX, Iommu, IommuKind, KERNEL_BASE, RegionKind, Registers,
+};
+use abi::device::SourceId;
 use archive::{ArchiveError, Builder};
 use loader::error::LoadError;
 use loader::executable::ExecutableError;
@@ -101,7 +104,16 @@ impl FakeMachine {
             machine.add_table(Extent { start: 32 * MIB - MIB / 2 + 0x100, len: 0x80 });
             machine.set_local_apic(0xfee0_0000);
             machine.add_io_apic(0, 0xfec0_0000, 0);
-            machine.set_hpet(0xfed0_0040);
+            machine.set_hpet(0, 0xfed0_0040);
+            Ok(machine)
+        })
+    }
+
+    /// Boots on a machine of which this is known beside its CPU.
+    fn boot_with(&mut self, describe: impl FnOnce(&mut Machine)) -> Result<Handover, LoadError> {
+        prepare(self, START_INFO, &OWN, |_, rsdp| {
+            let mut machine = Machine::new(0, rsdp);
+            describe(&mut machine);
             Ok(machine)
         })
     }
@@ -256,6 +268,80 @@ fn devices_are_mapped_uncached_where_the_boot_information_says() {
         let seen = machine.translate(handover.page_tables, registers.virt);
         assert_eq!(seen, Some((registers.phys, true, false, false)));
     }
+}
+
+/// An IOMMU with its registers at `phys`.
+fn iommu(phys: u64, pages: u32) -> Iommu {
+    Iommu { kind: IommuKind::IntelVtd, registers: Registers { phys, virt: 0 }, pages, ..Iommu::NONE }
+}
+
+#[test]
+fn every_page_of_every_iommus_registers_is_mapped_uncached_and_at_one_place_only() {
+    let mut machine = FakeMachine::new(&archive());
+    let handover = machine.boot_with(|described| {
+        described.set_hpet(0, 0xfed0_0000);
+        for index in 0..IOMMUS_MAX as u64 {
+            // Runs that overlap, as those of neighbours with one page each do.
+            described.add_iommu(iommu(0xfed9_0000 + index * PAGE, if index == 3 { 8 } else { 2 })).unwrap();
+        }
+    });
+    let root = handover.unwrap().page_tables;
+    let platform = &machine.info().platform;
+    assert_eq!(platform.iommus.as_slice().len(), IOMMUS_MAX);
+    let mut places = vec![platform.hpet.virt];
+    for unit in platform.iommus.as_slice() {
+        for page in 0..u64::from(unit.pages) {
+            let virt = unit.registers.virt + page * PAGE;
+            assert!(virt >= DEVICE_BASE && !places.contains(&virt));
+            assert_eq!(machine.translate(root, virt), Some((unit.registers.phys + page * PAGE, true, false, false)));
+            places.push(virt);
+        }
+    }
+}
+
+#[test]
+fn an_iommu_in_ram_is_refused() {
+    for phys in [16 * MIB, 16 * MIB - PAGE, MIB] {
+        let mut machine = FakeMachine::new(&archive());
+        let refused = machine.boot_with(|described| described.add_iommu(iommu(phys, 2)).unwrap()).unwrap_err();
+        let extent = Extent { start: phys, len: 2 * PAGE };
+        assert_eq!(refused, LoadError::Overlap { what: "the registers of an IOMMU", extent, with: "RAM" });
+        assert!(refused.to_string().contains("puts the registers of an IOMMU (8192 bytes) at 0x"));
+    }
+}
+
+#[test]
+fn memory_that_the_firmware_keeps_for_a_device_is_no_ram() {
+    let mut machine = FakeMachine::new(&archive());
+    let kept = Extent { start: 16 * MIB, len: 3 * PAGE };
+    let others = Extent { start: 40 * MIB, len: PAGE };
+    let handover = machine.boot_with(|described| {
+        described.reserve_memory(kept).unwrap();
+        described.reserve_memory(others).unwrap();
+        described.add_device_region(SourceId::new(0, 2, 0), SourceId::new(0, 2, 0), kept);
+    });
+    let root = handover.unwrap().page_tables;
+    let info = machine.info();
+    let overlapping = |extent: Extent| {
+        info.memory.as_slice().iter().filter(|region| region.extent.overlaps(&extent)).collect::<Vec<_>>()
+    };
+    let seen: Vec<_> = overlapping(kept).iter().map(|region| (region.extent, region.kind)).collect();
+    assert_eq!(seen, [(kept, RegionKind::Reserved)]);
+    assert!(overlapping(others).is_empty(), "what the memory map does not mention stays unmentioned");
+    assert_eq!(machine.translate(root, DIRECT_MAP_BASE + kept.start), None);
+    let region = info.platform.device_regions.as_slice()[0];
+    assert_eq!((region.source, region.last, region.extent), (SourceId(0x10), SourceId(0x10), kept));
+}
+
+#[test]
+fn memory_that_the_firmware_keeps_for_a_device_must_be_nobodys() {
+    let mut machine = FakeMachine::new(&archive());
+    let extent = Extent { start: LOADER.end() - PAGE, len: PAGE };
+    let refused = machine.boot_with(|described| described.reserve_memory(extent).unwrap());
+    assert_eq!(refused, Err(LoadError::Overlap { what: "memory of a device", extent, with: "the loader" }));
+    let extent = Extent { start: ARCHIVE, len: PAGE };
+    let refused = machine.boot_with(|described| described.reserve_memory(extent).unwrap());
+    assert!(matches!(refused, Err(LoadError::ArchiveOutsideRam { .. })));
 }
 
 #[test]

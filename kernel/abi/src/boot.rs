@@ -15,6 +15,12 @@
 //! All mappings of the upper half are global. Nothing is both writable and executable, and the frames of the kernel's
 //! code and constants are read-only in the direct map too.
 
+use crate::device::SourceId;
+
+mod iommu;
+
+pub use iommu::{DEVICE_REGIONS_MAX, DeviceRegion, IOMMU_PAGES_MAX, IOMMUS_MAX, Iommu, IommuKind};
+
 /// First address of the direct map: physical address `p` is visible at `DIRECT_MAP_BASE + p`.
 pub const DIRECT_MAP_BASE: u64 = 0xffff_8000_0000_0000;
 
@@ -230,6 +236,25 @@ pub struct IoApic {
     pub gsi_base: u32,
     /// Its own APIC identifier.
     pub id: u32,
+    /// The [`SourceId`] with which its interrupts arrive at the IOMMU, or [`NO_SOURCE`].
+    pub source: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+impl IoApic {
+    /// The source with which its interrupts arrive at the IOMMU, if the firmware says so.
+    pub const fn source(&self) -> Option<SourceId> {
+        source_of(self.source)
+    }
+}
+
+/// In the place of a [`SourceId`]: the firmware does not say which.
+pub const NO_SOURCE: u32 = u32::MAX;
+
+/// The source in a field that may hold [`NO_SOURCE`].
+const fn source_of(field: u32) -> Option<SourceId> {
+    if field <= SourceId::LAST.0 as u32 { Some(SourceId(field as u16)) } else { None }
 }
 
 /// Electrical meaning of an interrupt line.
@@ -369,12 +394,20 @@ pub struct Platform {
     pub hpet: Registers,
     /// The power-management timer.
     pub pm_timer: PmTimer,
-    /// Always zero.
-    pub reserved: u32,
+    /// The [`SourceId`] with which the HPET's own interrupts arrive at the IOMMU, or [`NO_SOURCE`].
+    pub hpet_source: u32,
     /// How to power off.
     pub power_off: PowerOff,
     /// How to reset.
     pub reset: ResetRegister,
+    /// The IOMMUs. What the firmware says of each one's devices is not kept.
+    pub iommus: List<Iommu, IOMMUS_MAX>,
+    /// Memory that the firmware has reserved for devices.
+    pub device_regions: List<DeviceRegion, DEVICE_REGIONS_MAX>,
+    /// 1 if the firmware says that the machine can remap interrupts, otherwise 0. Each IOMMU says for itself too.
+    pub interrupt_remapping: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 impl Platform {
@@ -383,7 +416,7 @@ impl Platform {
         rsdp: 0,
         cpus: List::new(Cpu { apic_id: 0 }),
         local_apic: Registers::NONE,
-        io_apics: List::new(IoApic { registers: Registers::NONE, gsi_base: 0, id: 0 }),
+        io_apics: List::new(IoApic { registers: Registers::NONE, gsi_base: 0, id: 0, source: NO_SOURCE, reserved: 0 }),
         overrides: List::new(InterruptOverride {
             gsi: 0,
             isa: 0,
@@ -394,10 +427,19 @@ impl Platform {
         ecam: List::new(EcamWindow { phys: 0, segment: 0, first_bus: 0, last_bus: 0, reserved: 0 }),
         hpet: Registers::NONE,
         pm_timer: PmTimer { port: 0, bits: 0 },
-        reserved: 0,
+        hpet_source: NO_SOURCE,
         power_off: PowerOff { pm1a_port: 0, pm1b_port: 0, sleep_type_a: 0, sleep_type_b: 0, reserved: 0 },
         reset: ResetRegister { address: 0, space: ResetSpace::None, value: 0, reserved: [0; 6] },
+        iommus: List::new(Iommu::NONE),
+        device_regions: List::new(DeviceRegion::NONE),
+        interrupt_remapping: 0,
+        reserved: 0,
     };
+
+    /// The source with which the HPET's own interrupts arrive at the IOMMU, if the firmware says so.
+    pub const fn hpet_source(&self) -> Option<SourceId> {
+        source_of(self.hpet_source)
+    }
 }
 
 /// One segment of the root domain's image.
@@ -478,7 +520,7 @@ impl BootInfo {
     /// First field of every boot information, `BULKHEAD` in ASCII.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKHEAD");
     /// Version of this structure. It rises with every change.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Boot information that says nothing yet, but is well-formed.
     pub const EMPTY: Self = Self {
@@ -519,15 +561,17 @@ const _: () = {
     assert!(size_of::<Extent>() == 16);
     assert!(size_of::<Region>() == 24);
     assert!(size_of::<Registers>() == 16);
-    assert!(size_of::<IoApic>() == 24);
+    assert!(size_of::<IoApic>() == 32);
+    assert!(size_of::<Iommu>() == 32);
+    assert!(size_of::<DeviceRegion>() == 24);
     assert!(size_of::<InterruptOverride>() == 8);
     assert!(size_of::<EcamWindow>() == 16);
     assert!(size_of::<PowerOff>() == 8);
     assert!(size_of::<ResetRegister>() == 16);
     assert!(size_of::<List<Region, REGIONS_MAX>>() == REGIONS_MAX * 24 + 8);
-    assert!(size_of::<Platform>() == 616);
+    assert!(size_of::<Platform>() == 616 + 8 * 8 + (8 * 32 + 8) + (16 * 24 + 8) + 8);
     assert!(size_of::<RootSegment>() == 32);
-    assert!(size_of::<BootInfo>() == 4056 + 24 + 8 + 8 * 32);
+    assert!(size_of::<BootInfo>() == 5072);
     assert!(align_of::<BootInfo>() == 8);
 };
 
@@ -551,6 +595,16 @@ mod tests {
         assert!(!low.overlaps(&high));
         assert!(low.overlaps(&Extent { start: 4095, len: 1 }));
         assert!(!low.contains(&Extent { start: 4095, len: 2 }));
+    }
+
+    #[test]
+    fn a_source_that_the_firmware_does_not_name_is_none() {
+        let mut platform = Platform::EMPTY;
+        assert_eq!(platform.hpet_source(), None);
+        platform.hpet_source = 0xf0f8;
+        assert_eq!(platform.hpet_source(), Some(SourceId::new(0xf0, 0x1f, 0)));
+        platform.hpet_source = 0x1_0000;
+        assert_eq!(platform.hpet_source(), None);
     }
 
     #[test]

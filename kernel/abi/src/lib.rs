@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod device;
 pub mod error;
 pub mod fault;
 pub mod handle;
@@ -23,7 +24,7 @@ pub use handle::Handle;
 pub use syscall::Syscall;
 
 /// Version of the binary interface between kernel and user space. It rises with every incompatible change.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Bytes in a page, the unit of mapping and of donation.
 pub const PAGE_SIZE: u64 = 4096;

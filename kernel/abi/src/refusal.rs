@@ -58,6 +58,7 @@ refusals! {
     NotificationCreate: Creation;
     BudgetCreate: Creation BadArgument;
     SpaceCreate: Creation BadArgument KernelPage NotSoleOwner;
+    DeviceSpaceCreate: Creation BadArgument KernelPage NotSoleOwner InUse NoHardware;
     DomainCreate: Creation BadArgument WrongInterface;
     ThreadCreate: Creation InUse BadArgument;
     InterruptCreate: Creation BadArgument InUse NoHardware;
@@ -86,6 +87,10 @@ refusals! {
     PortsSplit: Capability BadArgument TableFull;
     PortIn: Capability BadArgument;
     PortOut: Capability BadArgument;
+    DeviceRoute: Capability BadArgument NoHardware;
+    DeviceWatch: Capability BadArgument;
+    DeviceStray: Capability WouldBlock;
+    DeviceInfo: Capability;
     Clock: Plain;
     LogRead: Capability BadAddress;
     Statistics: Capability BadAddress;

@@ -31,14 +31,16 @@ pub enum Kind {
     InterruptControl = 11,
     /// Authority to read the kernel's log and its statistics.
     System = 12,
+    /// Authority over what devices can reach by themselves.
+    DeviceControl = 13,
 }
 
 impl Kind {
     /// Number of kinds, plus one for the value 0 that is none.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Every kind.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Account,
         Kind::Memory,
         Kind::Space,
@@ -51,11 +53,12 @@ impl Kind {
         Kind::Ports,
         Kind::InterruptControl,
         Kind::System,
+        Kind::DeviceControl,
     ];
 
     /// The kind with this number.
     pub const fn from_number(number: u8) -> Option<Kind> {
-        if number >= 1 && number <= 12 { Some(Self::ALL[number as usize - 1]) } else { None }
+        if number >= 1 && number <= 13 { Some(Self::ALL[number as usize - 1]) } else { None }
     }
 }
 
@@ -95,7 +98,7 @@ rights! {
         EXECUTE = 2;
         /// Give pages of it to the kernel (page tables).
         DONATE = 3;
-        /// Learn its physical address, to tell a device.
+        /// Learn its physical address, to tell a device; map it into a device's space.
         DMA = 4;
         /// Make capabilities for parts of it.
         SPLIT = 5;
@@ -184,6 +187,13 @@ rights! {
     InterruptControlRights {
         /// Create interrupt objects.
         CREATE = 0;
+    }
+    /// Rights on the device control.
+    DeviceControlRights {
+        /// Make device spaces, and say which device may raise which interrupt.
+        CREATE = 0;
+        /// Hear of what devices were refused.
+        WATCH = 1;
     }
     /// Rights on the system object.
     SystemRights {

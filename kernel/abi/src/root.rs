@@ -21,8 +21,10 @@ pub const PORTS: Handle = Handle::new(6, 1);
 pub const SYSTEM: Handle = Handle::new(7, 1);
 /// The budget of the first thread.
 pub const BUDGET: Handle = Handle::new(8, 1);
+/// Authority over what devices can reach.
+pub const DEVICES: Handle = Handle::new(9, 1);
 /// Index of the first memory capability; they are described in [`RootInfo::extents`], in the same order.
-pub const FIRST_EXTENT: u16 = 9;
+pub const FIRST_EXTENT: u16 = 10;
 
 /// Length of the root domain's capability table.
 pub const TABLE_LENGTH: u16 = 1024;

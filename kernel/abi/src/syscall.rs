@@ -110,6 +110,11 @@ syscalls! {
     /// server finds out by asking for each that it works on (`LeaseInfo`). A call that was passed on is watched where it was
     /// received last. Notification 0 ends it.
     EndpointWatch = 44;
+    /// `(account, memory, page, device control, sources)` → `(handle)`. A space for devices: what is mapped into it is all that
+    /// these functions ([`crate::device::SourceRange`]) can read and write by themselves, at the addresses at which it is
+    /// mapped. That page of the memory is donated as its root table. `InUse` if one of them has a space already,
+    /// `NoHardware` without an IOMMU.
+    DeviceSpaceCreate = 45;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
 
@@ -119,7 +124,9 @@ syscalls! {
     /// `(memory)` → `(first frame number, pages, is device)`. The frame number is 0 without the right `DMA`.
     MemoryInfo = 49;
     /// `(space, memory, address, first page, pages, access)` → `(mapping id)`, or `NeedTables` with the number in rdi.
-    /// The range lies within one 2 MiB-aligned window. `access` is of [`MapAccess`].
+    /// The range lies within one 2 MiB-aligned window. `access` is of [`MapAccess`]. Into a device's space only memory with
+    /// the right `DMA` is mapped, not executable, and not where devices raise interrupts
+    /// ([`DEVICE_INTERRUPTS`]).
     Map = 50;
     /// `(space, mapping id)` → `(0)`.
     Unmap = 51;
@@ -164,6 +171,19 @@ syscalls! {
     PortIn = 85;
     /// `(ports, port, width 1, 2 or 4, value)` → `(0)`.
     PortOut = 86;
+
+    /// `(device control, interrupt, source)` → `(0)`. From now on that function ([`crate::device::SourceId`]), and no other, can
+    /// raise the message-signalled interrupt. `NoHardware` where interrupts are not remapped: there any device can.
+    DeviceRoute = 87;
+    /// `(device control, notification, bits)` → `(0)`. What is set when a device was refused something; notification 0 ends
+    /// it.
+    DeviceWatch = 88;
+    /// `(device control)` → `(0, address, the rest, lost)`: the earliest refused access that was not told of yet
+    /// ([`crate::device::Stray`]), and how many after it were lost because too many came. `WouldBlock` if there is none.
+    DeviceStray = 89;
+    /// `(device control)` → `(address bits, interrupts are remapped)`: of the addresses that devices use, how many bits count;
+    /// 0 without an IOMMU. Interrupts are remapped: 1, or 0.
+    DeviceInfo = 90;
 
     // ---- system ----
     /// `()` → `(nanoseconds since boot)`.
@@ -211,6 +231,9 @@ impl MapAccess {
         matches!(self, MapAccess::ReadExecute)
     }
 }
+
+/// Addresses at which a device's write is an interrupt, whatever its space maps (Intel SDM volume 3A, 10.11.1).
+pub const DEVICE_INTERRUPTS: core::ops::Range<u64> = 0xfee0_0000..0xfef0_0000;
 
 /// The bits of a notification that can be used: the lowest 62. With the others a result would look like an error.
 pub const NOTIFICATION_BITS: u64 = (1 << 62) - 1;

@@ -12,8 +12,8 @@ use crate::table::Slots;
 use crate::table::{count, short};
 use crate::world::World;
 use abi::rights::{
-    AccountRights, BudgetRights, DomainRights, InterruptControlRights, Kind, MemoryRights, PortsRights, SpaceRights,
-    SystemRights, ThreadRights,
+    AccountRights, BudgetRights, DeviceControlRights, DomainRights, InterruptControlRights, Kind, MemoryRights,
+    PortsRights, SpaceRights, SystemRights, ThreadRights,
 };
 use abi::syscall::{AccountLimits, Charge, MapAccess};
 use abi::{Handle, PAGE_SIZE, root};
@@ -89,6 +89,7 @@ impl<T: Tables> Kernel<T> {
             (Kind::Ports, PortsRights::all().bits(), 0, 0, ports_badge(0, 0x1_0000)),
             (Kind::System, SystemRights::all().bits(), 0, 0, 0),
             (Kind::Budget, BudgetRights::all().bits(), budget.index(), budget_generation, 0),
+            (Kind::DeviceControl, DeviceControlRights::all().bits(), 0, 0, 0),
         ];
         for (kind, rights, object, generation, badge) in objects {
             let object = short(object);
@@ -127,7 +128,7 @@ impl<T: Tables> Kernel<T> {
         let frame = Frame(part.frame);
         self.check_frames(frame, pages).ok()?;
         let entry = *self.spaces.at(root.space.index());
-        let probe = world.probe(entry.root, address, pages);
+        let probe = world.probe(self.tree_of(root.space), address, frame, pages);
         let window = 512 * PAGE_SIZE;
         let inside = pages <= 512 && address / window == (address + pages * PAGE_SIZE - 1) / window;
         if probe.occupied || u32::from(probe.missing_tables) > entry.pool_count || !inside {

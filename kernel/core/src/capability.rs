@@ -213,7 +213,7 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => self.endpoints.get(index, generation).is_some(),
             Kind::Notification => self.notifications.get(index, generation).is_some(),
             Kind::Interrupt => self.interrupts.get(index, generation).is_some(),
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => true,
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => true,
         }
     }
 
@@ -367,7 +367,7 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => self.endpoints.retain(index),
             Kind::Notification => self.notifications.retain(index),
             Kind::Interrupt => self.interrupts.retain(index),
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => {}
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => {}
         }
     }
 
@@ -386,7 +386,7 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => self.endpoints.release(index),
             Kind::Notification => self.notifications.release(index),
             Kind::Interrupt => self.interrupts.release(index),
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => 0,
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => 0,
         };
     }
 

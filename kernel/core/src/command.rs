@@ -9,6 +9,7 @@ use crate::identity::{
 use crate::ipc::{Outgoing, Reception};
 use crate::memory::MapOrder;
 use abi::Error;
+use abi::device::{SourceId, SourceRange};
 use abi::message::{MAX_CAPS, MessageInfo};
 use abi::syscall::{AccountLimits, InterruptSource};
 
@@ -148,6 +149,11 @@ pub enum Command {
         account: AccountId,
         root: Frame,
     },
+    CreateDeviceSpace {
+        account: AccountId,
+        root: Frame,
+        sources: SourceRange,
+    },
     CreateDomain(DomainOrder),
     CreateThread {
         account: AccountId,
@@ -199,6 +205,12 @@ pub enum Command {
         notification: NotificationId,
         bits: u64,
     },
+    Route {
+        interrupt: InterruptId,
+        source: SourceId,
+    },
+    WatchDevices(Option<(NotificationId, u64)>),
+    TakeStray,
     AckInterrupt(InterruptId),
     MaskInterrupt(InterruptId),
     PortIn {

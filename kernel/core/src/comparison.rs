@@ -32,6 +32,7 @@ impl<T: Tables> Kernel<T> {
             kicks,
             last_shootdown,
             forgetting,
+            strays,
         } = self;
         let same_cpu = |index: usize| is_like_cpu(cpus.at(index), other.cpus.at(index));
         let same = [
@@ -52,6 +53,7 @@ impl<T: Tables> Kernel<T> {
             (*lines == other.lines, "interrupt lines"),
             ((*online, *kicks) == (other.online, other.kicks), "sets of processors"),
             ((*last_shootdown, *forgetting) == (other.last_shootdown, other.forgetting), "shootdowns"),
+            (*strays == other.strays, "what devices were refused"),
         ];
         same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
     }

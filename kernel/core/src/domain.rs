@@ -2,6 +2,7 @@
 
 use crate::identity::{AccountId, EndpointId, NotificationId, SpaceId, ThreadId};
 use crate::table::Reference;
+use abi::device::SourceId;
 
 /// A protection domain: one space, one capability table, one account, one fault handler, one level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,11 +70,14 @@ pub struct Interrupt {
     pub(crate) source: u16,
     pub(crate) notification: Option<Reference<NotificationId>>,
     pub(crate) bits: u64,
+    /// The function that may raise it, where the machine can tell.
+    pub(crate) device: Option<SourceId>,
     /// It may come: set by `InterruptAck`, cleared by `InterruptMask`.
     pub(crate) unmasked: bool,
 }
 
 impl Interrupt {
     /// The contents of an empty slot.
-    pub const EMPTY: Interrupt = Interrupt { account: None, source: 0, notification: None, bits: 0, unmasked: false };
+    pub const EMPTY: Interrupt =
+        Interrupt { account: None, source: 0, notification: None, bits: 0, device: None, unmasked: false };
 }

@@ -1,8 +1,9 @@
 //! What the hardware shell is to do: the only words in which the core speaks to the machine.
 
 use crate::frame::Frame;
-use crate::identity::{InterruptId, ThreadId};
+use crate::identity::{InterruptId, SpaceId, ThreadId};
 use crate::ipc::CopyFault;
+use abi::device::{SourceId, SourceRange};
 use abi::fault::FaultKind;
 use abi::message::MAX_CAPS;
 use abi::syscall::{InterruptSource, MapAccess, Statistics};
@@ -18,7 +19,8 @@ pub enum Effect {
     Copy(LeaseCopy),
     /// Fill page-table entries.
     Map(MapPiece),
-    /// Clear page-table entries and forget them in this processor's TLB. Other processors are the core's business.
+    /// Clear page-table entries and forget them: those of a user space in this processor's TLB (other processors are the
+    /// core's business), those of a device space in the IOMMU, and wait until no access that began before is under way.
     Unmap(UnmapPiece),
     /// Zero these frames, which now belong to the kernel; if `root` is set, the first one is a root table and gets the
     /// kernel's half.
@@ -33,6 +35,22 @@ pub enum Effect {
     /// Zero this frame, which goes back to user space. No other processor uses it as a root table; if this one does, switch
     /// to the kernel's own first.
     ReturnFrame(Frame),
+    /// Zero this frame, and let these functions see the space of which it is the root table. Until now they saw nothing.
+    AttachDevices {
+        /// The functions.
+        sources: SourceRange,
+        /// The space.
+        space: SpaceId,
+        /// Its root table.
+        root: Frame,
+    },
+    /// Let these functions see nothing any more, and wait until no access that began before is under way.
+    DetachDevices {
+        /// The functions.
+        sources: SourceRange,
+        /// The space that they saw.
+        space: SpaceId,
+    },
     /// Start a thread: all registers zero but these.
     StartThread {
         /// The thread.
@@ -129,6 +147,15 @@ pub enum Effect {
         /// Where it came from.
         source: InterruptSource,
     },
+    /// Let this function, and no other, raise a message-signalled interrupt.
+    RouteInterrupt {
+        /// The interrupt.
+        interrupt: InterruptId,
+        /// The function.
+        source: SourceId,
+    },
+    /// Hear again of what devices are refused, by [`crate::Kernel::stray`]: first of what has come meanwhile.
+    HearStrays,
     /// Let an interrupt come.
     UnmaskInterrupt {
         /// The interrupt.
@@ -200,11 +227,20 @@ pub struct LeaseCopy {
     pub lender: CopyFault,
 }
 
+/// The page tables of a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Their root table.
+    pub root: Frame,
+    /// The device space whose they are; none for a user space.
+    pub device: Option<SpaceId>,
+}
+
 /// Maps a run of frames within one 2 MiB window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapPiece {
-    /// Root table.
-    pub root: Frame,
+    /// Where.
+    pub tree: Tree,
     /// First address.
     pub address: u64,
     /// First frame.
@@ -222,8 +258,8 @@ pub struct MapPiece {
 /// Unmaps a run of pages within one 2 MiB window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmapPiece {
-    /// Root table.
-    pub root: Frame,
+    /// Where.
+    pub tree: Tree,
     /// First address.
     pub address: u64,
     /// Pages, 1 to 512.

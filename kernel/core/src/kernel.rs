@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Blocks, CapSlot};
 use crate::cpu::{Cpu, Shootdown};
+use crate::device::Strays;
 use crate::domain::{Domain, Interrupt, Notification};
 use crate::endpoint::Endpoint;
 use crate::frame::{FrameEntry, Frames};
@@ -46,6 +47,9 @@ pub trait Tables {
 /// The tables of the real machine.
 pub struct MachineTables;
 
+/// How many spaces there can be. Index 0 is never used.
+pub const SPACES_MAX: usize = 512;
+
 impl MachineTables {
     /// How many threads there can be, and so how many saved contexts the shell needs. Index 0 is never used.
     pub const THREADS: usize = 1024;
@@ -54,7 +58,7 @@ impl MachineTables {
 impl Tables for MachineTables {
     type Accounts = [Slot<Account>; 512];
     type Caps = [CapSlot; 32768];
-    type Spaces = [Slot<Space>; 512];
+    type Spaces = [Slot<Space>; SPACES_MAX];
     type Domains = [Slot<Domain>; 512];
     type Threads = [Slot<Thread>; MachineTables::THREADS];
     type Timers = [Option<ThreadId>; MachineTables::THREADS];
@@ -99,6 +103,8 @@ pub struct Kernel<T: Tables> {
     /// The last shootdown, and the threads that wait for one to be over, the earliest first.
     pub(crate) last_shootdown: Option<Shootdown>,
     pub(crate) forgetting: Option<ThreadId>,
+    /// What devices were refused.
+    pub(crate) strays: Strays,
 }
 
 /// The storage of every table, to make a kernel from.
@@ -144,6 +150,7 @@ macro_rules! around {
             kicks: CpuSet(0),
             last_shootdown: None,
             forgetting: None,
+            strays: Strays::NONE,
         }
     }};
 }
@@ -253,6 +260,7 @@ where
             kicks: self.kicks,
             last_shootdown: self.last_shootdown,
             forgetting: self.forgetting,
+            strays: self.strays,
         }
     }
 }

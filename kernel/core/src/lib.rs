@@ -37,6 +37,7 @@ mod command;
 mod comparison;
 mod cpu;
 mod decode;
+mod device;
 mod domain;
 mod effect;
 mod endpoint;
@@ -70,7 +71,7 @@ pub use capability::CapSlot;
 pub use command::{Command, Refusal, Request};
 pub use cpu::{Cpu, Shootdown};
 pub use domain::{Domain, Interrupt, Notification};
-pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, UnmapPiece};
+pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, Tree, UnmapPiece};
 pub use endpoint::Endpoint;
 pub use frame::{Frame, FrameEntry, FrameState};
 pub use identity::{
@@ -79,11 +80,11 @@ pub use identity::{
 };
 pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;
-pub use kernel::{Kernel, MachineTables, Storage, Tables};
+pub use kernel::{Kernel, MachineTables, SPACES_MAX, Storage, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
 #[cfg(feature = "seeded-bugs")]
 pub use seed::{Bug, plant};
 pub use space::{Mapping, Space};
 pub use table::{FrameStore, Slot, Slots};
 pub use thread::Thread;
-pub use world::{Probe, World};
+pub use world::{IommuInfo, Probe, World};

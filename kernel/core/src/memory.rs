@@ -95,7 +95,7 @@ impl<T: Tables> Kernel<T> {
             self.adopt_mapping(id, Some(order.memory));
         }
         let piece = MapPiece {
-            root: self.spaces.at(order.space.index()).root,
+            tree: self.tree_of(order.space),
             address: order.address,
             frame: order.frame,
             pages: order.pages,
@@ -204,11 +204,11 @@ impl<T: Tables> Kernel<T> {
         if let Some(account) = self.spaces.at(space.index()).account {
             self.discharge(account, Charge::Mappings, 1);
         }
-        Effect::Unmap(UnmapPiece {
-            root: self.spaces.at(space.index()).root,
-            address: mapping.address,
-            pages: mapping.pages,
-        })
+        let tree = self.tree_of(space);
+        if tree.device.is_some() && seeded!(DevicePageKept) {
+            return Effect::None;
+        }
+        Effect::Unmap(UnmapPiece { tree: self.tree_of(space), address: mapping.address, pages: mapping.pages })
     }
 
     /// Donates pages to a space's pool.

@@ -46,8 +46,13 @@ where
             kicks,
             last_shootdown: _,
             forgetting,
+            mut strays,
         } = self.clone();
-        (blocks, lines, objects, online, kicks, forgetting).hash(hasher);
+        strays.watch = strays.watch.map(|named| Reference {
+            id: named.id,
+            generation: u32::from(self.notifications.get(named.id.index(), named.generation).is_some()),
+        });
+        (blocks, lines, objects, online, kicks, forgetting, strays).hash(hasher);
         for cpu in self.online() {
             let entry = cpus.at(cpu.index());
             let Cpu { online, current, charged_until: _, kicked, owes, forgets, ready, ready_bits, timers } = entry;

@@ -2,14 +2,16 @@
 //! and the canonical form of a state.
 
 use crate::capability::Capability;
-use crate::effect::{MapPiece, Resume};
+use crate::effect::{MapPiece, Resume, Tree};
 use crate::frame::{Frame, FrameState};
+use crate::identity::SpaceId;
 use crate::identity::{CpuId, DomainId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::count;
 use crate::table::{Reference, Slots, Table};
 use crate::thread::State;
 use abi::Handle;
+use abi::device::SourceRange;
 use abi::message::CallerToken;
 use abi::rights::{Kind, RawRights};
 use abi::time::NEVER;
@@ -22,7 +24,7 @@ impl<T: Tables> Kernel<T> {
             let mapping = self.mappings.at(index);
             let space = mapping.space.filter(|space| self.spaces.is_live(space.index()))?;
             Some(MapPiece {
-                root: self.spaces.at(space.index()).root,
+                tree: self.tree_of(space),
                 address: mapping.address,
                 frame: mapping.frame,
                 pages: mapping.pages,
@@ -31,6 +33,22 @@ impl<T: Tables> Kernel<T> {
                 tables: [None; 3],
             })
         })
+    }
+
+    /// Which functions see which page tables.
+    pub fn seen_by_devices(&self) -> impl Iterator<Item = (SourceRange, Tree)> + '_ {
+        let seen = self.spaces.present_indices().filter_map(SpaceId::from_index);
+        seen.filter_map(|id| Some((self.spaces.at(id.index()).sources?, self.tree_of(id))))
+    }
+
+    /// Whether devices see a space.
+    pub fn is_device_space(&self, space: SpaceId) -> bool {
+        self.spaces.at(space.index()).is_device
+    }
+
+    /// Whether what devices were refused has not all been told.
+    pub fn has_strays(&self) -> bool {
+        !self.strays.is_empty()
     }
 
     /// The root tables of every living space.
@@ -102,6 +120,11 @@ impl<T: Tables> Kernel<T> {
             entry.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
         }
         self.forgetting.hash(hasher);
+        let lives = |named: Reference<crate::NotificationId>| {
+            (named.id, self.notifications.get(named.id.index(), named.generation).is_some())
+        };
+        self.strays.watch.map(lives).hash(hasher);
+        crate::device::Strays { watch: None, ..self.strays }.hash(hasher);
         self.objects.hash(hasher);
         self.blocks.hash(hasher);
         self.canonical_frames(hasher);

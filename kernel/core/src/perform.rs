@@ -109,11 +109,20 @@ impl<T: Tables> Kernel<T> {
                 self.give_new(thread, Kind::Budget, BudgetRights::all().bits(), made);
             }
             Command::MoveBudget { budget, cpu } => self.move_budget(budget, cpu),
-            Command::CreateSpace { root, .. } if self.is_quarantined(root) => self.repeat(thread),
+            Command::CreateSpace { root, .. } | Command::CreateDeviceSpace { root, .. }
+                if self.is_quarantined(root) =>
+            {
+                self.repeat(thread);
+            }
             Command::CreateSpace { account, root } => {
                 let made = self.create_space(account, root);
                 self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
                 return Effect::TakeFrames { first: root, count: 1, root: true };
+            }
+            Command::CreateDeviceSpace { account, root, sources } => {
+                let (made, effect) = self.create_device_space(account, root, sources);
+                self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
+                return effect;
             }
             Command::CreateDomain(order) => {
                 let made = self.create_domain(order);
@@ -200,6 +209,9 @@ impl<T: Tables> Kernel<T> {
                 entry.notification = Some(notification);
                 entry.bits = bits;
             }
+            Command::Route { interrupt, source } => return self.route(interrupt, source),
+            Command::WatchDevices(watch) => self.watch_devices(watch),
+            Command::TakeStray => return self.take_stray(thread),
             Command::AckInterrupt(interrupt) => {
                 self.interrupts.at_mut(interrupt.index()).unmasked = true;
                 return Effect::UnmaskInterrupt { interrupt, source: self.source_of(interrupt) };
@@ -223,7 +235,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// A notification as something that may be gone when it is used.
-    fn notification_reference(&self, id: NotificationId) -> Reference<NotificationId> {
+    pub(crate) fn notification_reference(&self, id: NotificationId) -> Reference<NotificationId> {
         Reference { id, generation: self.notifications.generation(id.index()) }
     }
 

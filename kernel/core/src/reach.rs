@@ -220,6 +220,13 @@ impl<T: Tables> Kernel<T> {
         self.notifications.live_indices().filter_map(NotificationId::from_index)
     }
 
+    /// Where it is told that devices were refused something, and by which bits.
+    pub fn watch_of_devices(&self) -> Option<(NotificationId, u64)> {
+        let watch = self.strays.watch?;
+        self.notifications.get(watch.id.index(), watch.generation)?;
+        Some((watch.id, self.strays.watch_bits))
+    }
+
     /// The bits that an interrupt would set now, and of which notification, if it is unmasked and the notification lives.
     pub fn signal_of(&self, interrupt: InterruptId) -> Option<(NotificationId, u64)> {
         let entry = self.interrupts.at(interrupt.index());

@@ -55,6 +55,14 @@ mod planted {
         DeadThreadQueued,
         /// A page of the kernel is mapped for a user.
         KernelPageMapped,
+        /// A device space is taken apart while its device sees it.
+        DeviceLeftAttached,
+        /// A device is given a second space while it has one.
+        DeviceSharedByTwo,
+        /// A page stays in a device's tables when its mapping goes.
+        DevicePageKept,
+        /// Memory that is not for devices is mapped for one.
+        DmaRightIgnored,
         /// A generation is used twice.
         GenerationReused,
         /// A page is donated while it is mapped.

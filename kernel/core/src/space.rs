@@ -2,9 +2,10 @@
 
 use crate::frame::Frame;
 use crate::identity::{AccountId, CapId, MappingId, SpaceId, ThreadId};
+use abi::device::SourceRange;
 use abi::syscall::MapAccess;
 
-/// An address space, with the page-table pages donated to it.
+/// An address space, of threads or of devices, with the page-table pages donated to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Space {
     pub(crate) account: Option<AccountId>,
@@ -17,12 +18,25 @@ pub struct Space {
     pub(crate) first_mapping: Option<MappingId>,
     /// Domains that run in it.
     pub(crate) domains: u16,
+    /// Devices see it, not threads.
+    pub(crate) is_device: bool,
+    /// The functions that see it; none any more once it is being taken apart.
+    pub(crate) sources: Option<SourceRange>,
 }
 
 impl Space {
     /// The contents of an empty slot.
-    pub const EMPTY: Space =
-        Space { account: None, root: Frame(0), pool: 0, pool_count: 0, tables: 0, first_mapping: None, domains: 0 };
+    pub const EMPTY: Space = Space {
+        account: None,
+        root: Frame(0),
+        pool: 0,
+        pool_count: 0,
+        tables: 0,
+        first_mapping: None,
+        domains: 0,
+        is_device: false,
+        sources: None,
+    };
 }
 
 /// Records one `map`, or one pinned message buffer: a child of the memory capability that it came from.

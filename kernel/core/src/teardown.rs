@@ -161,7 +161,7 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => self.endpoints.references(index) == 1,
             Kind::Notification => self.notifications.references(index) == 1,
             Kind::Interrupt => self.interrupts.references(index) == 1,
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => false,
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => false,
         }
     }
 
@@ -189,7 +189,7 @@ impl<T: Tables> Kernel<T> {
                     return self.kill_interrupt(interrupt);
                 }
             }
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => {}
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => {}
         }
         Effect::None
     }
@@ -400,9 +400,16 @@ impl<T: Tables> Kernel<T> {
 
     fn reap_space(&mut self, id: SpaceId) -> Effect {
         let space = *self.spaces.at(id.index());
+        if let Some(sources) = self.spaces.at_mut(id.index()).sources.take() {
+            return if seeded!(DeviceLeftAttached) {
+                Effect::None
+            } else {
+                Effect::DetachDevices { sources, space: id }
+            };
+        }
         if let Some(mapping) = space.first_mapping {
-            // No thread runs in the space any more, on no processor, and its tables go next: no entry needs to be cleared
-            // one by one.
+            // No thread runs in the space any more, on no processor, no device sees it, and its tables go next: no entry
+            // needs to be cleared one by one.
             self.remove_mapping(mapping);
             return Effect::None;
         }

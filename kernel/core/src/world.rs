@@ -1,6 +1,8 @@
 //! What decisions may look at outside the kernel's own tables.
 
+use crate::effect::Tree;
 use crate::frame::Frame;
+use abi::device::SourceRange;
 use abi::message::MessageBuffer;
 use abi::syscall::InterruptSource;
 
@@ -13,11 +15,20 @@ pub struct Probe {
     pub occupied: bool,
 }
 
+/// What an IOMMU can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IommuInfo {
+    /// Of the addresses that devices use, so many bits count.
+    pub address_bits: u8,
+    /// It knows which device raises an interrupt.
+    pub remaps_interrupts: bool,
+}
+
 /// The read-only view of page tables and user memory. In the machine the hardware shell implements it, in tests a fake.
 pub trait World {
-    /// Looks at `pages` pages from `address` in the space whose root table is `root`. The range lies within one 2 MiB
-    /// window of user space.
-    fn probe(&self, root: Frame, address: u64, pages: u64) -> Probe;
+    /// Looks at `pages` pages from `address` in a space, into which the frames from `frame` on are to be mapped. The range
+    /// lies within one 2 MiB window.
+    fn probe(&self, tree: Tree, address: u64, frame: Frame, pages: u64) -> Probe;
 
     /// Reads 8-byte words at a user address, which need not be aligned. `None` if any byte is not mapped readable for
     /// user space.
@@ -34,6 +45,12 @@ pub trait World {
 
     /// The write (address, data) that raises `vector` by message.
     fn interrupt_message(&self, vector: u8) -> (u64, u32);
+
+    /// What the machine's IOMMU can do, if it has one.
+    fn iommu(&self) -> Option<IommuInfo>;
+
+    /// Whether the IOMMU knows functions with these numbers.
+    fn has_sources(&self, sources: SourceRange) -> bool;
 }
 
 /// The size that [`World::buffer_word`] offsets stay below.

@@ -2,7 +2,8 @@
 
 use crate::clock::{Clock, Reference};
 use crate::interrupt_line::InterruptLines;
-use crate::local_apic::LocalApic;
+use crate::iommu::Iommu;
+use crate::local_apic::{LocalApic, STRAY_VECTOR};
 use crate::page_table::PageTable;
 use crate::per_cpu::PerCpu;
 use crate::processor::{self, Protections};
@@ -94,14 +95,21 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
     let calibration = calibration.map_err(|_| Unbootable::Clock)?;
     local_apic.enable_timer();
     log_ring::set_clock(calibration.clock);
+    // SAFETY: as above, for the IOMMU; the root table is the kernel's.
+    let iommu = unsafe { Iommu::start(&info.platform, root_table) };
     let machine = state::set_machine(Machine {
         clock: calibration.clock,
         local_apic,
         lines,
+        iommu,
         processors: info.platform.cpus,
         protections,
         root: root_table,
     });
+
+    if let Some(iommu) = &machine.iommu {
+        iommu.get().hear(STRAY_VECTOR, machine.interrupted());
+    }
 
     let mut state = state::lock();
     let state = &mut *state;

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::entry::KernelFrame;
 use crate::interrupt_table::{EXCEPTIONS, Exception, LEGACY_FIRST, LEGACY_LAST};
-use crate::local_apic::{KICK_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::local_apic::{KICK_VECTOR, SPURIOUS_VECTOR, STRAY_VECTOR, TIMER_VECTOR};
 use crate::per_cpu::PerCpu;
 use crate::state::{self, Held, Machine, State};
 use crate::world::View;
@@ -150,6 +150,10 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
         KICK_VECTOR => {
             state.kernel.look(cpu, now);
             EntryKind::Kick
+        }
+        STRAY_VECTOR => {
+            state.collect_strays(machine, cpu, now);
+            EntryKind::Interrupt
         }
         // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller.
         SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST => return EntryKind::Interrupt,

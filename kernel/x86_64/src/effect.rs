@@ -1,15 +1,19 @@
 //! Carrying out what the core decided.
 
+use crate::iommu::Iommu;
+use crate::iommu::tree::DeviceTree;
 use crate::page_table::PageTable;
 use crate::per_cpu::PerCpu;
 use crate::ram::RamPage;
 use crate::state::{Machine, State};
 use crate::user_memory::{self, UserRange};
 use crate::{log_ring, processor, serial};
+use abi::boot::Trigger;
+use abi::device::SourceId;
 use abi::fault::{FAULT_WORDS, FaultWord};
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{InterruptSource, Registers, Statistics};
-use kernel_core::{Effect, FaultReport, Frame, Resume, ThreadId, Transfer, TransferSource, UnmapPiece};
+use kernel_core::{CpuId, Effect, FaultReport, Frame, Resume, ThreadId, Transfer, TransferSource, Tree, UnmapPiece};
 use x86_64::instructions::port::Port;
 
 /// Pages of a range that are forgotten one by one; for more, forgetting everything is cheaper.
@@ -18,6 +22,11 @@ const SINGLE_FLUSHES_MAX: u16 = 32;
 fn table(root: Frame) -> PageTable {
     // SAFETY: the effects name root tables of living spaces only, which `Effect::TakeFrames` has prepared.
     unsafe { PageTable::at(root) }
+}
+
+fn device_tree(tree: Tree, iommu: &Iommu) -> DeviceTree<'_> {
+    // SAFETY: as above, of device spaces, which `Effect::AttachDevices` has prepared.
+    unsafe { DeviceTree::at(tree.root, iommu.get().format()) }
 }
 
 fn page(frame: Frame) -> RamPage {
@@ -39,8 +48,33 @@ impl State {
                 let result = user_memory::copy(&copy);
                 self.kernel.copied(&copy, result);
             }
-            Effect::Map(piece) => table(piece.root).map(&piece),
-            Effect::Unmap(piece) => self.unmap(&piece),
+            Effect::Map(piece) => match piece.tree.device.zip(machine.iommu.as_ref()) {
+                Some((space, iommu)) => {
+                    device_tree(piece.tree, iommu).map(&piece);
+                    iommu.get().notice(space, piece.address, piece.pages);
+                }
+                None => table(piece.tree.root).map(&piece),
+            },
+            Effect::Unmap(piece) => match piece.tree.device.zip(machine.iommu.as_ref()) {
+                Some((space, iommu)) => {
+                    device_tree(piece.tree, iommu).unmap(piece.address, piece.pages);
+                    iommu.get().forget(space, piece.address, piece.pages);
+                }
+                None => self.unmap(&piece),
+            },
+            Effect::AttachDevices { sources, space, root } => {
+                page(root).zero();
+                processor::flush(page(root));
+                if let Some(iommu) = &machine.iommu {
+                    (sources.first().0..=sources.last().0)
+                        .for_each(|source| iommu.get().attach(SourceId(source), space, root));
+                }
+            }
+            Effect::DetachDevices { sources, space } => {
+                if let Some(iommu) = &machine.iommu {
+                    iommu.get().detach(sources, space);
+                }
+            }
             Effect::TakeFrames { first, count, root } => {
                 for index in 0..u32::from(count) {
                     page(first.offset(index)).zero();
@@ -93,14 +127,46 @@ impl State {
             Effect::PortOut { port, width, value } => port_out(port, width, value),
             Effect::ConnectInterrupt { interrupt, source } => {
                 if let InterruptSource::Isa(line) = source {
-                    machine.lines.connect(line, interrupt.vector(), machine.interrupted());
+                    machine.lines.connect(line, interrupt.vector(), machine.interrupted(), machine.remapping());
                 }
             }
-            Effect::DisconnectInterrupt { source, .. } | Effect::MaskInterrupt { source, .. } => {
-                set_masked(machine, source, true);
+            Effect::RouteInterrupt { interrupt, source } => {
+                if let Some(iommu) = machine.remapping() {
+                    iommu.route(interrupt.vector(), Some(source), Trigger::Edge, machine.interrupted());
+                }
             }
+            Effect::HearStrays => {
+                // What came meanwhile may have been more than fitted: it comes first, and its interrupt was the first one's.
+                let (cpu, now) = (PerCpu::current().cpu(), machine.clock.now());
+                if let Some(iommu) = &machine.iommu
+                    && !self.collect_strays(machine, cpu, now)
+                {
+                    iommu.get().hear_again();
+                }
+            }
+            Effect::DisconnectInterrupt { interrupt, source } => {
+                set_masked(machine, source, true);
+                if let Some(iommu) = machine.remapping() {
+                    iommu.unroute(interrupt.vector());
+                }
+            }
+            Effect::MaskInterrupt { source, .. } => set_masked(machine, source, true),
             Effect::UnmaskInterrupt { source, .. } => set_masked(machine, source, false),
         }
+    }
+
+    /// Tells the core what the IOMMU has refused; tells whether there was anything. A device may stray as fast as it likes:
+    /// no entry works on more than the core keeps.
+    pub fn collect_strays(&mut self, machine: &Machine, cpu: CpuId, now: u64) -> bool {
+        const MOST: usize = 8;
+        let Some(iommu) = &machine.iommu else { return false };
+        let mut found = false;
+        for _ in 0..MOST {
+            let Some(stray) = iommu.get().take_stray() else { break };
+            self.kernel.stray(cpu, stray, now);
+            found = true;
+        }
+        found
     }
 
     fn deliver(&mut self, transfer: &Transfer) {
@@ -141,9 +207,9 @@ impl State {
     }
 
     fn unmap(&mut self, piece: &UnmapPiece) {
-        table(piece.root).unmap(piece.address, piece.pages);
+        table(piece.tree.root).unmap(piece.address, piece.pages);
         let processor = self.processor(PerCpu::current().cpu());
-        if !processor.uses_root(piece.root) {
+        if !processor.uses_root(piece.tree.root) {
             // No translation of another space is kept: loading its root table again forgets them all. What other processors
             // remember is the core's business.
             return;

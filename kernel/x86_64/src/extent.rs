@@ -102,8 +102,8 @@ pub fn add_memory(extents: &mut Extents, regions: &[Region], taken: boot::Extent
 }
 
 /// Adds every address behind which a device may be: all that is no RAM of the kernel's or the root's and no register
-/// page of `owned`, up to the end of what the processor can address.
-pub fn add_devices(extents: &mut Extents, regions: &[Region], owned: &[u64], address_bits: u32) {
+/// of `owned`, which are whole pages, up to the end of what the processor can address.
+pub fn add_devices(extents: &mut Extents, regions: &[Region], owned: &[boot::Extent], address_bits: u32) {
     let end = 1 << address_bits.min(FRAME_BITS + PAGE_SIZE.trailing_zeros());
     let mut from = 0;
     loop {
@@ -112,7 +112,7 @@ pub fn add_devices(extents: &mut Extents, regions: &[Region], owned: &[u64], add
             .iter()
             .filter(|region| owner(region.kind).is_some())
             .map(|region| (region.extent.start, region.extent.end()));
-        let registers = owned.iter().map(|page| (*page, page + PAGE_SIZE));
+        let registers = owned.iter().map(|pages| (pages.start, pages.end()));
         let next = ram.chain(registers).filter(|(_, end)| *end > from).min();
         let Some((start, next_from)) = next else { break };
         add_device(extents, from, start.min(end));
@@ -131,24 +131,33 @@ fn add_device(extents: &mut Extents, mut start: u64, end: u64) {
     }
 }
 
-/// Physical addresses of the register pages that the kernel keeps to itself.
-pub fn owned_registers(info: &BootInfo) -> ([u64; boot::IO_APICS_MAX + 2], usize) {
+/// Most devices whose registers the kernel keeps to itself.
+const OWNED_MAX: usize = boot::IO_APICS_MAX + boot::IOMMUS_MAX + 2;
+
+/// The registers that the kernel keeps to itself, in whole pages, and how many devices they are of. Whoever reached an
+/// IOMMU's could let any device reach all memory.
+pub fn owned_registers(info: &BootInfo) -> ([boot::Extent; OWNED_MAX], usize) {
     let platform = &info.platform;
-    let mut pages = [0; boot::IO_APICS_MAX + 2];
+    let mut owned = [boot::Extent::default(); OWNED_MAX];
     let mut used = 0;
     let io_apics = platform.io_apics.as_slice().iter().map(|controller| controller.registers);
-    for registers in [platform.local_apic, platform.hpet].into_iter().chain(io_apics) {
-        if registers.is_present() {
-            pages[used] = registers.phys & !(PAGE_SIZE - 1);
-            used += 1;
-        }
+    let pages = [platform.local_apic, platform.hpet]
+        .into_iter()
+        .chain(io_apics)
+        .filter(|registers| registers.is_present())
+        .map(|registers| boot::Extent { start: registers.phys & !(PAGE_SIZE - 1), len: PAGE_SIZE });
+    let iommus = platform.iommus.as_slice().iter().map(boot::Iommu::extent);
+    for (place, extent) in owned.iter_mut().zip(pages.chain(iommus)) {
+        *place = extent;
+        used += 1;
     }
-    (pages, used)
+    (owned, used)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use abi::boot::{IoApic, Iommu, Registers};
     use std::vec::Vec;
 
     const MIB: u64 = 1 << 20;
@@ -178,9 +187,55 @@ mod tests {
     #[test]
     fn devices_are_everywhere_but_in_managed_memory_and_in_the_kernels_registers() {
         let mut extents = Extents::new();
-        add_devices(&mut extents, &regions(), &[0xfee0_0000, 0xfec0_0000], 36);
+        let owned = [0xfee0_0000, 0xfec0_0000].map(|start| boot::Extent { start, len: PAGE_SIZE });
+        add_devices(&mut extents, &regions(), &owned, 36);
         let expected = [(0xa0000, MIB), (64 * MIB, 0xfec0_0000), (0xfec0_1000, 0xfee0_0000), (0xfee0_1000, 1 << 36)];
         assert_eq!(ranges(&extents), expected);
+    }
+
+    #[test]
+    fn the_registers_of_interrupt_controllers_timer_and_iommus_are_no_devices() {
+        let mut info = BootInfo::EMPTY;
+        let registers = |phys| Registers { phys, virt: 0 };
+        let platform = &mut info.platform;
+        platform.local_apic = registers(0xfee0_0000);
+        platform.hpet = registers(0xfed0_0040);
+        let io_apic = IoApic { registers: registers(0xfec0_0000), gsi_base: 0, id: 0, source: 0, reserved: 0 };
+        assert_eq!(platform.io_apics.push(io_apic), Ok(()));
+        // The runs of two IOMMUs may overlap: each has pages of its own at least.
+        for (phys, pages) in [(0xfed9_0000, 2), (0xfed9_1000, 2), (0xfed8_0000, 4)] {
+            let unit = Iommu { registers: registers(phys), pages, ..Iommu::NONE };
+            assert_eq!(platform.iommus.push(unit), Ok(()));
+        }
+        let (owned, count) = owned_registers(&info);
+        let mut extents = Extents::new();
+        add_devices(&mut extents, &regions(), &owned[..count], 36);
+        let expected = [
+            (0xa0000, MIB),
+            (64 * MIB, 0xfec0_0000),
+            (0xfec0_1000, 0xfed0_0000),
+            (0xfed0_1000, 0xfed8_0000),
+            (0xfed8_4000, 0xfed9_0000),
+            (0xfed9_3000, 0xfee0_0000),
+            (0xfee0_1000, 1 << 36),
+        ];
+        assert_eq!(ranges(&extents), expected);
+    }
+
+    #[test]
+    fn a_machine_full_of_controllers_and_iommus_keeps_the_registers_of_all() {
+        let mut info = BootInfo::EMPTY;
+        let registers = |index: u64| Registers { phys: 0xfe00_0000 + index * PAGE_SIZE, virt: 0 };
+        let platform = &mut info.platform;
+        (platform.local_apic, platform.hpet) = (registers(0), registers(1));
+        let io_apic = |index| IoApic { registers: registers(index), gsi_base: 0, id: 0, source: 0, reserved: 0 };
+        let unit = |index| Iommu { registers: registers(index), pages: 1, ..Iommu::NONE };
+        (2..).map_while(|index| platform.io_apics.push(io_apic(index)).ok()).for_each(drop);
+        (10..).map_while(|index| platform.iommus.push(unit(index)).ok()).for_each(drop);
+        let (owned, count) = owned_registers(&info);
+        let mut extents = Extents::new();
+        add_devices(&mut extents, &[], &owned[..count], 36);
+        assert_eq!(ranges(&extents), [(0, 0xfe00_0000), (0xfe00_0000 + 18 * PAGE_SIZE, 1 << 36)]);
     }
 
     #[test]

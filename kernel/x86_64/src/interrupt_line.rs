@@ -1,7 +1,9 @@
 //! Interrupt lines: I/O APICs (82093AA data sheet, 3.2), and the legacy controllers, which are silenced.
 
+use crate::iommu::Remapping;
 use crate::registers::RegisterPage;
 use abi::boot::{IO_APICS_MAX, InterruptOverride, List, OVERRIDES_MAX, Platform, Polarity, Trigger};
+use abi::device::SourceId;
 use x86_64::instructions::port::Port;
 
 const SELECT: usize = 0x00;
@@ -19,6 +21,8 @@ struct Controller {
     registers: RegisterPage,
     first_interrupt: u32,
     entries: u32,
+    /// Who it is to the IOMMU.
+    source: Option<SourceId>,
 }
 
 impl Controller {
@@ -88,7 +92,8 @@ impl InterruptLines {
             let Some(registers) = (unsafe { RegisterPage::new(&described.registers) }) else {
                 continue;
             };
-            let mut controller = Controller { registers, first_interrupt: described.gsi_base, entries: 0 };
+            let mut controller =
+                Controller { registers, first_interrupt: described.gsi_base, entries: 0, source: described.source() };
             controller.entries = ((controller.read(VERSION) >> 16) & 0xff) + 1;
             for entry in 0..controller.entries {
                 controller.write(FIRST_ENTRY + 2 * entry, MASKED);
@@ -115,12 +120,22 @@ impl InterruptLines {
         wiring(isa, self.overrides.as_slice()).1 & LEVEL_TRIGGERED != 0
     }
 
-    /// Connects an ISA interrupt to a vector of the processor with this identifier, masked.
-    pub fn connect(&self, isa: u8, vector: u8, processor: u8) {
+    /// Connects an ISA interrupt to a vector of the processor with this identifier, masked. Where interrupts are remapped,
+    /// the IOMMU is told who raises it.
+    pub fn connect(&self, isa: u8, vector: u8, processor: u8, remapping: Option<&dyn Remapping>) {
         if let Some(line) = self.line(isa) {
+            let entry = match remapping {
+                Some(iommu) => {
+                    let level = line.mode & LEVEL_TRIGGERED != 0;
+                    let trigger = if level { Trigger::Level } else { Trigger::Edge };
+                    iommu.route(vector, line.controller.source, trigger, processor);
+                    iommu.line(vector)
+                }
+                None => u64::from(processor) << 56 | u64::from(vector),
+            };
             line.controller.write(line.low(), MASKED);
-            line.controller.write(line.low() + 1, u32::from(processor) << 24);
-            line.controller.write(line.low(), MASKED | line.mode | u32::from(vector));
+            line.controller.write(line.low() + 1, (entry >> 32) as u32);
+            line.controller.write(line.low(), MASKED | line.mode | entry as u32);
         }
     }
 

@@ -102,6 +102,7 @@ pub unsafe fn load() {
 // The vectors that the shell keeps for itself lie above those that the core gives to interrupt objects.
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::TIMER_VECTOR).is_none());
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::KICK_VECTOR).is_none());
+static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::STRAY_VECTOR).is_none());
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(local_apic::SPURIOUS_VECTOR).is_none());
 static_assertions::const_assert!(kernel_core::InterruptId::from_vector(LEGACY_LAST).is_none());
 

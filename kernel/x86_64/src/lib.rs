@@ -29,6 +29,7 @@ pub mod entry_time;
 pub mod extent;
 pub mod interrupt_line;
 pub mod interrupt_table;
+pub mod iommu;
 pub mod local_apic;
 pub mod log_ring;
 pub mod page_table;

@@ -9,6 +9,8 @@ use x86_64::registers::model_specific::Msr;
 pub const TIMER_VECTOR: u8 = 0xf0;
 /// Vector by which one processor asks another to enter the kernel.
 pub const KICK_VECTOR: u8 = 0xf1;
+/// Vector by which the IOMMU says that it has refused a device something.
+pub const STRAY_VECTOR: u8 = 0xf2;
 /// Vector of interrupts that were withdrawn before they could be delivered. They want no end of interrupt.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 

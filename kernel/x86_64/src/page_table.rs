@@ -210,6 +210,17 @@ impl PageTable {
     }
 }
 
+/// The frame behind a page of the kernel's image. The loader maps the image in pages of 4 KiB.
+pub fn kernel_frame(root: Frame, address: u64) -> Option<Frame> {
+    // SAFETY: the kernel's page tables are RAM that the loader has set aside; no Rust object lives in them.
+    let mut table = unsafe { RamPage::new(root) };
+    for level in (1..=3).rev() {
+        table = PageTable::table_below(table, index(address, level))?;
+    }
+    let entry = Entry(table.word(index(address, 0)));
+    entry.is_present().then(|| entry.frame())
+}
+
 /// Takes a page out of the kernel's half of every address space: nothing is mapped there any more. The loader maps the
 /// kernel's image in pages of 4 KiB.
 ///
@@ -233,9 +244,18 @@ pub const WINDOW: u64 = PAGE_SIZE * ENTRIES as u64;
 mod tests {
     use super::*;
     use abi::syscall::MapAccess;
+    use kernel_core::Tree;
 
     fn piece(access: MapAccess, device: bool) -> MapPiece {
-        MapPiece { root: Frame(1), address: 0, frame: Frame(2), pages: 1, access, device, tables: [None; 3] }
+        MapPiece {
+            tree: Tree { root: Frame(1), device: None },
+            address: 0,
+            frame: Frame(2),
+            pages: 1,
+            access,
+            device,
+            tables: [None; 3],
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The processor's own switches: which protections it has, and the instructions that no memory access can express.
 
+use crate::ram::{RamPage, WORDS};
 use crate::segment;
 use bitflags::bitflags;
 use core::arch::asm;
@@ -194,6 +195,18 @@ pub unsafe fn load_root_table(root: Frame) {
 /// Forgets the translation of one address, global or not, in this processor.
 pub fn forget_translation(address: u64) {
     x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(address));
+}
+
+/// Writes what this processor's caches hold of a word back to memory, where devices see it that do not look into caches.
+pub fn flush_word(page: RamPage, index: usize) {
+    // SAFETY: the instruction changes nothing that a program can see; the address is mapped.
+    unsafe { asm!("clflush [{}]", in(reg) page.address_of(index), options(nostack, preserves_flags)) }
+}
+
+/// The same for a whole page.
+pub fn flush(page: RamPage) {
+    const WORDS_OF_A_LINE: usize = 8;
+    (0..WORDS).step_by(WORDS_OF_A_LINE).for_each(|index| flush_word(page, index));
 }
 
 /// Halts until an interrupt has been taken. Interrupts are off before and after.

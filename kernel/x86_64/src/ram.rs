@@ -45,6 +45,11 @@ impl RamPage {
         unsafe { self.word_pointer(index).write_volatile(value) }
     }
 
+    /// Where a word lies in the kernel's address space.
+    pub(crate) const fn address_of(self, index: usize) -> u64 {
+        self.0 + (index % WORDS) as u64 * 8
+    }
+
     /// Makes every byte zero.
     pub fn zero(self) {
         // SAFETY: the whole page is RAM without Rust objects, by the promise of `new`.

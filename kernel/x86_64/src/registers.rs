@@ -26,6 +26,18 @@ impl RegisterPage {
         unsafe { self.pointer::<u32>(offset).read_volatile() }
     }
 
+    /// Reads a register of 64 bits.
+    pub fn read_wide(self, offset: usize) -> u64 {
+        // SAFETY: as for `read`.
+        unsafe { self.pointer::<u64>(offset).read_volatile() }
+    }
+
+    /// Writes a register of 64 bits.
+    pub fn write_wide(self, offset: usize, value: u64) {
+        // SAFETY: as for `write`.
+        unsafe { self.pointer::<u64>(offset).write_volatile(value) }
+    }
+
     /// Writes a register of 32 bits.
     pub fn write(self, offset: usize, value: u32) {
         // SAFETY: as for `read`; what the value does is the device driver's, which the kernel is for these devices.

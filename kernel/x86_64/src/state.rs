@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::context::ContextAccess;
 use crate::entry_time::EntryTimes;
 use crate::interrupt_line::InterruptLines;
+use crate::iommu::{Iommu, Remapping};
 use crate::local_apic::LocalApic;
 use crate::per_cpu::PerCpu;
 use crate::processor;
@@ -22,6 +23,8 @@ pub struct Machine {
     pub local_apic: LocalApic,
     /// Its interrupt lines. Only used while the big lock is held.
     pub lines: InterruptLines,
+    /// Its IOMMU. Only used while the big lock is held.
+    pub iommu: Option<Iommu>,
     /// The processors' identifiers for interrupts, in the order of their numbers.
     pub processors: List<Cpu, CPUS_MAX>,
     /// What the processors can do.
@@ -31,6 +34,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The IOMMU, if it remaps interrupts.
+    pub fn remapping(&self) -> Option<&dyn Remapping> {
+        self.iommu.as_ref().map(Iommu::get).filter(|iommu| iommu.info().remaps_interrupts)
+    }
+
     /// Identifier to which interrupts for a processor are sent.
     pub fn apic_id(&self, cpu: CpuId) -> u8 {
         self.processors.as_slice().get(cpu.index()).map_or(0, |processor| processor.apic_id as u8)

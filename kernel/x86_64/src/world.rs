@@ -1,12 +1,14 @@
 //! What the core may look at: page tables, user memory, and what the machine has.
 
+use crate::iommu::tree::DeviceTree;
 use crate::local_apic;
 use crate::page_table::{PageTable, Wanted};
 use crate::ram::RamPage;
 use crate::state::Machine;
 use crate::user_memory::UserRange;
+use abi::device::SourceRange;
 use abi::syscall::InterruptSource;
-use kernel_core::{Frame, Probe, World};
+use kernel_core::{Frame, IommuInfo, Probe, Tree, World};
 
 /// The machine as the core sees it. Only made while the big lock is held, so that nothing it looks at changes meanwhile.
 #[derive(Clone, Copy)]
@@ -18,8 +20,15 @@ fn table(root: Frame) -> PageTable {
 }
 
 impl World for View<'_> {
-    fn probe(&self, root: Frame, address: u64, pages: u64) -> Probe {
-        table(root).probe(address, pages)
+    fn probe(&self, tree: Tree, address: u64, frame: Frame, pages: u64) -> Probe {
+        match (tree.device, &self.0.iommu) {
+            (Some(_), Some(iommu)) => {
+                // SAFETY: the core names root tables of living device spaces only, which it has had prepared.
+                let tree = unsafe { DeviceTree::at(tree.root, iommu.get().format()) };
+                tree.probe(address, frame, pages)
+            }
+            _ => table(tree.root).probe(address, pages),
+        }
     }
 
     fn read_user(&self, root: Frame, address: u64, words: &mut [u64]) -> Option<()> {
@@ -44,6 +53,17 @@ impl World for View<'_> {
     }
 
     fn interrupt_message(&self, vector: u8) -> (u64, u32) {
-        local_apic::message(self.0.interrupted(), vector)
+        match self.0.remapping() {
+            Some(iommu) => iommu.message(vector),
+            None => local_apic::message(self.0.interrupted(), vector),
+        }
+    }
+
+    fn iommu(&self) -> Option<IommuInfo> {
+        self.0.iommu.as_ref().map(|iommu| iommu.get().info())
+    }
+
+    fn has_sources(&self, sources: SourceRange) -> bool {
+        self.0.iommu.as_ref().is_some_and(|iommu| iommu.get().has_sources(sources))
     }
 }

@@ -67,6 +67,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         MemoryRef::new(archive_memory, archive_pages),
         info.archive_length,
         Cap::from_handle(root::SYSTEM),
+        Cap::from_handle(root::DEVICES),
         supervisor_faults,
     );
     for endpoint in &system.endpoints {
@@ -102,6 +103,7 @@ impl Assembly {
             archive: &self.archive,
             own_space: &self.own_space,
             faults: (self.faults, spawn::FAULT_BADGE_BASE),
+            source: None,
             handover: Some(Handover { memory: self.inventory_memory, give: &give }),
         };
         spawn::build(&blueprint, DomainIndex::SUPERVISOR, instance).map_err(Failure::Supervisor)
@@ -174,6 +176,8 @@ fn resources_of(
     match &domain.device {
         Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
             resources.dma = ram.take(DMA_PAGES, name)?;
+            let tables = spawn::device_table_pages(DMA_PAGES + ring_pages, 1 + rings);
+            resources.device_tables = ram.take(tables, name)?;
             for _ in 0..*interrupts {
                 resources.push_interrupt(interrupt(InterruptSource::Message, name)?);
             }
@@ -204,7 +208,8 @@ fn limits_of(domain: &Domain, pages: u64, is_supervisor: bool) -> AccountLimits 
     let mut limits = [0; Charge::COUNT];
     let mut set = |charge: Charge, limit: u32| limits[charge as usize] = limit;
     set(Charge::CapSlots, domain.capabilities);
-    set(Charge::Spaces, 1);
+    // Its own, and its device's.
+    set(Charge::Spaces, if domain.device.is_some() { 2 } else { 1 });
     set(Charge::Domains, 1);
     set(Charge::Threads, domain.threads.into());
     // Its account lets a domain make budgets. One that is bounded must not make itself another, unbounded one.

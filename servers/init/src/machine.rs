@@ -3,9 +3,9 @@
 use crate::failure::{AtStep, Failure};
 use crate::ram::extent_cap;
 use alloc::vec::Vec;
-use spawn::{Inventory, MemoryRef, PortsRef, PowerOff};
+use spawn::{DeviceRegion, Inventory, MemoryRef, PortsRef, PowerOff};
 use userlib::abi::PAGE_SIZE;
-use userlib::abi::boot::{BootInfo, EcamWindow, ResetSpace};
+use userlib::abi::boot::{BootInfo, ResetSpace};
 use userlib::abi::rights::{MemoryRights, PortsRights};
 use userlib::abi::root::{self, ExtentKind, RootInfo};
 use userlib::cap::{Cap, Ports};
@@ -36,7 +36,17 @@ pub(crate) fn describe(info: &RootInfo, boot: &BootInfo, inventory: &mut Invento
     let ecam = boot.platform.ecam.as_slice().iter().find(|window| window.segment == 0 && window.first_bus == 0);
     let mut windows = device_windows(info);
     if let Some(ecam) = ecam {
-        inventory.ecam = take_ecam(info, ecam, &mut windows)?;
+        let (start, pages) = (ecam.phys, ecam.len() / PAGE_SIZE);
+        let at = ("split configuration space", "pci");
+        inventory.ecam = take(info, start, pages, &mut windows, at)?.unwrap_or_default();
+    }
+    for region in boot.platform.device_regions.as_slice() {
+        let (start, pages) = (region.extent.start, region.extent.len / PAGE_SIZE);
+        let at = ("split what firmware has reserved for a device", "supervisor");
+        if let Some(memory) = take(info, start, pages, &mut windows, at)? {
+            let (first, last) = (region.source.0, region.last.0);
+            inventory.device_regions.push(DeviceRegion { first, last, address: start, memory });
+        }
     }
     windows.sort_by_key(|window| core::cmp::Reverse(window.pages));
     for window in windows.iter().take(MAX_WINDOWS) {
@@ -62,14 +72,21 @@ fn device_windows(info: &RootInfo) -> Vec<Window> {
         .collect()
 }
 
-/// Takes the configuration space out of the window in which it lies, so that nobody gets it as device memory.
-fn take_ecam(info: &RootInfo, ecam: &EcamWindow, windows: &mut Vec<Window>) -> Result<MemoryRef, Failure> {
-    let (frame, pages) = (ecam.phys / PAGE_SIZE, ecam.len() / PAGE_SIZE);
+/// Takes memory out of the window in which it lies, so that nobody gets it as registers of a device. `None` if it lies in
+/// none. `at` says what for, if the kernel refuses.
+fn take(
+    info: &RootInfo,
+    address: u64,
+    pages: u64,
+    windows: &mut Vec<Window>,
+    at: (&'static str, &'static str),
+) -> Result<Option<MemoryRef>, Failure> {
+    let frame = address / PAGE_SIZE;
     let start = |window: &Window| info.extents[window.extent].frame + window.first;
     let Some(index) =
         windows.iter().position(|window| start(window) <= frame && frame + pages <= start(window) + window.pages)
     else {
-        return Ok(MemoryRef::default());
+        return Ok(None);
     };
     let window = windows.swap_remove(index);
     let before = frame - start(&window);
@@ -80,10 +97,8 @@ fn take_ecam(info: &RootInfo, ecam: &EcamWindow, windows: &mut Vec<Window>) -> R
     if after > 0 {
         windows.push(Window { first: window.first + before + pages, pages: after, ..window });
     }
-    let memory = extent_cap(window.extent)
-        .split(window.first + before, pages, MemoryRights::all())
-        .at("split configuration space", "pci")?;
-    Ok(MemoryRef::new(memory.leak(), pages))
+    let memory = extent_cap(window.extent).split(window.first + before, pages, MemoryRights::all()).at(at.0, at.1)?;
+    Ok(Some(MemoryRef::new(memory.leak(), pages)))
 }
 
 fn power_off(boot: &BootInfo) -> Result<Option<PowerOff>, Failure> {

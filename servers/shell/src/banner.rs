@@ -27,6 +27,9 @@ fn show_domains(session: &mut Session<'_>) {
                     DomainState::Absent => {
                         session.out.line(format_args!("{name} is absent: the machine does not have its device."));
                     }
+                    DomainState::Refused => session.out.line(format_args!(
+                        "{name} is not started: the manifest requires an IOMMU, which this machine does not have."
+                    )),
                     DomainState::GivenUp => session.out.line(format_args!(
                         "{name} died so often that it is not started again; `log {name}` tells why, `restart {name}` \
                          tries once more."

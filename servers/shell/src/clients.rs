@@ -10,7 +10,7 @@ use interfaces::command::{CommandClient, CommandError};
 use interfaces::console::{ConsoleClient, ConsoleError};
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
-use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
+use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
 use userlib::Environment;
 use userlib::abi::Error;
 use userlib::executor;
@@ -86,6 +86,9 @@ impl Domains for SupervisionClient {
     }
     fn memory(&self) -> PlainResult<MemoryUse> {
         Ok(self.memory()?)
+    }
+    fn confinement(&self) -> PlainResult<Confinement> {
+        Ok(self.confinement()?)
     }
     fn log(&self, position: u64, output: &mut [u8]) -> DomainResult<TextPart> {
         Ok(self.log(position, output)?)

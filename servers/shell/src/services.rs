@@ -8,7 +8,7 @@ use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{Access, FileId, FsError, Listing, Metadata, OpenFile, VolumeInfo};
-use interfaces::supervision::{CapabilityInfo, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
+use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
 use userlib::ipc::CallError;
 
 /// What a call to the file server gives.
@@ -50,6 +50,8 @@ pub trait Domains {
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>>;
     fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize>;
     fn memory(&self) -> PlainResult<MemoryUse>;
+    /// To what the machine confines devices.
+    fn confinement(&self) -> PlainResult<Confinement>;
     fn log(&self, position: u64, output: &mut [u8]) -> DomainResult<TextPart>;
     fn shutdown(&self) -> DomainResult<()>;
     fn reboot(&self) -> DomainResult<()>;

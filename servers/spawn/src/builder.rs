@@ -11,6 +11,7 @@ use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
     MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
 };
+use abi::device::{SourceId, SourceRange};
 use abi::rights::{
     AccountRights, DomainRights, EndpointRights, InterruptRights, MemoryRights, NotificationRights, PortsRights,
     SpaceRights, SystemRights, ThreadRights,
@@ -25,7 +26,7 @@ use core::time::Duration;
 use manifest::{Bound, Bus, DomainIndex, Grant, System};
 use userlib::cap::{Account, Budget, Cap, Domain, Endpoint, Memory, Owned, Space};
 use userlib::memory::AddressSpace;
-use userlib::start::{Entry, EntryKind, Range, StartPage, layout};
+use userlib::start::{DEVICE_SPACE, Entry, EntryKind, Range, StartPage, layout};
 
 /// Bytes of the window within which one `map` must lie.
 const MAP_WINDOW: u64 = 512 * PAGE_SIZE;
@@ -45,6 +46,8 @@ pub struct Blueprint<'a> {
     pub own_space: &'a AddressSpace,
     /// Who hears of the domain's faults, and under which badge.
     pub faults: (Cap<Endpoint>, u64),
+    /// The function that it drives, if it drives one.
+    pub source: Option<SourceId>,
     /// What the supervisor is given beyond the manifest; nobody else.
     pub handover: Option<Handover<'a>>,
 }
@@ -103,6 +106,7 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     let ring_pages: u64 = rings.iter().map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
     let tables = table_pages(resources.private.pages, resources.vault.pages, ring_pages, rings.len() as u64);
     let space = control.cap().create_space(account, CONTROL_FIXED_PAGES).at("make its space")?;
+    let device_space = device_space(blueprint, resources)?;
     let built = Building {
         blueprint,
         index,
@@ -110,6 +114,7 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
         image: &image,
         private,
         space: &space,
+        device_space: device_space.as_ref(),
         next_entry: Cell::new(layout::ENTRIES),
     };
     built.donate_tables(CONTROL_FIXED_PAGES + 1, tables - 1)?;
@@ -135,7 +140,37 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     thread.bind(Some(resources.notification())).at("bind its notification")?;
     // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
     unsafe { thread.start(image.entry, layout::STACK_TOP, layout::START_PAGE) }.at("start it")?;
-    Ok(Instance::new(target, space, budget, thread, processor))
+    Ok(Instance::new(target, space, device_space, budget, thread, processor))
+}
+
+/// Makes the space that the domain's device sees, empty, and lets the device raise the domain's interrupts and no others.
+/// `None` without a device, or on a machine that cannot confine it.
+fn device_space(blueprint: &Blueprint<'_>, resources: &DomainResources) -> Result<Option<Owned<Space>>, BuildError> {
+    let Some(source) = blueprint.source else { return Ok(None) };
+    let (control, tables) = (blueprint.inventory.devices(), resources.device_tables);
+    for interrupt in resources.interrupts() {
+        match control.route(interrupt, source) {
+            Ok(()) | Err(Error::NoHardware) => {}
+            Err(error) => return Err(BuildError::Refused { step: "let its device raise its interrupts", error }),
+        }
+    }
+    let space = match control.create_space(resources.account(), tables.cap(), 0, SourceRange::one(source)) {
+        Ok(space) => space,
+        Err(Error::NoHardware) => return Ok(None),
+        Err(error) => return Err(BuildError::Refused { step: "confine its device", error }),
+    };
+    let mut done = 1;
+    while done < tables.pages {
+        let count = DONATION.min(tables.pages - done);
+        space.donate(tables.cap(), done, count).at("donate page tables for its device")?;
+        done += count;
+    }
+    let regions = blueprint.inventory.device_regions.iter();
+    for region in regions.filter(|region| (region.first..=region.last).contains(&source.0)) {
+        let step = "show its device what the firmware has reserved for it";
+        map_in(space.cap(), region.memory.cap(), region.address, 0, region.memory.pages, MapAccess::ReadWrite, step)?;
+    }
+    Ok(Some(space))
 }
 
 /// Makes the budget of a domain's first thread, on its processor if the machine has that, else on processor 0, which
@@ -152,6 +187,27 @@ fn make_budget(account: Cap<Account>, domain: &manifest::Domain) -> Result<(Owne
     }
 }
 
+/// Maps pages of a memory at an address of a space, in as many pieces as windows are touched.
+fn map_in(
+    space: Cap<Space>,
+    memory: Cap<Memory>,
+    address: u64,
+    first: u64,
+    pages: u64,
+    access: MapAccess,
+    step: &'static str,
+) -> Result<(), BuildError> {
+    let mut done = 0;
+    while done < pages {
+        let at = address + done * PAGE_SIZE;
+        let in_window = (MAP_WINDOW - at % MAP_WINDOW) / PAGE_SIZE;
+        let count = in_window.min(pages - done);
+        space.map(memory, at, first + done, count, access).map_err(Error::from).at(step)?;
+        done += count;
+    }
+    Ok(())
+}
+
 /// A domain that is being built.
 struct Building<'a> {
     blueprint: &'a Blueprint<'a>,
@@ -160,6 +216,7 @@ struct Building<'a> {
     image: &'a Image,
     private: PrivateLayout,
     space: &'a Owned<Space>,
+    device_space: Option<&'a Owned<Space>>,
     /// Where the next entry's memory is mapped.
     next_entry: Cell<u64>,
 }
@@ -175,7 +232,7 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Maps pages of a memory at an address of the new space, in as many pieces as windows are touched.
+    /// Maps pages of a memory at an address of the new space.
     fn map(
         &self,
         memory: Cap<Memory>,
@@ -185,15 +242,7 @@ impl Building<'_> {
         access: MapAccess,
         step: &'static str,
     ) -> Result<(), BuildError> {
-        let mut done = 0;
-        while done < pages {
-            let at = address + done * PAGE_SIZE;
-            let in_window = (MAP_WINDOW - at % MAP_WINDOW) / PAGE_SIZE;
-            let count = in_window.min(pages - done);
-            self.space.map(memory, at, first + done, count, access).map_err(Error::from).at(step)?;
-            done += count;
-        }
-        Ok(())
+        map_in(self.space.cap(), memory, address, first, pages, access, step)
     }
 
     /// Maps the program: code and constants are shared with the archive, what can be written is a fresh copy.
@@ -400,6 +449,11 @@ impl Building<'_> {
         if is_pci && resources.dma.pages > 0 {
             let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::DMA;
             self.give_memory(page, target, DMA_ENTRY, resources.dma, rights)?;
+        }
+        if let Some(space) = self.device_space {
+            let mut entry = Entry::new(EntryKind::Capability, DEVICE_SPACE);
+            entry.handle = space.grant(target, SpaceRights::MAP, 0).at("give what its device sees")?.0;
+            Self::push(page, entry)?;
         }
         Ok(())
     }

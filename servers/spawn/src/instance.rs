@@ -8,6 +8,7 @@ use userlib::cap::{Budget, Cap, Domain, Owned, Space, Thread};
 pub struct Instance {
     domain: Owned<Domain>,
     space: Owned<Space>,
+    device_space: Option<Owned<Space>>,
     budget: Owned<Budget>,
     thread: Owned<Thread>,
     processor: u8,
@@ -17,11 +18,12 @@ impl Instance {
     pub(crate) fn new(
         domain: Owned<Domain>,
         space: Owned<Space>,
+        device_space: Option<Owned<Space>>,
         budget: Owned<Budget>,
         thread: Owned<Thread>,
         processor: u8,
     ) -> Self {
-        Instance { domain, space, budget, thread, processor }
+        Instance { domain, space, device_space, budget, thread, processor }
     }
 
     /// The domain.
@@ -39,12 +41,16 @@ impl Instance {
         self.processor
     }
 
-    /// Takes it apart: its threads end, calls it had taken return `PeerDied`, its capabilities and mappings go, and
+    /// Takes it apart: its device sees nothing any more, its threads end, calls it had taken return `PeerDied`, its capabilities and mappings go, and
     /// the pages of its page tables are free again. Calls that wait at its endpoints go on waiting for the next one.
     ///
     /// # Errors
     /// The kernel's, at the first step that fails; whoever destroys it again goes on from there.
     pub fn destroy(self) -> Result<(), Error> {
+        // First of all: what is freed from here on is used again.
+        if let Some(space) = self.device_space {
+            space.destroy()?;
+        }
         self.domain.destroy()?;
         self.budget.destroy()?;
         self.space.destroy()

@@ -3,7 +3,7 @@
 use abi::Handle;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-use userlib::cap::{Account, Cap, Endpoint, Interrupt, Memory, Notification, Ports, System};
+use userlib::cap::{Account, Cap, DeviceControl, Endpoint, Interrupt, Memory, Notification, Ports, System};
 
 /// A memory capability and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct DomainResources {
     pub vault: MemoryRef,
     /// Contiguous memory for what its device reads and writes, beside rings; no pages without a PCI device.
     pub dma: MemoryRef,
+    /// Pages for the page tables of what its device sees; none without a PCI device.
+    pub device_tables: MemoryRef,
     interrupts: Vec<u64>,
     /// Its I/O ports.
     pub ports: Vec<PortsRef>,
@@ -81,6 +83,7 @@ impl DomainResources {
             control,
             vault,
             dma: MemoryRef::default(),
+            device_tables: MemoryRef::default(),
             interrupts: Vec::new(),
             ports: Vec::new(),
         }
@@ -117,6 +120,7 @@ impl DomainResources {
         };
         let (private, control) = (memory(self.private)?, memory(self.control)?);
         let (vault, dma) = (memory(self.vault)?, memory(self.dma)?);
+        let device_tables = memory(self.device_tables)?;
         Ok(DomainResources {
             account: give(self.account)?,
             notification: give(self.notification)?,
@@ -124,6 +128,7 @@ impl DomainResources {
             control,
             vault,
             dma,
+            device_tables,
             interrupts: self.interrupts.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
             ports: self
                 .ports
@@ -143,6 +148,19 @@ pub struct PowerOff {
     pub value: u16,
 }
 
+/// Memory that the firmware has reserved for functions, which they may use at any time: they see it whoever drives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRegion {
+    /// The first function, as the IOMMU knows it.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// Where it lies, and where they look for it.
+    pub address: u64,
+    /// The memory.
+    pub memory: MemoryRef,
+}
+
 /// Everything that outlives instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -160,7 +178,10 @@ pub struct Inventory {
     pub ecam: MemoryRef,
     /// Windows in which devices may have their registers.
     pub windows: Vec<MemoryRef>,
+    /// What the firmware has reserved for devices.
+    pub device_regions: Vec<DeviceRegion>,
     system: u64,
+    devices: u64,
     faults: u64,
     /// How to switch off, if the firmware says so.
     pub power_off: Option<PowerOff>,
@@ -174,7 +195,13 @@ pub struct Inventory {
 
 impl Inventory {
     /// An inventory without endpoints and rings.
-    pub fn new(archive: MemoryRef, archive_bytes: u64, system: Cap<System>, faults: Cap<Endpoint>) -> Self {
+    pub fn new(
+        archive: MemoryRef,
+        archive_bytes: u64,
+        system: Cap<System>,
+        devices: Cap<DeviceControl>,
+        faults: Cap<Endpoint>,
+    ) -> Self {
         Inventory {
             domains: Vec::new(),
             endpoints: Vec::new(),
@@ -183,7 +210,9 @@ impl Inventory {
             archive_bytes,
             ecam: MemoryRef::default(),
             windows: Vec::new(),
+            device_regions: Vec::new(),
             system: system.handle().0,
+            devices: devices.handle().0,
             faults: faults.handle().0,
             power_off: None,
             reset: None,
@@ -207,6 +236,11 @@ impl Inventory {
         Cap::from_handle(Handle(self.system))
     }
 
+    /// Authority over what devices see.
+    pub const fn devices(&self) -> Cap<DeviceControl> {
+        Cap::from_handle(Handle(self.devices))
+    }
+
     /// The endpoint at which the supervisor hears of faults.
     pub const fn faults(&self) -> Cap<Endpoint> {
         Cap::from_handle(Handle(self.faults))
@@ -224,6 +258,10 @@ impl Inventory {
         let (archive, ecam) = (optional(self.archive)?, optional(self.ecam)?);
         let rings = self.rings.iter().map(|ring| optional(*ring)).collect::<Result<_, _>>()?;
         let windows = self.windows.iter().map(|window| optional(*window)).collect::<Result<_, _>>()?;
+        let region = |region: &DeviceRegion| -> Result<DeviceRegion, E> {
+            Ok(DeviceRegion { memory: optional(region.memory)?, ..*region })
+        };
+        let device_regions = self.device_regions.iter().map(region).collect::<Result<_, _>>()?;
         let mut switch = |from: Option<PowerOff>| -> Result<Option<PowerOff>, E> {
             let Some(off) = from else { return Ok(None) };
             Ok(Some(PowerOff { control: PortsRef { handle: give(off.control.handle)?, ..off.control }, ..off }))
@@ -237,7 +275,9 @@ impl Inventory {
             archive_bytes: self.archive_bytes,
             ecam,
             windows,
+            device_regions,
             system: give(self.system)?,
+            devices: give(self.devices)?,
             faults: give(self.faults)?,
             power_off,
             reset,

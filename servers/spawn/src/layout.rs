@@ -30,6 +30,13 @@ pub(crate) fn table_pages(private_pages: u64, vault_pages: u64, ring_pages: u64,
     FIXED_TABLES + private_pages / reach + vault_pages / reach + ring_pages / reach + 2 * rings
 }
 
+/// Pages for the page tables of a device space that shows so many pages, in so many pieces: the root table, the way to what
+/// firmware may have reserved, and what covers each piece.
+pub fn device_table_pages(pages: u64, pieces: u64) -> u64 {
+    const FIXED: u64 = 12;
+    FIXED + pages.div_ceil(TABLE_REACH / PAGE_SIZE) + pieces
+}
+
 /// Pages of control memory for a domain with these sizes, in pages. `extra` pages of page tables are on top of what
 /// every domain may use for its own mappings.
 pub fn control_pages(private_pages: u64, vault_pages: u64, ring_pages: u64, rings: u64, extra: u64) -> u64 {

@@ -19,8 +19,8 @@ pub use builder::{Blueprint, Handover, build};
 pub use error::BuildError;
 pub use image::{Image, Segment};
 pub use instance::Instance;
-pub use inventory::{DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
-pub use layout::{CLIENTS_PAGE, CONTROL_FIXED_PAGES, STATUS_PAGE, control_pages};
+pub use inventory::{DeviceRegion, DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
+pub use layout::{CLIENTS_PAGE, CONTROL_FIXED_PAGES, STATUS_PAGE, control_pages, device_table_pages};
 
 /// Name of the memory entry under which the supervisor finds the [`Inventory`].
 pub const INVENTORY_ENTRY: &str = "inventory";

@@ -6,6 +6,7 @@
 use manifest::Bus as BusKind;
 use spawn::MemoryRef;
 use userlib::abi::PAGE_SIZE;
+use userlib::abi::device::SourceId;
 use userlib::device::DeviceRegisters;
 use userlib::log;
 use userlib::memory::AddressSpace;
@@ -41,6 +42,13 @@ const PATIENCE: u32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Function {
     page: u64,
+}
+
+impl Function {
+    /// Who it is to the IOMMU: configuration space has a page for each function, in this order.
+    pub(crate) fn source(self) -> SourceId {
+        SourceId(self.page as u16)
+    }
 }
 
 /// Pages of the configuration space, mapped.

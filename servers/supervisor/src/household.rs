@@ -7,7 +7,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use interfaces::supervision::{
-    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
+    Bound, CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
 };
 use manifest::DomainIndex;
 use supervisor::{Household, Line};
@@ -56,6 +56,7 @@ impl Household for Everybody {
             }),
             runtime: (!own).then_some(watched.runtime),
             started: watched.started.nanoseconds(),
+            strays: watched.strays,
         }
     }
 
@@ -104,6 +105,10 @@ impl Household for Everybody {
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
         self.0.watched_domain(index).last_death.as_ref().map(|death| death.story.clone())
+    }
+
+    fn confinement(&self) -> Confinement {
+        self.0.confinement()
     }
 
     fn memory(&self) -> MemoryUse {

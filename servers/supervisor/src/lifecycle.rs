@@ -1,10 +1,11 @@
 //! Starting, burying and starting again.
 
+use crate::bus::Function;
 use crate::death::Death;
 use crate::state::Supervisor;
 use alloc::format;
 use alloc::rc::Rc;
-use interfaces::supervision::{DeathCause, DomainState, SupervisionError};
+use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionError};
 use manifest::{Bus, Device, DomainIndex, Restart};
 use spawn::{Blueprint, FAULT_BADGE_BASE};
 use userlib::status::{Phase, SHUTDOWN_BIT};
@@ -21,7 +22,14 @@ const HISTORY_MAX: usize = 256;
 /// Starts a domain for the first time, unless its device is not there.
 pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let name = supervisor.name(index);
-    if let Some(Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required }) = &supervisor.system[index].device {
+    let device = &supervisor.system[index].device;
+    if let Some(Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
+        if *needs_iommu && supervisor.confinement() == Confinement::Nothing {
+            supervisor.watched_mut(index).state = DomainState::Refused;
+            log::error!("{name}: the manifest requires an IOMMU, which this machine does not have; it is not started");
+            close_endpoints(supervisor, index);
+            return;
+        }
         let Some(function) = supervisor.bus.find(bus) else {
             supervisor.watched_mut(index).state = DomainState::Absent;
             let devices = devices.iter().map(|device| format!("{vendor:04x}:{device:04x}"));
@@ -31,15 +39,7 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
             } else {
                 log::warn!("{name}: the machine has no device {wanted}; it is not started");
             }
-            // Its clients learn at once that nobody will ever answer.
-            for endpoint in &supervisor.system[index].provides {
-                if let Some(endpoint) = supervisor.inventory.endpoint(*endpoint)
-                    && !endpoint.is_none()
-                    && let Err(error) = endpoint.destroy()
-                {
-                    log::error!("{name}: its endpoint cannot be closed: {error}");
-                }
-            }
+            close_endpoints(supervisor, index);
             return;
         };
         supervisor.watched_mut(index).function = Some(function);
@@ -49,15 +49,29 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     start(supervisor, index);
 }
 
+/// A domain is never started: its clients learn at once that nobody will ever answer.
+fn close_endpoints(supervisor: &Supervisor, index: DomainIndex) {
+    for endpoint in &supervisor.system[index].provides {
+        if let Some(endpoint) = supervisor.inventory.endpoint(*endpoint)
+            && !endpoint.is_none()
+            && let Err(error) = endpoint.destroy()
+        {
+            log::error!("{}: its endpoint cannot be closed: {error}", supervisor.name(index));
+        }
+    }
+}
+
 /// Builds an instance and starts it.
 fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let built = supervisor.watched_domain(index).built;
+    let source = supervisor.watched_domain(index).function.map(Function::source);
     let blueprint = Blueprint {
         system: &supervisor.system,
         inventory: &supervisor.inventory,
         archive: &supervisor.archive,
         own_space: &supervisor.space,
         faults: (supervisor.inventory.faults(), u64::from(index.0) + FAULT_BADGE_BASE),
+        source,
         handover: None,
     };
     let outcome = spawn::build(&blueprint, index, built);
@@ -192,7 +206,7 @@ pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -
 /// # Errors
 /// `NotRunning` if its device is absent.
 pub(crate) async fn restart(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
-    if supervisor.watched_domain(index).state == DomainState::Absent {
+    if matches!(supervisor.watched_domain(index).state, DomainState::Absent | DomainState::Refused) {
         return Err(SupervisionError::NotRunning);
     }
     if !bring_to_rest(supervisor, index).await {

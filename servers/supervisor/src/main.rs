@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod bus;
 mod death;
+mod devices;
 mod fault;
 mod heartbeat;
 mod household;

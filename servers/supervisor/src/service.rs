@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
 use interfaces::supervision::{
-    CapabilityInfo, Crash, DomainInfo, MemoryUse, NAME_MAX, SupervisionError, SupervisionServer, TextPart,
+    CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, NAME_MAX, SupervisionError, SupervisionServer, TextPart,
 };
 use manifest::DomainIndex;
 use userlib::ipc::{Caller, ReadLease, WriteLease};
@@ -64,6 +64,9 @@ pub trait Household: Clone + 'static {
 
     /// What is known of a domain's last death.
     fn last_death(&self, index: DomainIndex) -> Option<String>;
+
+    /// To what the machine confines devices.
+    fn confinement(&self) -> Confinement;
 
     /// Memory of the whole machine.
     fn memory(&self) -> MemoryUse;
@@ -199,6 +202,10 @@ impl<H: Household> SupervisionServer for Requests<H> {
         let count = story.len().min(output.length()?);
         output.write(0, &story.as_bytes()[..count])?;
         Ok(count)
+    }
+
+    async fn confinement(&self, _: &Caller) -> Confinement {
+        self.household.confinement()
     }
 
     async fn memory(&self, _: &Caller) -> MemoryUse {

@@ -6,9 +6,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use archive::Archive;
 use core::cell::{Cell, Ref, RefCell, RefMut};
-use interfaces::supervision::DomainState;
+use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
 use spawn::{DomainResources, Instance, Inventory};
+use userlib::abi::device::SourceId;
 use userlib::abi::syscall::MapAccess;
 use userlib::log;
 use userlib::memory::{AddressSpace, SharedMemory};
@@ -35,6 +36,8 @@ pub(crate) struct Watched {
     pub(crate) asked: Option<((u32, u64), Instant)>,
     /// Its PCI function, if it drives one.
     pub(crate) function: Option<Function>,
+    /// How often its device was refused something.
+    pub(crate) strays: u64,
     /// Its status page, which outlives its instances.
     status: Option<SharedMemory<'static>>,
     /// Where it learns which of its clients are gone.
@@ -56,6 +59,7 @@ impl Watched {
             last_death: None,
             asked: None,
             function: None,
+            strays: 0,
             status,
             clients,
             history: Vec::new(),
@@ -173,10 +177,28 @@ impl Supervisor {
         }
     }
 
+    /// To what the machine confines devices.
+    pub(crate) fn confinement(&self) -> Confinement {
+        match self.inventory.devices().iommu() {
+            Ok(Some(iommu)) if iommu.remaps_interrupts => Confinement::MemoryAndInterrupts,
+            Ok(Some(_)) => Confinement::Memory,
+            Ok(None) | Err(_) => Confinement::Nothing,
+        }
+    }
+
+    /// The domain that drives a function.
+    pub(crate) fn driver_of(&self, source: SourceId) -> Option<DomainIndex> {
+        self.watched().find(|index| self.watched_domain(*index).function.is_some_and(|own| own.source() == source))
+    }
+
     /// Says once what the system is and what it lacks.
     pub(crate) fn log_composition(&self) {
         log::info!("{} domains, {} endpoints", self.system.domains.len(), self.system.endpoints.len());
-        log::warn!("no IOMMU is in use: a driver's device can reach all of memory");
+        match self.confinement() {
+            Confinement::Nothing => log::warn!("no IOMMU is in use: a driver's device can reach all of memory"),
+            Confinement::Memory => log::warn!("interrupts are not remapped: a driver's device can forge them"),
+            Confinement::MemoryAndInterrupts => {}
+        }
         if !self.bus.is_present() {
             log::warn!("the machine has no PCI Express configuration space: devices on PCI cannot be used");
         }

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interfaces::supervision::{
-    CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble, SupervisionError,
-    TextPart,
+    CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble,
+    SupervisionError, TextPart,
 };
 use manifest::DomainIndex;
 use supervisor::{Household, Line, Requests};
@@ -58,6 +58,7 @@ impl Household for MadeUp {
             bound: None,
             runtime: None,
             started: 0,
+            strays: 0,
         }
     }
 
@@ -85,6 +86,10 @@ impl Household for MadeUp {
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
         (index == ECHO).then(|| "was killed".to_owned())
+    }
+
+    fn confinement(&self) -> Confinement {
+        Confinement::Nothing
     }
 
     fn memory(&self) -> MemoryUse {

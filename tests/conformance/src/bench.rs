@@ -269,7 +269,7 @@ impl Bench {
     }
 
     /// The memory capability for a frame of the root's own, and the frame's page in it.
-    fn find(&self, frame: u64) -> Result<(u64, u64), Failure> {
+    pub(crate) fn find(&self, frame: u64) -> Result<(u64, u64), Failure> {
         for (index, extent) in self.info.extents.iter().take(self.info.extents_used as usize).enumerate() {
             if extent.frame <= frame && frame < extent.frame + extent.pages {
                 return Ok((Handle::new(FIRST_EXTENT + index as u16, 1).0, frame - extent.frame));

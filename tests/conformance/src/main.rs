@@ -5,7 +5,7 @@
 //!
 //! The suite writes `ok NAME` or `FAIL NAME: why` for each case to the first serial port, `conformance: N passed, N
 //! failed` at the end, and then ends a QEMU that has the device `isa-debug-exit`. The host may ask for some cases only,
-//! or for another of the suites that need this root server ([`parameters`], [`hostile`]). If the boot archive holds a
+//! or for another of the suites that need this root server ([`parameters`], [`hostile`], [`dma`]). If the boot archive holds a
 //! script, that is carried out instead ([`replay`]).
 #![no_std]
 #![no_main]
@@ -17,6 +17,7 @@ mod bench;
 mod call;
 mod cases;
 mod console;
+mod dma;
 mod entry_times;
 mod hostile;
 mod isolation;
@@ -52,6 +53,7 @@ fn main(info: &'static RootInfo) -> ! {
                 "hostile" => hostile::run(&mut bench, &parameters),
                 "time" => run(&mut bench, isolation::CASES, wanted),
                 "rpc" => run(&mut bench, rpc::CASES, wanted),
+                "dma" => run(&mut bench, dma::CASES, wanted),
                 _ => run(&mut bench, cases::all(), wanted),
             };
             if parameters.value("times").is_some() {

@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::machine::{DATA, Machine};
 use crate::sizes::Tiny;
+use abi::device::{SourceId, SourceRange};
 use abi::fault::{FAULT_INTERFACE, FaultKind};
 use abi::message::{CallerToken, Lease, MessageInfo};
 use abi::rights::{Kind, RawRights};
@@ -31,6 +32,8 @@ pub struct Alphabet {
     pub rich_messages: bool,
     /// Faults of the running thread.
     pub faults: &'static [FaultKind],
+    /// The IOMMU refuses a device something.
+    pub refusals: bool,
     /// Every system call that takes a handle is also made with one that means something else, and with none.
     pub stray: bool,
 }
@@ -266,6 +269,18 @@ impl Choices<'_> {
                     }
                 }
             }
+            S::DeviceSpaceCreate => {
+                let one = SourceRange::one(SourceId(8)).to_register();
+                let several = SourceRange::new(SourceId(8), SourceId(15)).expect("one bus").to_register();
+                for account in self.of(Kind::Account) {
+                    for control in self.of(Kind::DeviceControl) {
+                        for memory in self.of(Kind::Memory) {
+                            self.add(syscall, &[account, memory, 0, control, one]);
+                            self.add(syscall, &[account, memory, 1, control, several]);
+                        }
+                    }
+                }
+            }
             S::DomainCreate => {
                 for account in self.of(Kind::Account) {
                     for space in self.of(Kind::Space) {
@@ -370,6 +385,25 @@ impl Choices<'_> {
                     self.add(syscall, &[interrupt]);
                 }
             }
+            S::DeviceRoute => {
+                for control in self.of(Kind::DeviceControl) {
+                    for interrupt in self.of(Kind::Interrupt) {
+                        self.add(syscall, &[control, interrupt, 8]);
+                    }
+                }
+            }
+            S::DeviceWatch => {
+                for control in self.of(Kind::DeviceControl) {
+                    for notification in self.maybe(Kind::Notification) {
+                        self.add(syscall, &[control, notification, 8]);
+                    }
+                }
+            }
+            S::DeviceStray | S::DeviceInfo => {
+                for control in self.of(Kind::DeviceControl) {
+                    self.add(syscall, &[control]);
+                }
+            }
             S::PortsSplit | S::PortIn | S::PortOut => {
                 for ports in self.of(Kind::Ports) {
                     self.add(syscall, &[ports, 0x3f8, 1, 3]);
@@ -406,6 +440,9 @@ impl Alphabet {
         if machine.context(thread).again {
             events.push(Event::Repeat);
             return events;
+        }
+        if self.refusals {
+            events.push(Event::Stray);
         }
         events.extend(self.faults.iter().map(|kind| Event::Fault(*kind)));
         let held =

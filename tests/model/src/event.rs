@@ -2,6 +2,7 @@
 
 use crate::machine::{BUFFER, DATA, Machine, SLICE};
 use crate::sizes::Tiny;
+use abi::device::{SourceId, Stray, StrayKind};
 use abi::fault::FaultKind;
 use abi::message::{Lease, MessageInfo, offset};
 use abi::syscall::Charge;
@@ -33,6 +34,8 @@ pub enum Event {
     Deadline,
     /// A device interrupts.
     Interrupt(InterruptId),
+    /// The IOMMU refuses a device something.
+    Stray,
     /// The processor enters the kernel because another one has asked it to.
     Look,
     /// What follows happens on this processor.
@@ -58,6 +61,7 @@ impl Event {
             Event::Interrupt(_) => (5, 0),
             Event::Look => (6, 0),
             Event::Processor(_) => (7, 0),
+            Event::Stray => (8, 0),
         }
     }
 
@@ -75,6 +79,7 @@ impl Event {
             | Event::Deadline
             | Event::Interrupt(_)
             | Event::Look
+            | Event::Stray
             | Event::Processor(_) => false,
         }
     }
@@ -137,6 +142,10 @@ impl Event {
             }
             Event::Interrupt(interrupt) => machine.interrupt(interrupt),
             Event::Look => machine.look(),
+            Event::Stray => {
+                let source = SourceId(8);
+                machine.stray(Stray { source, kind: StrayKind::Write, reason: 5, address: 0x1000 });
+            }
             Event::Processor(cpu) => {
                 machine.on(cpu);
             }

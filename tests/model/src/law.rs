@@ -183,6 +183,9 @@ fn signals(step: &Step) -> Vec<(NotificationId, u64)> {
     if let Event::Interrupt(interrupt) = step.event {
         signals.extend(kernel.signal_of(interrupt));
     }
+    if step.event == Event::Stray {
+        signals.extend(kernel.watch_of_devices());
+    }
     let Some(call) = step.call else { return signals };
     let target = |handle: u64| {
         let object = step.seen.held(step.domain()?, handle)?.object;
@@ -190,6 +193,10 @@ fn signals(step: &Step) -> Vec<(NotificationId, u64)> {
     };
     match call.syscall {
         Syscall::Notify => signals.extend(target(call.arguments[0]).map(|id| (id, call.arguments[1]))),
+        // What was refused before anybody watched is heard.
+        Syscall::DeviceWatch if kernel.has_strays() => {
+            signals.extend(target(call.arguments[1]).map(|id| (id, call.arguments[2])));
+        }
         // Whoever waits already when a doorbell is bound is heard.
         Syscall::EndpointBind => signals.extend(target(call.arguments[1]).map(|id| (id, call.arguments[2]))),
         _ => {}

@@ -6,12 +6,13 @@ pub use peer::{PEER_PAGES, Peer, PeerPlan, SLICE};
 
 use crate::sizes::SmallTables;
 use crate::world::{FakeWorld, PageTables};
+use abi::device::Stray;
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{MapAccess, Registers, Statistics};
 use abi::{Handle, Syscall, root};
 use kernel_core::{
-    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InterruptId, Kernel, LeaseCopy, Next, Refusal, Request,
-    Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
+    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InterruptId, IommuInfo, Kernel, LeaseCopy, Next, Refusal,
+    Request, Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource, Tree,
 };
 use std::hash::{Hash, Hasher};
 
@@ -139,6 +140,7 @@ impl<T: SmallTables> Machine<T> {
         let contexts = vec![Context::default(); <T::Threads as Slots<Slot<Thread>>>::LENGTH];
         let mut world = FakeWorld::default();
         world.lines.extend(0..16);
+        world.iommu = Some(IommuInfo { address_bits: 39, remaps_interrupts: true });
         let mut machine = Machine {
             kernel,
             world,
@@ -315,6 +317,13 @@ impl<T: SmallTables> Machine<T> {
         self.settle(effect);
     }
 
+    /// The IOMMU refuses a device something.
+    pub fn stray(&mut self, stray: Stray) {
+        self.now += self.entry_time;
+        self.kernel.stray(self.cpu, stray, self.now);
+        self.settle(Effect::None);
+    }
+
     /// Time passes, and the timer interrupts if it is due.
     pub fn pass(&mut self, nanoseconds: u64) {
         self.now += nanoseconds;
@@ -456,6 +465,14 @@ impl<T: SmallTables> Machine<T> {
                 let gone = self.world.connected.remove(&interrupt);
                 assert!(gone.is_some(), "{interrupt:?} was connected");
             }
+            Effect::AttachDevices { sources, space, root } => {
+                self.world.attach(sources, Tree { root, device: Some(space) });
+            }
+            Effect::DetachDevices { sources, .. } => self.world.detach(sources),
+            Effect::RouteInterrupt { interrupt, .. } => {
+                assert!(self.world.connected.contains_key(&interrupt), "{interrupt:?} is connected");
+            }
+            Effect::HearStrays => {}
             Effect::UnmaskInterrupt { interrupt, .. } => self.set_unmasked(interrupt, true),
             Effect::MaskInterrupt { interrupt, .. } => self.set_unmasked(interrupt, false),
         }

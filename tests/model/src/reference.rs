@@ -6,12 +6,13 @@
 use crate::view::{Call, Step, View};
 use abi::message::CallerToken;
 use abi::rights::{
-    AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptControlRights, InterruptRights, Kind,
-    MemoryRights, NotificationRights, PortsRights, RawRights, SpaceRights, SystemRights, ThreadRights,
+    AccountRights, BudgetRights, DeviceControlRights, DomainRights, EndpointRights, InterruptControlRights,
+    InterruptRights, Kind, MemoryRights, NotificationRights, PortsRights, RawRights, SpaceRights, SystemRights,
+    ThreadRights,
 };
 use abi::syscall::MapAccess;
 use abi::{PAGE_SIZE, Syscall};
-use kernel_core::{CapName, DomainId, EndpointId, Holding, Wait, Window};
+use kernel_core::{CapName, DomainId, EndpointId, Holding, SpaceId, Wait, Window};
 
 /// What a step has done to authority.
 struct Change<'s> {
@@ -108,13 +109,14 @@ pub(crate) fn check(step: &Step) -> Result<(), String> {
 }
 
 /// Which capability, with which rights, each argument of a system call must name. Handle 0 is none where that is allowed.
-fn needs(call: &Call) -> Vec<(usize, Kind, RawRights)> {
+fn needs(call: &Call, for_device: bool) -> Vec<(usize, Kind, RawRights)> {
     use Syscall as S;
     let create = (0, Kind::Account, AccountRights::CREATE.bits());
     let control = (0, Kind::Thread, ThreadRights::CONTROL.bits());
     let in_space = (0, Kind::Space, SpaceRights::MAP.bits());
     let handle = (0, Kind::Interrupt, InterruptRights::HANDLE.bits());
     let receive = (0, Kind::Endpoint, EndpointRights::RECEIVE.bits());
+    let devices = |argument, rights: DeviceControlRights| (argument, Kind::DeviceControl, rights.bits());
     let optional = |need: (usize, Kind, RawRights)| (call.arguments[need.0] != 0).then_some(need);
     match call.syscall {
         S::Call => {
@@ -132,6 +134,18 @@ fn needs(call: &Call) -> Vec<(usize, Kind, RawRights)> {
         S::BudgetMove => vec![(0, Kind::Budget, BudgetRights::MOVE.bits())],
         S::AccountInfo => vec![(0, Kind::Account, AccountRights::INSPECT.bits())],
         S::SpaceCreate => vec![create, (1, Kind::Memory, MemoryRights::DONATE.bits())],
+        S::DeviceSpaceCreate => {
+            vec![create, (1, Kind::Memory, MemoryRights::DONATE.bits()), devices(3, DeviceControlRights::CREATE)]
+        }
+        S::DeviceRoute => {
+            vec![devices(0, DeviceControlRights::CREATE), (1, Kind::Interrupt, InterruptRights::MESSAGE.bits())]
+        }
+        S::DeviceWatch => [devices(0, DeviceControlRights::WATCH)]
+            .into_iter()
+            .chain(optional((1, Kind::Notification, NotificationRights::NOTIFY.bits())))
+            .collect(),
+        S::DeviceStray => vec![devices(0, DeviceControlRights::WATCH)],
+        S::DeviceInfo => vec![devices(0, DeviceControlRights::empty())],
         S::DomainCreate => [create, (1, Kind::Space, SpaceRights::MAP.bits())]
             .into_iter()
             .chain(optional((4, Kind::Endpoint, EndpointRights::FAULT.bits())))
@@ -150,6 +164,7 @@ fn needs(call: &Call) -> Vec<(usize, Kind, RawRights)> {
             let mut rights = MemoryRights::READ;
             rights.set(MemoryRights::WRITE, access.is_none_or(MapAccess::writes));
             rights.set(MemoryRights::EXECUTE, access.is_none_or(MapAccess::executes));
+            rights.set(MemoryRights::DMA, for_device);
             vec![in_space, (1, Kind::Memory, rights.bits())]
         }
         S::Unmap => vec![in_space],
@@ -183,12 +198,15 @@ fn destruction(kind: Kind) -> Option<RawRights> {
         Kind::Endpoint => EndpointRights::DESTROY.bits(),
         Kind::Notification => NotificationRights::DESTROY.bits(),
         Kind::Interrupt => InterruptRights::DESTROY.bits(),
-        Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => return None,
+        Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => return None,
     })
 }
 
 fn has_the_rights(step: &Step, call: &Call, domain: DomainId) -> Result<(), String> {
-    for (argument, kind, rights) in needs(call) {
+    let space = step.seen.held(domain, call.arguments[0]).filter(|held| held.kind == Kind::Space);
+    let for_device = space.and_then(|held| SpaceId::from_index(held.object.0));
+    let for_device = for_device.is_some_and(|space| step.before.kernel.is_device_space(space));
+    for (argument, kind, rights) in needs(call, for_device) {
         let held = step.seen.held(domain, call.arguments[argument]);
         let enough = held.is_some_and(|held| held.kind == kind && held.lives && held.rights & rights == rights);
         expect(enough, || format!("{:?} was made with {held:x?} as argument {argument}", call.syscall))?;
@@ -260,7 +278,7 @@ fn gain(step: &Step, call: &Call, domain: DomainId) -> Result<Option<Gain>, Stri
         S::EndpointCreate => new(Kind::Endpoint, EndpointRights::all().bits()),
         S::NotificationCreate => new(Kind::Notification, NotificationRights::all().bits()),
         S::BudgetCreate => new(Kind::Budget, BudgetRights::all().bits()),
-        S::SpaceCreate => new(Kind::Space, SpaceRights::all().bits()),
+        S::SpaceCreate | S::DeviceSpaceCreate => new(Kind::Space, SpaceRights::all().bits()),
         S::DomainCreate => new(Kind::Domain, DomainRights::all().bits()),
         S::ThreadCreate => new(Kind::Thread, ThreadRights::all().bits()),
         S::InterruptCreate => new(Kind::Interrupt, InterruptRights::all().bits()),

@@ -5,19 +5,21 @@ use crate::event::Event;
 use crate::machine::{Machine, Peer, PeerPlan, Plan, own};
 use crate::search::Scenario;
 use crate::sizes::Tiny;
+use abi::device::{SourceId, SourceRange};
 use abi::fault::{FAULT_INTERFACE, FaultKind};
-use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
+use abi::rights::{EndpointRights, Kind, MemoryRights, NotificationRights, RawRights, SpaceRights};
 use abi::{Handle, Syscall, root};
 use kernel_core::CpuId;
 
 /// Every scenario.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     Scenario { name: "calls", start: calls, events: calls_events },
     Scenario { name: "ipc", start: ipc, events: ipc_events },
     Scenario { name: "authority", start: authority, events: authority_events },
     Scenario { name: "budgets", start: budgets, events: budgets_events },
     Scenario { name: "processors", start: processors, events: processors_events },
     Scenario { name: "shootdowns", start: shootdowns, events: shootdowns_events },
+    Scenario { name: "devices", start: devices, events: devices_events },
     Scenario { name: "everything", start: everything, events: everything_events },
 ];
 
@@ -91,6 +93,7 @@ fn calls_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread),
         rich_messages: false,
         faults: &[FaultKind::Read],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -140,6 +143,7 @@ fn ipc_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |_, _, kind| matches!(kind, Kind::Endpoint | Kind::Notification | Kind::Thread | Kind::Domain),
         rich_messages: true,
         faults: &[FaultKind::Read],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -178,6 +182,7 @@ fn authority_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |machine, handle, _| handle.index() > root::FIRST_EXTENT && handle != machine.device,
         rich_messages: false,
         faults: &[],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -229,6 +234,7 @@ fn budgets_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -271,6 +277,7 @@ fn processors_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[FaultKind::Read],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -314,6 +321,57 @@ fn shootdowns_events(machine: &Machine<Tiny>) -> Vec<Event> {
         },
         rich_messages: false,
         faults: &[],
+        refusals: false,
+        stray: false,
+    };
+    ALPHABET.events(machine)
+}
+
+/// The root and a driver of one device: the root makes and takes apart what the device sees, says which interrupt it may
+/// raise and hears of what it was refused; the driver maps memory for it, some of which is not for devices.
+fn devices() -> Machine<Tiny> {
+    let mut machine = boot();
+    let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
+    let message = abi::syscall::InterruptSource::Message.to_register();
+    machine.make(Syscall::InterruptCreate, &[root::INTERRUPTS.0, message]);
+    let driver = peer(&mut machine, 1, 2, Handle::NONE);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 6, u64::from(RawRights::MAX)]);
+    let sources = SourceRange::one(SourceId(8)).to_register();
+    let space = machine.make(Syscall::DeviceSpaceCreate, &[own::ACCOUNT.0, memory.0, 0, root::DEVICES.0, sources]);
+    machine.make(Syscall::SpaceDonate, &[space.0, memory.0, 1, 3]);
+    let shared = machine.make(Syscall::MemorySplit, &[memory.0, 4, 2, u64::from(RawRights::MAX)]);
+    let rights = MemoryRights::all();
+    grant(&mut machine, &driver, shared, rights.bits(), 0);
+    grant(&mut machine, &driver, shared, (rights - MemoryRights::DMA).bits(), 0);
+    grant(&mut machine, &driver, space, SpaceRights::MAP.bits(), 0);
+    grant(&mut machine, &driver, bits, NotificationRights::all().bits(), 0);
+    ready(machine)
+}
+
+fn devices_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::DeviceSpaceCreate,
+            S::DeviceRoute,
+            S::DeviceWatch,
+            S::DeviceStray,
+            S::Map,
+            S::Unmap,
+            S::SpaceDonate,
+            S::CapRevoke,
+            S::CapDelete,
+            S::Destroy,
+        ],
+        uses: |machine, handle, kind| {
+            // Of the root's, what the scenario has made; of the driver's, all.
+            let made = handle.index() > root::FIRST_EXTENT && handle != machine.device;
+            let drivers = machine.current() != Some(machine.root.thread);
+            made || drivers || matches!(kind, Kind::Account | Kind::DeviceControl)
+        },
+        rich_messages: false,
+        faults: &[],
+        refusals: true,
         stray: false,
     };
     ALPHABET.events(machine)
@@ -338,6 +396,7 @@ fn everything_events(machine: &Machine<Tiny>) -> Vec<Event> {
         uses: |machine, handle, _| handle != machine.ram,
         rich_messages: true,
         faults: &[FaultKind::Read, FaultKind::FloatingPoint],
+        refusals: true,
         stray: true,
     };
     ALPHABET.events(machine)

@@ -71,7 +71,7 @@ sizes! {
 sizes! {
     /// As little as a few domains need, for the exhaustive search.
     Tiny {
-        accounts 4, caps 64, spaces 4, domains 4, threads 4, cpus 2, budgets 4, endpoints 4,
+        accounts 4, caps 64, spaces 8, domains 4, threads 4, cpus 2, budgets 4, endpoints 4,
         notifications 4, mappings 16, interrupts 4,
     }
 }

@@ -1,8 +1,9 @@
 //! What lies outside the kernel's tables, as maps: page tables, physical memory, interrupt controllers, ports.
 
 use abi::PAGE_SIZE;
+use abi::device::SourceRange;
 use abi::syscall::InterruptSource;
-use kernel_core::{CpuId, Frame, InterruptId, Kernel, MapPiece, Probe, Tables, UnmapPiece, World};
+use kernel_core::{CpuId, Frame, InterruptId, IommuInfo, Kernel, MapPiece, Probe, Tables, Tree, UnmapPiece, World};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One leaf of a fake page table.
@@ -65,6 +66,10 @@ pub struct FakeWorld {
     pub connected: BTreeMap<InterruptId, bool>,
     /// What each processor remembers.
     pub processors: BTreeMap<CpuId, Translations>,
+    /// The IOMMU, if there is one.
+    pub iommu: Option<IommuInfo>,
+    /// Which functions see which page tables.
+    pub devices: BTreeMap<u64, Tree>,
     /// What a read of each port finds.
     pub ports: BTreeMap<u16, u32>,
 }
@@ -145,7 +150,7 @@ impl FakeWorld {
         let mut expected: BTreeMap<Frame, BTreeMap<u64, Leaf>> =
             kernel.roots().map(|root| (root, BTreeMap::new())).collect();
         for piece in kernel.mapped() {
-            let leaves = expected.entry(piece.root).or_default();
+            let leaves = expected.entry(piece.tree.root).or_default();
             for index in 0..piece.pages {
                 let leaf = Leaf {
                     frame: piece.frame.offset(u32::from(index)),
@@ -167,6 +172,11 @@ impl FakeWorld {
             if let Some(leaf) = space.leaves.values().find(|leaf| kernel.is_kernel_frame(leaf.frame)) {
                 return Err(format!("{root:?} shows {:?}, which is the kernel's", leaf.frame));
             }
+        }
+        let seen: BTreeMap<u64, Tree> =
+            kernel.seen_by_devices().map(|(sources, tree)| (sources.to_register(), tree)).collect();
+        if seen != self.devices {
+            return Err(format!("devices see {:?}, not {seen:?}", self.devices));
         }
         for (cpu, remembered) in &self.processors {
             if let Some(leaf) = remembered.gone.iter().find(|leaf| kernel.is_kernel_frame(leaf.frame)) {
@@ -212,8 +222,19 @@ impl FakeWorld {
         self.spaces.remove(&frame);
     }
 
+    pub(crate) fn attach(&mut self, sources: SourceRange, tree: Tree) {
+        self.take_frames(tree.root, 1, true);
+        let earlier = self.devices.insert(sources.to_register(), tree);
+        assert!(earlier.is_none(), "{sources:?} sees a space already");
+    }
+
+    pub(crate) fn detach(&mut self, sources: SourceRange) {
+        let gone = self.devices.remove(&sources.to_register());
+        assert!(gone.is_some(), "{sources:?} saw a space");
+    }
+
     pub(crate) fn map(&mut self, piece: &MapPiece) {
-        let space = self.spaces.get_mut(&piece.root).expect("a map is of a living root table");
+        let space = self.spaces.get_mut(&piece.tree.root).expect("a map is of a living root table");
         let mut given = piece.tables.iter().flatten();
         for place in PageTables::way(piece.address) {
             if !space.tables.contains_key(&place) {
@@ -236,12 +257,12 @@ impl FakeWorld {
     }
 
     pub(crate) fn unmap(&mut self, cpu: CpuId, piece: &UnmapPiece) {
-        let space = self.spaces.get_mut(&piece.root).expect("an unmap is of a living root table");
+        let space = self.spaces.get_mut(&piece.tree.root).expect("an unmap is of a living root table");
         for index in 0..u64::from(piece.pages) {
             let gone = space.leaves.remove(&(piece.address / PAGE_SIZE + index));
             let Some(leaf) = gone else { panic!("an unmap finds what was mapped") };
             for (other, remembered) in &mut self.processors {
-                if *other != cpu && remembered.root == Some(piece.root) {
+                if *other != cpu && remembered.root == Some(piece.tree.root) {
                     remembered.gone.insert(leaf);
                 }
             }
@@ -250,8 +271,8 @@ impl FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn probe(&self, root: Frame, address: u64, pages: u64) -> Probe {
-        let Some(space) = self.spaces.get(&root) else { return Probe { missing_tables: 3, occupied: false } };
+    fn probe(&self, tree: Tree, address: u64, _: Frame, pages: u64) -> Probe {
+        let Some(space) = self.spaces.get(&tree.root) else { return Probe { missing_tables: 3, occupied: false } };
         let first = address / PAGE_SIZE;
         Probe {
             missing_tables: space.missing(address) as u8,
@@ -285,5 +306,13 @@ impl World for FakeWorld {
 
     fn interrupt_message(&self, vector: u8) -> (u64, u32) {
         (0xfee0_0000, u32::from(vector))
+    }
+
+    fn iommu(&self) -> Option<IommuInfo> {
+        self.iommu
+    }
+
+    fn has_sources(&self, _: SourceRange) -> bool {
+        true
     }
 }

@@ -20,6 +20,7 @@ fn home(bug: Bug) -> &'static str {
             "everything"
         }
         Bug::TranslationKept => "shootdowns",
+        Bug::DeviceLeftAttached | Bug::DeviceSharedByTwo | Bug::DevicePageKept | Bug::DmaRightIgnored => "devices",
     }
 }
 

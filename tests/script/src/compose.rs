@@ -123,6 +123,7 @@ pub fn compose(choices: &[Choice], every: usize, script: &mut Script) -> Result<
             Kind::Ports,
             Kind::System,
             Kind::Budget,
+            Kind::DeviceControl,
             Kind::Memory,
         ];
         let things = NAMES.iter().zip(kinds).map(|(name, kind)| {

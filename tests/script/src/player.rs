@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// What is given to every script: the root's own capabilities, [`crate::MEMORY_PAGES`] pages of free `memory`, an
 /// address `window` of the root's space, in whose 2 MiB page tables are there, a `buffer` that calls may write to, and
 /// `limits` for a new account.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "domain",
     "space",
     "thread",
@@ -18,6 +18,7 @@ pub const NAMES: [&str; 12] = [
     "ports",
     "system",
     "budget",
+    "devices",
     "memory",
     "window",
     "buffer",
@@ -67,6 +68,7 @@ impl<S: Stage> Player<S> {
             "ports" => root::PORTS.0,
             "system" => root::SYSTEM.0,
             "budget" => root::BUDGET.0,
+            "devices" => root::DEVICES.0,
             "memory" => self.stage.memory(),
             "window" => self.stage.window(),
             "buffer" => self.stage.buffer(),

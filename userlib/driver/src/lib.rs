@@ -46,9 +46,9 @@
 //! | coming to rest | [`Running::at_rest`] for the driver's own part; the device is quieted by the framework |
 //! | tests on the host | [`double`] |
 //!
-//! None of this needs unsafe code. A device that may use memory by itself ([`PciDevice::enable`]) can reach all of it,
-//! since there is no IOMMU; everything here is so that one can be put beneath: a driver learns addresses on the *bus*,
-//! and only of memory that was shared with its device.
+//! None of this needs unsafe code. A driver learns addresses on the *bus*, and only of memory that was shared with its
+//! device. On a machine with an IOMMU that is all that the device sees; on another one a device that may use memory by itself
+//! ([`PciDevice::enable`]) can reach all of it.
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
 
@@ -56,6 +56,7 @@ extern crate alloc;
 // The macros name this crate, within itself too.
 extern crate self as driver;
 
+mod device_space;
 mod dma;
 #[cfg(not(target_os = "none"))]
 pub mod double;

@@ -1,5 +1,6 @@
 //! Devices on the PCI bus.
 
+use crate::device_space::DeviceSpace;
 use crate::legacy::bind;
 use crate::{AttachError, Dma, DmaMemory, Given, Interrupt, RegisterBlock, TooShort, Window};
 use alloc::rc::Rc;
@@ -12,7 +13,7 @@ use userlib::device::{DeviceRegisters, DmaBuffer};
 use userlib::environment::NotGiven;
 use userlib::ipc::RetriedError;
 use userlib::memory::{AddressSpace, MapError};
-use userlib::start::EntryKind;
+use userlib::start::{DEVICE_SPACE, EntryKind};
 use userlib::{Environment, log};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -39,6 +40,8 @@ struct State {
     bars: RefCell<Vec<Bar>>,
     interrupts: RefCell<Vec<(u16, Interrupt)>>,
     memory: OnceCell<DmaMemory>,
+    /// What the device sees, on a machine with an IOMMU.
+    seen: Option<DeviceSpace>,
     enabled: Cell<bool>,
 }
 
@@ -182,11 +185,14 @@ impl PciDevice {
     /// # Errors
     /// [`AttachError::Map`].
     pub fn lend(&self, memory: Cap<Memory>) -> Result<u64, AttachError> {
-        // Without an IOMMU the device finds memory where it is, and there is nothing else to be done.
         let failed = |error| AttachError::Map { what: SHARED, error };
         let info = memory.memory_info().map_err(|error: Error| failed(error.into()))?;
         let frame = info.first_frame.filter(|_| !info.device).ok_or(failed(MapError::WrongMemory))?;
-        Ok(frame * PAGE_SIZE)
+        match &self.0.seen {
+            Some(seen) => seen.show(memory, frame, info.pages).map_err(failed),
+            // Without an IOMMU the device finds memory where it is, and there is nothing else to be done.
+            None => Ok(frame * PAGE_SIZE),
+        }
     }
 
     /// Lets the device access memory by itself, which is also how it raises interrupts. Whatever it was told by a former
@@ -265,6 +271,7 @@ impl Given for PciDevice {
             bars: RefCell::new(Vec::new()),
             interrupts: RefCell::new(Vec::new()),
             memory: OnceCell::new(),
+            seen: environment.capability(DEVICE_SPACE).ok().map(DeviceSpace::new),
             enabled: Cell::new(false),
         })))
     }

@@ -62,6 +62,8 @@ pub enum DomainState {
     Absent,
     /// It died so often that it is not started again.
     GivenUp,
+    /// The machine cannot confine its device, which the manifest requires, so it was not started.
+    Refused,
 }
 
 impl DomainState {
@@ -75,6 +77,7 @@ impl DomainState {
             DomainState::Stopped => "stopped",
             DomainState::Absent => "absent",
             DomainState::GivenUp => "given-up",
+            DomainState::Refused => "refused",
         }
     }
 }
@@ -102,6 +105,19 @@ pub enum DeathCause {
     Killed,
     /// It was restarted by request.
     Restarted,
+    /// Its device wanted to read or write memory at this address, or to raise an interrupt, that is not its own.
+    Strayed(u64),
+}
+
+/// To what the machine confines devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub enum Confinement {
+    /// They reach all of memory.
+    Nothing,
+    /// They reach what their drivers have, but can forge interrupts.
+    Memory,
+    /// They reach what their drivers have, and raise no interrupts but their own.
+    MemoryAndInterrupts,
 }
 
 /// The most that a domain uses of its processor on its own behalf.
@@ -137,6 +153,8 @@ pub struct DomainInfo {
     /// Nanoseconds of processor time that its present instance had used when it was last seen not running; `None` of the
     /// supervisor, which runs whenever it tells this.
     pub runtime: Option<u64>,
+    /// How often its device was refused something that is not its own.
+    pub strays: u64,
     /// When its present instance was started, in nanoseconds since boot.
     pub started: u64,
 }
@@ -218,6 +236,10 @@ pub trait Supervision {
     /// What is known of a domain's last death, as text: cause, message of a panic, registers.
     #[idempotent]
     fn last_death(name: &str, output: &mut [u8]) -> Result<usize, SupervisionError>;
+
+    /// To what the machine confines devices.
+    #[idempotent]
+    fn confinement() -> Confinement;
 
     /// Memory of the whole machine.
     #[idempotent]

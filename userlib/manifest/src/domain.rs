@@ -187,6 +187,8 @@ pub struct Device {
     pub bus: Bus,
     /// `false`: if the device is absent, the domain is not started, the system says so and goes on.
     pub required: bool,
+    /// On a machine that cannot confine the device to what its driver shares with it, the domain is not started.
+    pub needs_iommu: bool,
 }
 
 impl Device {

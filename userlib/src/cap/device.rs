@@ -1,6 +1,10 @@
-//! Interrupts, I/O ports, and the kernel's log and statistics.
+//! What devices reach, interrupts, I/O ports, and the kernel's log and statistics.
 
-use super::{Cap, Interrupt, InterruptControl, Notification, Owned, Ports, System, created};
+use super::{
+    Account, Cap, DeviceControl, Interrupt, InterruptControl, Memory, Notification, Owned, Ports, Space, System,
+    created,
+};
+use abi::device::{SourceId, SourceRange, Stray};
 use abi::rights::PortsRights;
 use abi::syscall::{InterruptSource, Statistics};
 use abi::{Error, Syscall};
@@ -15,6 +19,74 @@ impl Cap<InterruptControl> {
     /// `InUse` if the line is taken, `NoHardware` if there is none or no vector is left.
     pub fn create(self, source: InterruptSource) -> Result<Owned<Interrupt>, Error> {
         created(self.invoke(Syscall::InterruptCreate, [source.to_register(), 0, 0, 0, 0]))
+    }
+}
+
+/// What the machine's IOMMU can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Iommu {
+    /// Of the addresses that devices use, so many bits count.
+    pub address_bits: u32,
+    /// It knows which device raises an interrupt.
+    pub remaps_interrupts: bool,
+}
+
+impl Cap<DeviceControl> {
+    /// Makes page `page` of a memory, which nobody else may have, the root table of a new space for devices: what is mapped
+    /// into it is all that they see.
+    ///
+    /// # Errors
+    /// `NoHardware` without an IOMMU, `InUse` if one of them has a space; as [`Cap::<Memory>::create_space`].
+    pub fn create_space(
+        self,
+        account: Cap<Account>,
+        memory: Cap<Memory>,
+        page: u64,
+        sources: SourceRange,
+    ) -> Result<Owned<Space>, Error> {
+        let arguments = [memory.handle().0, page, self.handle().0, sources.to_register(), 0];
+        created(account.invoke(Syscall::DeviceSpaceCreate, arguments))
+    }
+
+    /// Lets one function, and no other, raise a message-signalled interrupt.
+    ///
+    /// # Errors
+    /// `NoHardware` where interrupts are not remapped.
+    pub fn route(self, interrupt: Cap<Interrupt>, source: SourceId) -> Result<(), Error> {
+        self.invoke(Syscall::DeviceRoute, [interrupt.handle().0, source.0.into(), 0, 0, 0]).map(drop)
+    }
+
+    /// Has `bits` of a notification set whenever a device was refused something.
+    ///
+    /// # Errors
+    /// `MissingRight`.
+    pub fn watch(self, notification: Cap<Notification>, bits: u64) -> Result<(), Error> {
+        self.invoke(Syscall::DeviceWatch, [notification.handle().0, bits, 0, 0, 0]).map(drop)
+    }
+
+    /// The earliest refused access that was not told yet, and how many after it were lost. `None` if there is none.
+    ///
+    /// # Errors
+    /// `MissingRight`.
+    pub fn take_stray(self) -> Result<Option<(Stray, u64)>, Error> {
+        // SAFETY: `DeviceStray` touches no memory.
+        let results = unsafe { self.invoke_with_memory(Syscall::DeviceStray, [0; 5]) };
+        match results.value() {
+            Ok(_) => Ok(Stray::from_registers(results.rsi, results.rdi).map(|stray| (stray, results.rdx))),
+            Err(Error::WouldBlock) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The machine's IOMMU, if it has one.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn iommu(self) -> Result<Option<Iommu>, Error> {
+        // SAFETY: `DeviceInfo` touches no memory.
+        let results = unsafe { self.invoke_with_memory(Syscall::DeviceInfo, [0; 5]) };
+        let address_bits = results.value()? as u32;
+        Ok((address_bits > 0).then_some(Iommu { address_bits, remaps_interrupts: results.rdi != 0 }))
     }
 }
 

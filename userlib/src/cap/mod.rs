@@ -74,6 +74,8 @@ kinds! {
     InterruptControl: InterruptControlRights;
     /// Authority to read the kernel's log and statistics.
     System: SystemRights;
+    /// Authority over what devices can reach by themselves.
+    DeviceControl: DeviceControlRights;
 }
 
 /// A handle of a capability for an object of kind `K`.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements, each beside the same figure for something well known, taken in the same run.
 
+mod block;
 mod boot;
 mod linux;
 mod rpc;
@@ -7,6 +8,7 @@ mod rpc;
 use std::fmt;
 use std::time::Duration;
 
+pub use block::{Confinement, block};
 pub use boot::boot;
 pub use rpc::{Cost, Costs, rpc};
 
@@ -26,6 +28,9 @@ pub enum BenchError {
     /// A machine did not get as far as is measured.
     #[error("{0}")]
     Console(#[from] ConsoleError),
+    /// The shell does not show what is measured; holds what it showed.
+    #[error("the figures are not where they were expected; the shell showed\n{0}")]
+    NoFigures(String),
     /// The kernel to compare with is not to be had; holds the reason.
     #[error("cannot get a Linux kernel to compare with: {0}")]
     NoLinux(String),

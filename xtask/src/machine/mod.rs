@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use accel::{Accelerator, Kvm};
-pub use options::{Accel, Chipset, Cpus, Memory, OptionError};
+pub use options::{Accel, Chipset, Cpus, Iommu, Memory, OptionError};
 pub use plug::{Plug, PlugError};
 
 use crate::setup::QEMU;
@@ -59,6 +59,8 @@ pub struct Machine {
     pub image: PathBuf,
     /// The kind of PC.
     pub chipset: Chipset,
+    /// Whether it has an IOMMU.
+    pub iommu: Iommu,
     /// How much memory it has.
     pub memory: Memory,
     /// How many processors it has.
@@ -87,11 +89,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The default machine, started from `image`: q35, 256 MiB, one emulated processor with all features, no disk.
+    /// The default machine, started from `image`: q35 with an IOMMU, 256 MiB, one emulated processor with all features, no disk.
     pub fn new(image: impl Into<PathBuf>) -> Self {
         Self {
             image: image.into(),
             chipset: Chipset::default(),
+            iommu: Iommu::default(),
             memory: Memory::default(),
             cpus: Cpus::default(),
             cpu_model: "max".to_owned(),
@@ -147,6 +150,11 @@ impl Machine {
             Serial::Pipe => add("-serial", "stdio".into()),
             Serial::Terminal => add("-serial", "mon:stdio".into()),
         }
+        let confined = self.iommu == Iommu::On && self.chipset == Chipset::Q35;
+        if confined {
+            // First: devices that come before it do not know of it.
+            add("-device", "intel-iommu,intremap=on".into());
+        }
         for (number, drive) in self.drives.iter().enumerate() {
             let mut backend = OsString::from(format!("if=none,id=disk{number},format=raw,"));
             if drive.read_only {
@@ -155,7 +163,8 @@ impl Machine {
             backend.push("file=");
             backend.push(comma_escaped(&drive.image));
             add("-drive", backend);
-            let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on");
+            let platform = if confined { ",iommu_platform=on" } else { "" };
+            let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on{platform}");
             add("-device", device.into());
         }
         for plug in self.plugs.iter().filter(|plug| !plug.is_among(&self.extra)) {
@@ -200,8 +209,22 @@ mod tests {
         assert_eq!(
             line,
             "qemu-system-x86_64 -machine q35 -accel tcg -cpu max -smp 1 -m 256M -nodefaults -no-user-config \
-             -display none -no-reboot -serial stdio -kernel /tmp/bulkhead.elf"
+             -display none -no-reboot -serial stdio -device intel-iommu,intremap=on -kernel /tmp/bulkhead.elf"
         );
+    }
+
+    #[test]
+    fn without_an_iommu_devices_know_nothing_of_one() {
+        let mut machine = Machine::new("image");
+        machine.drives = vec![Drive::new("a.img")];
+        for (chipset, iommu, confined) in
+            [(Chipset::Q35, Iommu::On, true), (Chipset::Q35, Iommu::Off, false), (Chipset::Pc, Iommu::On, false)]
+        {
+            (machine.chipset, machine.iommu) = (chipset, iommu);
+            let line = machine.command_line();
+            assert_eq!(line.contains("-device intel-iommu"), confined, "{line}");
+            assert_eq!(line.contains("iommu_platform=on"), confined, "{line}");
+        }
     }
 
     #[test]

@@ -131,6 +131,16 @@ impl fmt::Display for Chipset {
     }
 }
 
+/// Whether the PC has an IOMMU, which confines what its devices do by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Iommu {
+    /// It has one, and virtio devices keep to it; only a q35
+    #[default]
+    On,
+    /// It has none: what a driver tells its device to reach, the device reaches
+    Off,
+}
+
 /// Who executes the guest's instructions, as a person asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Accel {

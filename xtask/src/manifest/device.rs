@@ -24,13 +24,17 @@ pub(super) struct DeviceDeclaration {
 
 /// The device that the section declares, if it declares one that can be read.
 pub(super) fn read_device(section: &Section<'_>) -> Option<DeviceDeclaration> {
-    let device = section.section("device", "`device`", &["legacy", "pci", "required"])?;
+    let device = section.section("device", "`device`", &["legacy", "pci", "required", "iommu"])?;
     let required = device.flag("required").unwrap_or(true);
+    let needs_iommu = read_iommu(&device);
     let legacy = device.section("legacy", "`legacy`", &["ports", "irqs"]);
     let pci = device.section("pci", "`pci`", &["vendor", "devices", "index", "interrupts", "qemu"]);
     match (legacy, pci) {
         (Some(legacy), None) => Some(read_legacy(&device, &legacy, required)),
-        (None, Some(pci)) => read_pci(&device, &pci, required),
+        (None, Some(pci)) => read_pci(&device, &pci, required).map(|mut read| {
+            read.device.needs_iommu = needs_iommu;
+            read
+        }),
         (Some(_), Some(_)) => {
             report_no_bus(&device, "a device is either `legacy` or `pci`, not both");
             None
@@ -43,6 +47,15 @@ pub(super) fn read_device(section: &Section<'_>) -> Option<DeviceDeclaration> {
             None
         }
     }
+}
+
+/// Whether the driver is not to be started on a machine that cannot confine its device.
+fn read_iommu(device: &Section<'_>) -> bool {
+    let written = device.text("iommu");
+    let name = |required| if required { "required" } else { "optional" };
+    written
+        .and_then(|written| reader::word("iommu", &written, &[true, false], name, device.findings()))
+        .unwrap_or(false)
 }
 
 fn report_no_bus(device: &Section<'_>, message: &str) {
@@ -91,7 +104,13 @@ fn read_legacy(device: &Section<'_>, legacy: &Section<'_>, required: bool) -> De
         ports: ports.iter().map(|range| *range.get_ref()).collect(),
         irqs: irqs.iter().map(|irq| *irq.get_ref()).collect(),
     };
-    DeviceDeclaration { device: Device { bus, required }, span: device.span(), ports, irqs, plug: None }
+    if let Some(iommu) = device.value("iommu") {
+        let message = "an IOMMU confines devices on the PCI bus only";
+        let report = Diagnostic::new(Rule::InvalidDevice, iommu.span(), message);
+        findings.report(report.hint("leave `iommu` out: a device at ports cannot access memory by itself"));
+    }
+    let device_read = Device { bus, required, needs_iommu: false };
+    DeviceDeclaration { device: device_read, span: device.span(), ports, irqs, plug: None }
 }
 
 fn read_pci(device: &Section<'_>, pci: &Section<'_>, required: bool) -> Option<DeviceDeclaration> {
@@ -132,7 +151,7 @@ fn read_pci(device: &Section<'_>, pci: &Section<'_>, required: bool) -> Option<D
     let vendor = *vendor?.get_ref() as u16;
     let bus = Bus::Pci { vendor, devices, index, interrupts };
     bus.is_valid().then(|| DeviceDeclaration {
-        device: Device { bus, required },
+        device: Device { bus, required, needs_iommu: false },
         span: device.span(),
         ports: Vec::new(),
         irqs: Vec::new(),

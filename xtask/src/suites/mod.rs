@@ -3,6 +3,7 @@
 mod bound;
 pub mod catalogue;
 mod conformance;
+mod dma;
 mod hostile;
 mod libtest;
 mod model;
@@ -72,6 +73,8 @@ pub enum Suite {
     Bound,
     /// What a budget gives and never exceeds, and who can delay whom, in guest instructions
     Time,
+    /// What a device can be made to reach by a driver that means harm, without and with an IOMMU
+    Dma,
     /// Domains that make random system calls and run random bytes, beside a victim whose work is checked
     Hostile,
     /// The whole system, booted and driven from the host
@@ -80,13 +83,14 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Host,
         Self::Model,
         Self::Interleavings,
         Self::Conformance,
         Self::Bound,
         Self::Time,
+        Self::Dma,
         Self::Hostile,
         Self::System,
     ];
@@ -99,6 +103,7 @@ impl Suite {
             Self::Conformance => "conformance",
             Self::Bound => "bound",
             Self::Time => "time",
+            Self::Dma => "dma",
             Self::Hostile => "hostile",
             Self::System => "system",
         }
@@ -126,6 +131,7 @@ impl Suite {
             Self::Conformance => conformance::run(filter),
             Self::Bound => bound::run(filter),
             Self::Time => time::run(filter),
+            Self::Dma => dma::run(filter),
             Self::Hostile => hostile::run(&choice.hostility),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {

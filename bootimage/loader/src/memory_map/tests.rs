@@ -97,6 +97,26 @@ fn memory_is_taken_from_the_top_below_the_limit_and_marked() {
 }
 
 #[test]
+fn what_is_reserved_for_a_device_is_no_ram_any_more_and_nothing_else_changes() {
+    let mut map = map_of(&[region(0, 0x9f000, FirmwareKind::Ram), region(MIB, 15 * MIB, FirmwareKind::Ram)]).unwrap();
+    map.assign(Extent::between(2 * MIB, 3 * MIB), RegionKind::Loader).unwrap();
+    map.reserve(Extent::between(0x8_0001, 3 * MIB + 1)).unwrap();
+    map.reserve(Extent::between(15 * MIB, 20 * MIB)).unwrap();
+    assert_eq!(
+        parts(&map),
+        [
+            (0, 0x8_0000, RegionKind::LowMemory),
+            (0x8_0000, 0x9_f000, RegionKind::Reserved),
+            (MIB, 2 * MIB, RegionKind::Reserved),
+            (2 * MIB, 3 * MIB, RegionKind::Loader),
+            (3 * MIB, 3 * MIB + 4096, RegionKind::Reserved),
+            (3 * MIB + 4096, 15 * MIB, RegionKind::Free),
+            (15 * MIB, 16 * MIB, RegionKind::Reserved),
+        ]
+    );
+}
+
+#[test]
 fn an_extent_is_free_only_as_a_whole() {
     let mut map = map_of(&[region(MIB, 15 * MIB, FirmwareKind::Ram)]).unwrap();
     let archive = Extent::between(4 * MIB, 8 * MIB);

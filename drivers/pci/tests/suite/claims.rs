@@ -36,7 +36,7 @@ pub(crate) fn system(devices: &[(u16, &[u16], u8)]) -> System {
     let mut domains = vec![domain("supervisor", None)];
     for (number, (vendor, devices, index)) in devices.iter().enumerate() {
         let bus = manifest::Bus::Pci { vendor: *vendor, devices: devices.to_vec(), index: *index, interrupts: 2 };
-        domains.push(domain(&format!("driver{number}"), Some(Device { bus, required: false })));
+        domains.push(domain(&format!("driver{number}"), Some(Device { bus, required: false, needs_iommu: false })));
     }
     System { domains, endpoints: vec![], notifications: vec![], rings: vec![], reserve: 0 }
 }

@@ -93,7 +93,9 @@ impl<T: Tables> Kernel<T> {
             Kind::Endpoint => EndpointRights::DESTROY.bits(),
             Kind::Notification => NotificationRights::DESTROY.bits(),
             Kind::Interrupt => InterruptRights::DESTROY.bits(),
-            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System => return Err(Error::WrongKind),
+            Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => {
+                return Err(Error::WrongKind);
+            }
         };
         if capability.rights & right == 0 {
             return Err(Error::MissingRight);
@@ -145,6 +147,9 @@ impl<T: Tables> Kernel<T> {
         let [account, space, level, length, handler, fault_badge] = request.arguments;
         let account = self.new_object(caller, account, Charge::Domains, self.domains.has_room())?;
         let space = self.space(caller, space, SpaceRights::MAP)?;
+        if self.spaces.at(space.index()).is_device {
+            return Err(Error::WrongState);
+        }
         let table_length: u16 = narrow(length)?;
         if !table_length.is_power_of_two() || !(BLOCK..=1024).contains(&usize::from(table_length)) {
             return Err(Error::BadArgument);

@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::world::World;
 use abi::rights::{Kind, MemoryRights, PortsRights, SpaceRights, ThreadRights};
-use abi::syscall::{Charge, MapAccess};
+use abi::syscall::{Charge, DEVICE_INTERRUPTS, MapAccess};
 use abi::{Error, Handle, PAGE_SIZE};
 
 impl<T: Tables> Kernel<T> {
@@ -35,6 +35,9 @@ impl<T: Tables> Kernel<T> {
         let space = self.space(caller, space, SpaceRights::MAP)?;
         let access = MapAccess::from_number(access).ok_or(Error::BadArgument)?;
         let mut needed = MemoryRights::READ;
+        if self.spaces.at(space.index()).is_device && !seeded!(DmaRightIgnored) {
+            needed |= MemoryRights::DMA;
+        }
         if access.writes() {
             needed |= MemoryRights::WRITE;
         }
@@ -44,6 +47,9 @@ impl<T: Tables> Kernel<T> {
         let (memory, found) = self.lookup_kind(caller.domain, Handle(handle), Kind::Memory, needed.bits())?;
         let part = Extent::from_badge(found.badge).part(first, pages).ok_or(Error::BadArgument)?;
         let length = u64::from(part.pages) * PAGE_SIZE;
+        if self.spaces.at(space.index()).is_device {
+            check_device_map(world, address, length, access)?;
+        }
         if !address.is_multiple_of(PAGE_SIZE) || address < PAGE_SIZE || length > MAP_WINDOW {
             return Err(Error::BadAddress.into());
         }
@@ -60,7 +66,7 @@ impl<T: Tables> Kernel<T> {
         if !self.mappings.has_room() {
             return Err(Error::KernelTableFull.into());
         }
-        let probe = world.probe(entry.root, address, u64::from(part.pages));
+        let probe = world.probe(self.tree_of(space), address, frame, u64::from(part.pages));
         if probe.occupied {
             return Err(Error::AlreadyMapped.into());
         }
@@ -162,6 +168,18 @@ impl<T: Tables> Kernel<T> {
         check_ports(&ports, port, width)?;
         Ok((narrow(port)?, narrow(width)?))
     }
+}
+
+/// Whether a device can use a range of addresses so.
+fn check_device_map(world: &impl World, address: u64, length: u64, access: MapAccess) -> Result<(), Error> {
+    if access.executes() {
+        return Err(Error::BadArgument);
+    }
+    let bits = world.iommu().map_or(0, |iommu| iommu.address_bits);
+    let end = address.checked_add(length).ok_or(Error::BadAddress)?;
+    let within = (end - 1).checked_shr(bits.into()).unwrap_or(0) == 0;
+    let apart = end <= DEVICE_INTERRUPTS.start || address >= DEVICE_INTERRUPTS.end;
+    if within && apart { Ok(()) } else { Err(Error::BadAddress) }
 }
 
 /// The badge of a ports capability.

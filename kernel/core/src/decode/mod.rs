@@ -3,6 +3,7 @@
 //! Everything here takes `&self`: the compiler proves that a refused call has changed nothing.
 
 mod authority;
+mod device;
 mod memory;
 mod message;
 
@@ -19,8 +20,8 @@ use crate::thread::State;
 use crate::world::World;
 use abi::message::Lease;
 use abi::rights::{
-    AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptRights, Kind, MemoryRights, NotificationRights,
-    PortsRights, SpaceRights, SystemRights, ThreadRights,
+    AccountRights, BudgetRights, DeviceControlRights, DomainRights, EndpointRights, InterruptRights, Kind,
+    MemoryRights, NotificationRights, PortsRights, SpaceRights, SystemRights, ThreadRights,
 };
 use abi::syscall::{Charge, ENTRY_KINDS, InterruptSource, Registers, Statistics, Syscall};
 use abi::{Error, Handle, PAGE_SIZE, USER_END};
@@ -155,6 +156,7 @@ impl<T: Tables> Kernel<T> {
                 let (root, _) = self.donation(caller, b, c, 1)?;
                 Command::CreateSpace { account, root }
             }
+            Syscall::DeviceSpaceCreate => self.decode_device_space(world, caller, request)?,
             Syscall::DomainCreate => Command::CreateDomain(self.decode_domain(caller, request)?),
             Syscall::ThreadCreate => {
                 let account = self.new_object(caller, a, Charge::Threads, self.threads.has_room())?;
@@ -247,6 +249,24 @@ impl<T: Tables> Kernel<T> {
                 }
                 let (address, data) = world.interrupt_message(interrupt.vector());
                 Command::Report([address, u64::from(data), 0, 0])
+            }
+            Syscall::DeviceRoute => self.decode_route(world, caller, a, b, c)?,
+            Syscall::DeviceWatch => {
+                self.device_control(caller, a, DeviceControlRights::WATCH)?;
+                Command::WatchDevices(if b == 0 { None } else { Some(self.signal(caller, b, c)?) })
+            }
+            Syscall::DeviceStray => {
+                self.device_control(caller, a, DeviceControlRights::WATCH)?;
+                if self.strays.is_empty() {
+                    return Err(Error::WouldBlock.into());
+                }
+                Command::TakeStray
+            }
+            Syscall::DeviceInfo => {
+                self.device_control(caller, a, DeviceControlRights::empty())?;
+                let info = world.iommu();
+                let remaps = info.is_some_and(|info| info.remaps_interrupts);
+                Command::Report([info.map_or(0, |info| info.address_bits.into()), remaps.into(), 0, 0])
             }
             Syscall::PortsSplit => self.decode_ports_split(caller, a, b, c, d)?,
             Syscall::PortIn => {

@@ -108,6 +108,8 @@ invariants! {
     pins_count_mappings: "a frame has as many pins as mappings and buffers cover it";
     kernel_frames_are_never_mapped: "no frame of the kernel is mapped, pinned or remembered by any processor";
     donated_frames_have_one_place: "a donated frame is in exactly one list of the space to which it belongs";
+    device_spaces_are_apart: "no function sees two device spaces, and no domain runs in one";
+    strays_are_told_in_order: "what devices were refused is kept in its order, without gaps";
     frame_counters_agree: "the counters of frames tell how many there are";
 }
 

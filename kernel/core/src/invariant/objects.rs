@@ -235,4 +235,26 @@ impl<T: Tables> Kernel<T> {
         }
         expect(self.blocks.count() == used && used <= BLOCK_WORDS * 64, "a block in use that no table has", 0)
     }
+
+    pub(super) fn device_spaces_are_apart(&self) -> Result<(), Contradiction> {
+        for index in self.spaces.present_indices() {
+            let space = self.spaces.at(index);
+            expect(!space.is_device || space.domains == 0, "a device space in which threads run", index)?;
+            let Some(sources) = space.sources else {
+                let in_use = space.is_device && self.spaces.is_live(index);
+                expect(!in_use, "a device space that lives and that no function sees", index)?;
+                continue;
+            };
+            expect(space.is_device, "a user space that devices see", index)?;
+            for other in self.spaces.present_indices().filter(|other| *other != index) {
+                let both = self.spaces.at(other).sources.is_some_and(|others| others.overlaps(sources));
+                expect(!both, "a function that sees two spaces", index)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn strays_are_told_in_order(&self) -> Result<(), Contradiction> {
+        expect(self.strays.has_no_gap(), "a gap", 0)
+    }
 }

@@ -7,6 +7,7 @@ mod budgets;
 mod calls;
 mod capabilities;
 mod deadlines;
+mod device_spaces;
 mod devices;
 mod documents;
 mod domains;

@@ -7,8 +7,9 @@ use crate::quantity::{parse_duration, parse_number, show_duration, show_share, s
 use crate::session::Session;
 use crate::table::{Align, Table};
 use abi::rights::{
-    AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptControlRights, InterruptRights, Kind,
-    MemoryRights, NotificationRights, PortsRights, RawRights, SpaceRights, SystemRights, ThreadRights,
+    AccountRights, BudgetRights, DeviceControlRights, DomainRights, EndpointRights, InterruptControlRights,
+    InterruptRights, Kind, MemoryRights, NotificationRights, PortsRights, RawRights, SpaceRights, SystemRights,
+    ThreadRights,
 };
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -16,7 +17,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use interfaces::supervision::{CapabilityInfo, Crash, DeathCause, DomainInfo};
+use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo};
 
 /// Bytes of a part of the log.
 const LOG_PART: usize = 16 * 1024;
@@ -129,8 +130,26 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
     for line in table.lines() {
         session.out.line(line);
     }
-    session.out.line("DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory.");
+    let confined = session.services.domains.confinement();
+    let confined =
+        confined.map_err(|error| Failure::of_call("cannot tell whether DMA is confined", Server::SUPERVISOR, error))?;
+    session.out.line(confinement(confined));
     Ok(())
+}
+
+/// To what devices are confined, in a sentence.
+fn confinement(confinement: Confinement) -> &'static str {
+    match confinement {
+        Confinement::Nothing => {
+            "DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory."
+        }
+        Confinement::Memory => {
+            "DMA is confined: a driver's device reaches only what the driver shares with it. Interrupts can be forged."
+        }
+        Confinement::MemoryAndInterrupts => {
+            "DMA is confined: a driver's device reaches only what the driver shares with it, and forges no interrupts."
+        }
+    }
 }
 
 /// Why a domain died, in a few words.
@@ -146,6 +165,7 @@ fn cause(cause: DeathCause) -> String {
         DeathCause::Hang => "no heartbeat".into(),
         DeathCause::Killed => "killed by request".into(),
         DeathCause::Restarted => "restarted by request".into(),
+        DeathCause::Strayed(address) => format!("device strayed, {address:#x}"),
     }
 }
 
@@ -196,6 +216,7 @@ pub(super) fn kind_name(number: u8) -> String {
         Some(Kind::Interrupt) => "interrupt",
         Some(Kind::Ports) => "ports",
         Some(Kind::InterruptControl) => "interrupt-control",
+        Some(Kind::DeviceControl) => "device-control",
         Some(Kind::System) => "system",
         None => return format!("kind {number}"),
     };
@@ -227,6 +248,7 @@ fn rights(kind: u8, raw: RawRights) -> String {
         Some(Kind::Interrupt) => names!(InterruptRights),
         Some(Kind::Ports) => names!(PortsRights),
         Some(Kind::InterruptControl) => names!(InterruptControlRights),
+        Some(Kind::DeviceControl) => names!(DeviceControlRights),
         Some(Kind::System) => names!(SystemRights),
         None => vec![format!("{raw:#x}")],
     };

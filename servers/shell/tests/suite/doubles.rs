@@ -7,7 +7,8 @@ use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FsError, Listing, Metadata, NodeKind, OpenFile, VolumeInfo,
 };
 use interfaces::supervision::{
-    Bound, CapabilityInfo, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError, TextPart,
+    Bound, CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
+    TextPart,
 };
 use shell::services::{
     Apps, Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal,
@@ -300,6 +301,7 @@ pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
         bound: None,
         runtime: Some(1_500_000),
         started: 0,
+        strays: 0,
     }
 }
 
@@ -377,6 +379,9 @@ impl Domains for Supervisor {
         Ok(story.len())
     }
 
+    fn confinement(&self) -> PlainResult<Confinement> {
+        Ok(Confinement::Nothing)
+    }
     fn memory(&self) -> PlainResult<MemoryUse> {
         Ok(MemoryUse { total: 128 << 20, free: 100 << 20, kernel: 1 << 20, mapped: 20 << 20 })
     }

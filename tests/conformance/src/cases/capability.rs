@@ -103,6 +103,7 @@ fn a_capability_tells_its_kind_rights_and_badge(_: &mut Bench) -> Outcome {
         (root::PORTS, Kind::Ports),
         (root::SYSTEM, Kind::System),
         (root::BUDGET, Kind::Budget),
+        (root::DEVICES, Kind::DeviceControl),
     ] {
         same(info(handle.0)?, kind as u64)?;
     }

@@ -4,6 +4,7 @@ mod account;
 mod canonical;
 mod capability;
 mod device;
+mod device_space;
 mod exception;
 mod fault;
 mod flag;
@@ -66,6 +67,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         schedule::CASES,
         processor::CASES,
         device::CASES,
+        device_space::CASES,
         hostile::CASES,
     ]
     .into_iter()

@@ -15,4 +15,5 @@ mod replay;
 mod scaffold;
 mod scripts;
 mod sessions;
+mod strays;
 mod tutorial;

@@ -131,7 +131,7 @@ fn a_badge_names_its_client() {
 fn hardware_belongs_to_one_domain() {
     let device = |ports: &[(u16, u16)], irqs: &[u8]| {
         let ports = ports.iter().map(|&(base, count)| PortRange { base, count }).collect();
-        Some(Device { bus: Bus::Legacy { ports, irqs: irqs.to_vec() }, required: true })
+        Some(Device { bus: Bus::Legacy { ports, irqs: irqs.to_vec() }, required: true, needs_iommu: false })
     };
     let refusal = Inconsistency::Device(ONLOOKER);
     assert_eq!(broken(|system| system.domains[4].device = device(&[(0x1f7, 1)], &[])), refusal);
@@ -266,7 +266,7 @@ fn a_driver_on_the_pci_bus_has_memory_to_share_with_its_device() {
     let without = system.memory_bytes();
     assert_eq!(system[DISK].dma_bytes(), 0, "it is driven through ports");
     let bus = Bus::Pci { vendor: 0x1af4, devices: vec![0x1042], index: 0, interrupts: 1 };
-    system.domains[1].device = Some(Device { bus, required: true });
+    system.domains[1].device = Some(Device { bus, required: true, needs_iommu: false });
     assert_eq!(system[DISK].dma_bytes(), 64 * 4096);
     assert_eq!(system.memory_bytes(), without + 64 * 4096);
 }

@@ -58,6 +58,7 @@ pub(crate) fn system() -> System {
         device: Some(Device {
             bus: Bus::Legacy { ports: vec![PortRange { base: 0x1f0, count: 8 }], irqs: vec![14] },
             required: false,
+            needs_iommu: false,
         }),
         heartbeat_ms: 2000,
         ..domain("disk", Kind::Driver, 1)

@@ -99,10 +99,19 @@ mod key {
             in_driver("device = { legacy = { irqs = [1] }, required = 1 }"),
             ["4:48 wrong-type `1`: `required` takes `true` or `false`, not a number"]
         );
+        assert_eq!(
+            in_driver("device = { legacy = { irqs = [1] }, iommu = \"required\" }"),
+            ["4:45 invalid-device `\"required\"`: an IOMMU confines devices on the PCI bus only \
+              (leave `iommu` out: a device at ports cannot access memory by itself)"]
+        );
     }
 
     #[test]
     fn with_an_unknown_word() {
+        assert_eq!(
+            in_driver("device = { pci = { vendor = 1, devices = [2] }, iommu = \"require\" }"),
+            ["4:57 unknown-word `\"require\"`: `iommu` cannot be `require` (did you mean `required`?)"]
+        );
         assert_eq!(
             in_domain("drivr", ""),
             ["3:8 unknown-word `\"drivr\"`: `kind` cannot be `drivr` (did you mean `driver`?)"]

@@ -1,0 +1,52 @@
+//! Devices that stray: what the IOMMU has refused them arrives here.
+
+use crate::death::Death;
+use crate::lifecycle;
+use crate::state::Supervisor;
+use alloc::format;
+use alloc::rc::Rc;
+use interfaces::supervision::DeathCause;
+use userlib::abi::device::Stray;
+use userlib::cap::{Cap, Notification};
+use userlib::{executor, log};
+
+/// Bit of the supervisor's notification by which it learns of refused accesses.
+const STRAY_BIT: u32 = 53;
+
+/// Hears of refused accesses from now on.
+pub(crate) fn watch(supervisor: &Rc<Supervisor>, notification: Cap<Notification>) {
+    let control = supervisor.inventory.devices();
+    if let Err(error) = control.watch(notification, 1 << STRAY_BIT) {
+        log::error!("nobody hears of what devices are refused: {error}");
+        return;
+    }
+    let supervisor = supervisor.clone();
+    executor::spawn(async move {
+        loop {
+            executor::events(1 << STRAY_BIT).next().await;
+            while let Ok(Some((stray, lost))) = control.take_stray() {
+                note(&supervisor, &stray, lost);
+            }
+        }
+    });
+}
+
+/// A device has strayed: its driver is to blame, whether it has told the device nonsense or the device is broken.
+fn note(supervisor: &Rc<Supervisor>, stray: &Stray, lost: u64) {
+    let Some(index) = supervisor.driver_of(stray.source) else {
+        log::warn!("a device that nobody drives was refused something: {stray}");
+        return;
+    };
+    {
+        let mut watched = supervisor.watched_mut(index);
+        watched.strays = watched.strays.saturating_add(1).saturating_add(lost);
+    }
+    // Of the instance that is to blame the first stray access is enough.
+    if supervisor.watched_domain(index).instance.is_some() {
+        lifecycle::bury(
+            supervisor,
+            index,
+            Death::new(DeathCause::Strayed(stray.address), format!("its device strayed: {stray}")),
+        );
+    }
+}
