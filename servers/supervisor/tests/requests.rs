@@ -203,6 +203,6 @@ fn any_messages_to_supervision() {
         assert_eq!(client.memory().map(|memory| memory.total), Ok(4));
         assert!(client.find("echo").is_ok());
     });
-    assert_eq!(tally.answered.len(), 12, "{tally}");
+    assert_eq!(tally.answered.len(), 13, "{tally}");
     assert!(household.events().iter().all(|(_, index)| *index != 0), "nothing ever happens to the supervisor");
 }

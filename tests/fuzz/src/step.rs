@@ -4,6 +4,7 @@ use crate::bytes::Bytes;
 use crate::playground::Machine;
 use crate::role::{Role, roles};
 use abi::Syscall;
+use abi::device::{SourceId, Stray, StrayKind};
 use abi::fault::FaultKind;
 use abi::message::{Lease, MessageInfo, offset};
 use kernel_core::{CpuId, FaultReport, InterruptId, ThreadId};
@@ -39,6 +40,8 @@ pub enum Step {
     Deadline,
     /// A device interrupts.
     Interrupt(usize),
+    /// The IOMMU has refused a device this.
+    Stray(Stray),
 }
 
 /// The last interrupt of the table.
@@ -72,7 +75,13 @@ impl Step {
             (144..148, Some(thread)) if !machine.context(thread).again => Step::Number(bytes.word()),
             (148..172, _) => Step::Switch(usize::from(kind) % 2),
             (172..196, _) => Step::Look,
-            (196..212, _) => Step::Interrupt(usize::from(1 + kind % INTERRUPTS)),
+            (196..210, _) => Step::Interrupt(usize::from(1 + kind % INTERRUPTS)),
+            (210..212, _) => Step::Stray(Stray {
+                source: SourceId(u16::from(kind)),
+                kind: StrayKind::Write,
+                reason: 5,
+                address: DATA,
+            }),
             (212..228, _) => Step::Deadline,
             _ => Step::Tick(SLICE >> (kind % 16)),
         }
@@ -133,6 +142,7 @@ impl Step {
                     machine.interrupt(interrupt);
                 }
             }
+            Step::Stray(stray) => machine.stray(stray),
         }
         true
     }
