@@ -103,7 +103,7 @@ impl Assembly {
             archive: &self.archive,
             own_space: &self.own_space,
             faults: (self.faults, spawn::FAULT_BADGE_BASE),
-            source: None,
+            device: None,
             handover: Some(Handover { memory: self.inventory_memory, give: &give }),
         };
         spawn::build(&blueprint, DomainIndex::SUPERVISOR, instance).map_err(Failure::Supervisor)

@@ -30,6 +30,10 @@ fn show_domains(session: &mut Session<'_>) {
                     DomainState::Refused => session.out.line(format_args!(
                         "{name} is not started: the manifest requires an IOMMU, which this machine does not have."
                     )),
+                    DomainState::Inseparable => session.out.line(format_args!(
+                        "{name} is not started: its device cannot be told from another driver's; `log supervisor` \
+                         tells which."
+                    )),
                     DomainState::GivenUp => session.out.line(format_args!(
                         "{name} died so often that it is not started again; `log {name}` tells why, `restart {name}` \
                          tries once more."

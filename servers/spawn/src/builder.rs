@@ -1,6 +1,7 @@
 //! From resources to a running domain.
 
 use crate::error::{AtStep, BuildError};
+use crate::group::Group;
 use crate::image::{Image, Segment};
 use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
@@ -11,7 +12,7 @@ use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
     MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
 };
-use abi::device::{SourceId, SourceRange};
+use abi::device::SourceId;
 use abi::rights::{
     AccountRights, DomainRights, EndpointRights, InterruptRights, MemoryRights, NotificationRights, PortsRights,
     SpaceRights, SystemRights, ThreadRights,
@@ -46,8 +47,8 @@ pub struct Blueprint<'a> {
     pub own_space: &'a AddressSpace,
     /// Who hears of the domain's faults, and under which badge.
     pub faults: (Cap<Endpoint>, u64),
-    /// The function that it drives, if it drives one.
-    pub source: Option<SourceId>,
+    /// The function that it drives and all that the IOMMU cannot tell from it, if it drives one.
+    pub device: Option<Group>,
     /// What the supervisor is given beyond the manifest; nobody else.
     pub handover: Option<Handover<'a>>,
 }
@@ -146,15 +147,15 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
 /// Makes the space that the domain's device sees, empty, and lets the device raise the domain's interrupts and no others.
 /// `None` without a device, or on a machine that cannot confine it.
 fn device_space(blueprint: &Blueprint<'_>, resources: &DomainResources) -> Result<Option<Owned<Space>>, BuildError> {
-    let Some(source) = blueprint.source else { return Ok(None) };
+    let Some(group) = blueprint.device else { return Ok(None) };
     let (control, tables) = (blueprint.inventory.devices(), resources.device_tables);
     for interrupt in resources.interrupts() {
-        match control.route(interrupt, source) {
+        match control.route(interrupt, group.interrupt_source()) {
             Ok(()) | Err(Error::NoHardware) => {}
             Err(error) => return Err(BuildError::Refused { step: "let its device raise its interrupts", error }),
         }
     }
-    let space = match control.create_space(resources.account(), tables.cap(), 0, SourceRange::one(source)) {
+    let space = match control.create_space(resources.account(), tables.cap(), 0, group.sources()) {
         Ok(space) => space,
         Err(Error::NoHardware) => return Ok(None),
         Err(error) => return Err(BuildError::Refused { step: "confine its device", error }),
@@ -166,7 +167,7 @@ fn device_space(blueprint: &Blueprint<'_>, resources: &DomainResources) -> Resul
         done += count;
     }
     let regions = blueprint.inventory.device_regions.iter();
-    for region in regions.filter(|region| (region.first..=region.last).contains(&source.0)) {
+    for region in regions.filter(|region| group.is_among(SourceId(region.first), SourceId(region.last))) {
         let step = "show its device what the firmware has reserved for it";
         map_in(space.cap(), region.memory.cap(), region.address, 0, region.memory.pages, MapAccess::ReadWrite, step)?;
     }

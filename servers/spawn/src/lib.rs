@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod builder;
 mod error;
+mod group;
 mod image;
 mod instance;
 mod inventory;
@@ -17,6 +18,7 @@ mod layout;
 
 pub use builder::{Blueprint, Handover, build};
 pub use error::BuildError;
+pub use group::Group;
 pub use image::{Image, Segment};
 pub use instance::Instance;
 pub use inventory::{DeviceRegion, DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};

@@ -5,6 +5,7 @@ use crate::lifecycle;
 use crate::state::Supervisor;
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use interfaces::supervision::DeathCause;
 use userlib::abi::device::Stray;
 use userlib::cap::{Cap, Notification};
@@ -33,7 +34,7 @@ pub(crate) fn watch(supervisor: &Rc<Supervisor>, notification: Cap<Notification>
 
 /// A device has strayed: its driver is to blame, whether it has told the device nonsense or the device is broken.
 fn note(supervisor: &Rc<Supervisor>, stray: &Stray, lost: u64) {
-    let Some(index) = supervisor.driver_of(stray.source) else {
+    let Some((index, device)) = supervisor.driver_of(stray.source) else {
         log::warn!("a device that nobody drives was refused something: {stray}");
         return;
     };
@@ -43,10 +44,13 @@ fn note(supervisor: &Rc<Supervisor>, stray: &Stray, lost: u64) {
     }
     // Of the instance that is to blame the first stray access is enough.
     if supervisor.watched_domain(index).instance.is_some() {
-        lifecycle::bury(
-            supervisor,
-            index,
-            Death::new(DeathCause::Strayed(stray.address), format!("its device strayed: {stray}")),
-        );
+        let own = if device.function == stray.source {
+            String::new()
+        } else {
+            // Only its own device is switched on: nobody else can it have been.
+            format!("; as {} arrive {}, {} among them", stray.source, device.group, device.function)
+        };
+        let story = format!("its device strayed: {stray}{own}");
+        lifecycle::bury(supervisor, index, Death::new(DeathCause::Strayed(stray.address), story));
     }
 }

@@ -1,9 +1,11 @@
-//! What the supervisor answers, apart from what it does: so that its answers are tested on the host.
+//! What the supervisor answers and decides, apart from what it does: so that it is tested on the host.
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod service;
+mod topology;
 
 pub use service::{Household, Line, Requests};
+pub use topology::{BusRegisters, Topology, express_capability};

@@ -1,12 +1,11 @@
 //! Starting, burying and starting again.
 
-use crate::bus::Function;
 use crate::death::Death;
-use crate::state::Supervisor;
+use crate::state::{Device, Supervisor};
 use alloc::format;
 use alloc::rc::Rc;
 use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionError};
-use manifest::{Bus, Device, DomainIndex, Restart};
+use manifest::{self, Bus, DomainIndex, Restart};
 use spawn::{Blueprint, FAULT_BADGE_BASE};
 use userlib::status::{Phase, SHUTDOWN_BIT};
 use userlib::time::{Duration, Instant};
@@ -23,7 +22,7 @@ const HISTORY_MAX: usize = 256;
 pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let name = supervisor.name(index);
     let device = &supervisor.system[index].device;
-    if let Some(Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
+    if let Some(manifest::Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
         if *needs_iommu && supervisor.confinement() == Confinement::Nothing {
             supervisor.watched_mut(index).state = DomainState::Refused;
             log::error!("{name}: the manifest requires an IOMMU, which this machine does not have; it is not started");
@@ -42,11 +41,36 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
             close_endpoints(supervisor, index);
             return;
         };
-        supervisor.watched_mut(index).function = Some(function);
-        // Firmware, or a supervisor before this one, may have left it running.
-        supervisor.bus.silence(function);
+        let device = Device { function, group: supervisor.bus.group_of(function) };
+        if !may_drive(supervisor, name, device) {
+            supervisor.watched_mut(index).state = DomainState::Inseparable;
+            close_endpoints(supervisor, index);
+            return;
+        }
+        supervisor.watched_mut(index).device = Some(device);
+        // Firmware, or a supervisor before this one, may have left it running, or others that would see what it sees.
+        supervisor.bus.silence_all(device.group);
     }
     start(supervisor, index);
+}
+
+/// Whether a domain may drive a device: where devices are confined, nobody drives one that cannot be told from it.
+fn may_drive(supervisor: &Supervisor, name: &str, Device { function, group }: Device) -> bool {
+    if supervisor.confinement() == Confinement::Nothing {
+        return true;
+    }
+    let Some((holder, held)) = supervisor.holder_of(group) else { return true };
+    let holder = supervisor.name(holder);
+    if held.function == function {
+        log::error!("{name}: its device {function} is driven by {holder}; it is not started: change the manifest");
+    } else {
+        log::error!(
+            "{name}: the IOMMU cannot tell its device {function} from {}, which {holder} drives: to it they are both \
+             {group}; it is not started: plug one of them in elsewhere, or leave one driver out of the manifest",
+            held.function
+        );
+    }
+    false
 }
 
 /// A domain is never started: its clients learn at once that nobody will ever answer.
@@ -64,14 +88,14 @@ fn close_endpoints(supervisor: &Supervisor, index: DomainIndex) {
 /// Builds an instance and starts it.
 fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let built = supervisor.watched_domain(index).built;
-    let source = supervisor.watched_domain(index).function.map(Function::source);
+    let device = supervisor.watched_domain(index).device.map(|device| device.group);
     let blueprint = Blueprint {
         system: &supervisor.system,
         inventory: &supervisor.inventory,
         archive: &supervisor.archive,
         own_space: &supervisor.space,
         faults: (supervisor.inventory.faults(), u64::from(index.0) + FAULT_BADGE_BASE),
-        source,
+        device,
         handover: None,
     };
     let outcome = spawn::build(&blueprint, index, built);
@@ -123,8 +147,8 @@ fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
             log::error!("{}: its interrupt cannot be masked: {error}", supervisor.name(index));
         }
     }
-    if let Some(function) = watched.function {
-        supervisor.bus.silence(function);
+    if let Some(device) = watched.device {
+        supervisor.bus.silence(device.function);
     }
     if let Err(error) = instance.destroy() {
         log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));
@@ -204,9 +228,12 @@ pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -
 /// Restarts a domain by request: at rest if it comes to rest in time. Works for one that was given up, too.
 ///
 /// # Errors
-/// `NotRunning` if its device is absent.
+/// `NotRunning` if its device is absent or not its to drive.
 pub(crate) async fn restart(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
-    if matches!(supervisor.watched_domain(index).state, DomainState::Absent | DomainState::Refused) {
+    if matches!(
+        supervisor.watched_domain(index).state,
+        DomainState::Absent | DomainState::Refused | DomainState::Inseparable
+    ) {
         return Err(SupervisionError::NotRunning);
     }
     if !bring_to_rest(supervisor, index).await {

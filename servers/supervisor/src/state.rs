@@ -1,6 +1,6 @@
 //! What the supervisor knows of each domain.
 
-use crate::bus::{Bus, Function};
+use crate::bus::Bus;
 use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use archive::Archive;
 use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
-use spawn::{DomainResources, Instance, Inventory};
+use spawn::{DomainResources, Group, Instance, Inventory};
 use userlib::abi::device::SourceId;
 use userlib::abi::syscall::MapAccess;
 use userlib::log;
@@ -16,6 +16,14 @@ use userlib::memory::{AddressSpace, SharedMemory};
 use userlib::session::RegisterWriter;
 use userlib::status::{self, CLIENTS_BIT};
 use userlib::time::Instant;
+
+/// A driver's device on PCI.
+#[derive(Clone, Copy)]
+pub(crate) struct Device {
+    pub(crate) function: SourceId,
+    /// All that the IOMMU cannot tell from it.
+    pub(crate) group: Group,
+}
 
 /// What the supervisor knows of one domain.
 pub(crate) struct Watched {
@@ -34,8 +42,8 @@ pub(crate) struct Watched {
     pub(crate) last_death: Option<Death>,
     /// Which instance was last asked for a sign of life, how many it had given until then, and when it was asked.
     pub(crate) asked: Option<((u32, u64), Instant)>,
-    /// Its PCI function, if it drives one.
-    pub(crate) function: Option<Function>,
+    /// The PCI device that it drives, if it drives one.
+    pub(crate) device: Option<Device>,
     /// How often its device was refused something.
     pub(crate) strays: u64,
     /// Its status page, which outlives its instances.
@@ -58,7 +66,7 @@ impl Watched {
             deaths: VecDeque::new(),
             last_death: None,
             asked: None,
-            function: None,
+            device: None,
             strays: 0,
             status,
             clients,
@@ -186,9 +194,21 @@ impl Supervisor {
         }
     }
 
-    /// The domain that drives a function.
-    pub(crate) fn driver_of(&self, source: SourceId) -> Option<DomainIndex> {
-        self.watched().find(|index| self.watched_domain(*index).function.is_some_and(|own| own.source() == source))
+    /// The domain that drives a function, or one that the IOMMU cannot tell from it.
+    pub(crate) fn driver_of(&self, source: SourceId) -> Option<(DomainIndex, Device)> {
+        self.driver_where(|device| device.group.has(source))
+    }
+
+    /// The domain whose device the IOMMU cannot tell from those of a group.
+    pub(crate) fn holder_of(&self, group: Group) -> Option<(DomainIndex, Device)> {
+        self.driver_where(|device| device.group.sources().overlaps(group.sources()))
+    }
+
+    fn driver_where(&self, is_meant: impl Fn(Device) -> bool) -> Option<(DomainIndex, Device)> {
+        self.watched().find_map(|index| {
+            let device = self.watched_domain(index).device.filter(|device| is_meant(*device))?;
+            Some((index, device))
+        })
     }
 
     /// Says once what the system is and what it lacks.

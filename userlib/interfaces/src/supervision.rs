@@ -64,6 +64,8 @@ pub enum DomainState {
     GivenUp,
     /// The machine cannot confine its device, which the manifest requires, so it was not started.
     Refused,
+    /// Another domain drives a device that the IOMMU cannot tell from its own, so it was not started.
+    Inseparable,
 }
 
 impl DomainState {
@@ -77,7 +79,7 @@ impl DomainState {
             DomainState::Stopped => "stopped",
             DomainState::Absent => "absent",
             DomainState::GivenUp => "given-up",
-            DomainState::Refused => "refused",
+            DomainState::Refused | DomainState::Inseparable => "refused",
         }
     }
 }
