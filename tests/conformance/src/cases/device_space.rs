@@ -13,6 +13,7 @@ cases![
     a_device_space_is_filled_and_emptied_like_others,
     a_device_space_goes_with_what_it_shows,
     a_function_has_one_device_space_at_a_time,
+    half_a_bus_has_one_device_space,
     only_memory_for_devices_is_shown_to_them,
     whole_windows_need_no_last_table,
     devices_need_their_control,
@@ -84,6 +85,17 @@ fn a_function_has_one_device_space_at_a_time(bench: &mut Bench) -> Outcome {
     call(Syscall::Destroy, [first])?;
     make(memory, 0, device)?;
     refused(make(memory, 2, SourceRange::one(NOBODY)), Error::InUse)
+}
+
+/// More functions than are behind any bridge that hides who they are.
+fn half_a_bus_has_one_device_space(bench: &mut Bench) -> Outcome {
+    let memory = bench.memory(2)?;
+    let (first, last) = (SourceId::new(9, 0, 0), SourceId::new(9, 15, 7));
+    let bus = make(memory, 0, SourceRange::new(first, last).unwrap_or(SourceRange::one(first)))?;
+    refused(make(memory, 1, SourceRange::one(SourceId::new(9, 11, 3))), Error::InUse)?;
+    call(Syscall::Destroy, [bus])?;
+    make(memory, 1, SourceRange::one(last))?;
+    Ok(())
 }
 
 fn only_memory_for_devices_is_shown_to_them(bench: &mut Bench) -> Outcome {

@@ -24,6 +24,8 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn make() -> Self {
+        // The first test of all may be one that needs a tree of its own.
+        fs::create_dir_all(workspace::system_target()).expect("a folder for what is built");
         let folder = tempfile::tempdir_in(workspace::system_target()).expect("a folder for the tree");
         let root = folder.path().canonicalize().expect("it is there").join("tree");
         fs::create_dir(&root).expect("an empty tree");
@@ -67,14 +69,20 @@ impl Copy {
 /// A machine with the default disk and a further command of the shell's, `name`, whose domain and others `entries` of the
 /// manifest describe.
 pub(crate) fn bench_with(name: &str, entries: &str) -> Bench {
+    bench_with_commands(&[name], entries)
+}
+
+/// The same with several commands.
+pub(crate) fn bench_with_commands(names: &[&str], entries: &str) -> Bench {
     let copy = Copy::make();
     let path = copy.root().join("system.toml");
     let system = fs::read_to_string(&path).expect("it was copied");
     let others = "    # Commands that apps carry out";
     assert_eq!(system.matches(others).count(), 1);
-    let command = format!("    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},\n{others}");
-    fs::write(path, system.replace(others, &command) + entries).expect("it is a copy");
-    let built = copy.build(&format!("with-{name}.elf"));
+    let command = |name: &&str| format!("    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},\n");
+    let commands: String = names.iter().map(command).collect();
+    fs::write(path, system.replace(others, &(commands + others)) + entries).expect("it is a copy");
+    let built = copy.build(&format!("with-{}.elf", names.join("-")));
     let mut bench = Bench::with_default_disk();
     bench.machine.image = built.image;
     bench.machine.plugs = built.plugs;

@@ -6,6 +6,7 @@ mod commands;
 mod copy;
 mod crashes;
 mod files;
+mod groups;
 mod hardships;
 mod interrupted_writes;
 mod noise;
