@@ -7,7 +7,7 @@ use crate::assignment::{Assignment, assign};
 use crate::bar;
 use crate::capability::{Msi, Msix, express};
 use crate::config::{ConfigSpace, FunctionAddress, Width, change_command, command, register};
-use crate::enumeration::enumerate;
+use crate::enumeration::{Header, enumerate, leads_to};
 use crate::function::Function;
 use crate::placement::{self, Obstacle, Placement, Window};
 use crate::record::Entry;
@@ -305,10 +305,21 @@ impl<C: ConfigSpace> Bus<C> {
     /// Lets a client's function access memory by itself, or stops it. What was under way may still be:
     /// [`Bus::is_quiet`].
     ///
+    /// A bridge passes nothing on towards memory unless it is bus master itself (PCI-to-PCI Bridge Architecture 1.2,
+    /// 3.2.4.3), and firmware leaves that out where it has not used a device. The bridges before the function are
+    /// switched on with it, and stay on: others may be behind them.
+    ///
     /// # Errors
     /// [`Refusal`].
     pub fn set_bus_mastering(&self, badge: u64, on: bool) -> Result<(), Refusal> {
         let function = &self.functions[self.claimed_by(badge)?];
+        if on {
+            for bridge in self.functions.iter().filter(|other| other.header == Header::Bridge) {
+                if leads_to(&self.config, bridge.address, function.address.bus) {
+                    change_command(&self.config, bridge.address, 0, command::BUS_MASTER);
+                }
+            }
+        }
         let (clear, set) = if on { (0, command::BUS_MASTER) } else { (command::BUS_MASTER, 0) };
         change_command(&self.config, function.address, clear, set);
         Ok(())

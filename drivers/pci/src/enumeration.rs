@@ -74,6 +74,12 @@ fn functions_of(config: &impl ConfigSpace, bus: u8) -> Vec<FunctionAddress> {
     found
 }
 
+/// Whether a bus is behind a bridge, or behind others behind it.
+pub fn leads_to(config: &impl ConfigSpace, bridge: FunctionAddress, bus: u8) -> bool {
+    let subordinate = read8(config, bridge, register::SUBORDINATE_BUS);
+    bus_behind(config, bridge).is_some_and(|secondary| (secondary..=subordinate).contains(&bus))
+}
+
 /// The bus behind a bridge, if the firmware has given it a number that makes sense: buses behind a bridge have higher
 /// numbers than the one it is on, so that no circle can be followed.
 fn bus_behind(config: &impl ConfigSpace, bridge: FunctionAddress) -> Option<u8> {

@@ -6,7 +6,8 @@ use crate::config::{ConfigSpace, FunctionAddress, Width, read16, register};
 use crate::enumeration::Header;
 use interfaces::pci::FunctionInfo;
 
-/// Base class of bridges, which carry the traffic of others and are left as the firmware has set them up.
+/// Base class of bridges, which carry the traffic of others. They are left as the firmware has set them up, but for passing on what
+/// a driver's device behind them does by itself.
 pub const CLASS_BRIDGE: u8 = 0x06;
 
 /// One function.

@@ -94,14 +94,14 @@ impl Bus {
         self.topology.group_of(function)
     }
 
-    /// Silences every device of a group.
+    /// Silences every device of a group. Bridges go on: others may be behind them.
     pub(crate) fn silence_all(&self, group: Group) {
         self.topology.members(group).for_each(|function| self.silence(function));
     }
 
     /// Stops a function's own accesses to memory and waits until those under way are done: afterwards its memory can be
     /// given to others.
-    pub(crate) fn silence(&self, function: SourceId) {
+    fn silence(&self, function: SourceId) {
         let Some(ecam) = self.ecam else { return };
         let Some(registers) = ConfigPages::map(&self.space, ecam, function, 1) else { return };
         let command = registers.word(function, COMMAND);

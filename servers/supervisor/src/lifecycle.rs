@@ -148,7 +148,7 @@ fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
         }
     }
     if let Some(device) = watched.device {
-        supervisor.bus.silence(device.function);
+        supervisor.bus.silence_all(device.group);
     }
     if let Err(error) = instance.destroy() {
         log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));

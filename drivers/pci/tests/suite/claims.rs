@@ -86,6 +86,27 @@ fn bridges_stay_as_the_firmware_has_set_them_up() {
 }
 
 #[test]
+fn bridges_before_a_device_pass_on_what_it_does_by_itself() {
+    let functions = [
+        ((0, 1, 0), Registers::bridge(1, 3)),
+        ((1, 2, 0), Registers::bridge(3, 3)),
+        ((1, 4, 0), Registers::bridge(2, 2)),
+        ((0, 5, 0), Registers::bridge(4, 4)),
+        ((3, 0, 0), Registers::disk(0xc000_0000)),
+    ];
+    let machine = Machine::new(functions);
+    let mut bus = first(&machine, &system(&[(0x1af4, &[0x1042], 0)]));
+    bus.claim(1).unwrap();
+    assert_eq!(machine.command((0, 1, 0)) & MASTERING, 0, "not before the driver wants it");
+    bus.set_bus_mastering(1, true).unwrap();
+    let passing = [(0, 1, 0), (1, 2, 0), (1, 4, 0), (0, 5, 0)].map(|bridge| machine.command(bridge) & MASTERING != 0);
+    assert_eq!(passing, [true, true, false, false]);
+    bus.set_bus_mastering(1, false).unwrap();
+    assert_eq!(machine.command((3, 0, 0)) & MASTERING, 0);
+    assert_ne!(machine.command((0, 1, 0)) & MASTERING, 0, "others may be behind it");
+}
+
+#[test]
 fn nobody_gets_a_function_of_somebody_else() {
     let machine = two_disks();
     let mut bus = first(&machine, &disks());
