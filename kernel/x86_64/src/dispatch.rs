@@ -155,8 +155,11 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
             state.collect_strays(machine, cpu, now);
             EntryKind::Interrupt
         }
-        // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller.
-        SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST => return EntryKind::Interrupt,
+        // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller; but a device
+        // that is not confined may send the same vector, and would silence the processor if that stayed in service.
+        SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST if !machine.local_apic.is_in_service(vector) => {
+            return EntryKind::Interrupt;
+        }
         _ => {
             if let Some(id) = InterruptId::from_vector(vector) {
                 let effect = state.kernel.interrupt(cpu, id, now);

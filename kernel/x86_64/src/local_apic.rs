@@ -26,6 +26,8 @@ mod register {
     pub(super) const TASK_PRIORITY: usize = 0x80;
     pub(super) const END_OF_INTERRUPT: usize = 0xb0;
     pub(super) const SPURIOUS: usize = 0xf0;
+    /// The first of eight with a bit for each vector.
+    pub(super) const IN_SERVICE: usize = 0x100;
     pub(super) const COMMAND: usize = 0x300;
     pub(super) const COMMAND_TARGET: usize = 0x310;
     pub(super) const TIMER: usize = 0x320;
@@ -146,6 +148,12 @@ impl LocalApic {
     /// Interrupts all other processors in a way that they cannot refuse.
     pub fn interrupt_others_now(&self) {
         self.command(0, command::NON_MASKABLE | command::ASSERT | command::ALL_OTHERS);
+    }
+
+    /// Whether an interrupt with this vector is in service.
+    pub fn is_in_service(&self, vector: u8) -> bool {
+        let word = self.registers.read(register::IN_SERVICE + 0x10 * usize::from(vector / 32));
+        word & 1 << (vector % 32) != 0
     }
 
     /// The interrupt in service has been taken care of.

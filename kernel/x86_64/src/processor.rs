@@ -5,6 +5,7 @@ use crate::segment;
 use bitflags::bitflags;
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::ops::Range;
 use kernel_core::Frame;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr3Flags, Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific::Msr;
@@ -203,10 +204,16 @@ pub fn flush_word(page: RamPage, index: usize) {
     unsafe { asm!("clflush [{}]", in(reg) page.address_of(index), options(nostack, preserves_flags)) }
 }
 
+/// The same for words that follow one another.
+pub fn flush_words(page: RamPage, places: Range<usize>) {
+    const WORDS_OF_A_LINE: usize = 8;
+    let first = places.start / WORDS_OF_A_LINE * WORDS_OF_A_LINE;
+    (first..places.end).step_by(WORDS_OF_A_LINE).for_each(|index| flush_word(page, index));
+}
+
 /// The same for a whole page.
 pub fn flush(page: RamPage) {
-    const WORDS_OF_A_LINE: usize = 8;
-    (0..WORDS).step_by(WORDS_OF_A_LINE).for_each(|index| flush_word(page, index));
+    flush_words(page, 0..WORDS);
 }
 
 /// Halts until an interrupt has been taken. Interrupts are off before and after.

@@ -15,8 +15,15 @@ fn scenario(name: &str) -> &'static Scenario {
 }
 
 /// How far from the start both go where there is no end: everything that the first searcher visits in about a second.
-const DEPTHS: [(&str, usize); 6] =
-    [("ipc", 3), ("authority", 3), ("budgets", 5), ("processors", 6), ("shootdowns", 4), ("everything", 2)];
+const DEPTHS: [(&str, usize); 7] = [
+    ("ipc", 3),
+    ("authority", 3),
+    ("budgets", 5),
+    ("processors", 6),
+    ("shootdowns", 4),
+    ("devices", 2),
+    ("everything", 2),
+];
 
 fn first(scenario: &Scenario, depth: usize) -> usize {
     let report = search(scenario, Limits { depth, threads: 2, ..Limits::NONE }, None);

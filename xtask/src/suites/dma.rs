@@ -7,7 +7,7 @@ use super::conformance::{count, machine};
 use super::{SuiteError, Tally};
 use crate::build;
 use crate::console::Console;
-use crate::machine::{Iommu, Plug};
+use crate::machine::{Drive, Iommu, Plug};
 use crate::progress::Step;
 use crate::setup;
 
@@ -16,6 +16,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// The device that does what it is told, with addresses of any length.
 const DEVICE: &str = "edu,dma_mask=0xffffffffffffffff";
+
+/// How many of them, so that some write at any moment; and as many processors, so that it is everybody's moment.
+const DEVICES: usize = 8;
+const PROCESSORS: u32 = 2;
+/// Bytes of the disk that is misused.
+const DISK_BYTES: u64 = 1 << 20;
 
 /// What a line says of an attack: its name, and what became of it.
 fn attack(line: &str) -> Option<(&str, &str)> {
@@ -26,12 +32,15 @@ fn attack(line: &str) -> Option<(&str, &str)> {
 pub(super) fn run(filter: Option<&str>) -> Result<Tally, SuiteError> {
     let built = build::conformance(&setup::ensure()?)?;
     let words = format!("suite=dma case={}", filter.unwrap_or_default());
+    let disk = built.image.with_file_name("misused.img");
+    std::fs::File::create(&disk)?.set_len(DISK_BYTES)?;
     let mut total = Tally::default();
     let mut table: BTreeMap<String, [String; 2]> = BTreeMap::new();
     for (column, iommu) in [Iommu::Off, Iommu::On].into_iter().enumerate() {
-        let mut machine = machine(&built.image, 1, &words);
+        let mut machine = machine(&built.image, PROCESSORS, &words);
         machine.iommu = iommu;
-        machine.plugs = vec![Plug::parse(DEVICE).expect("it is well-formed")];
+        machine.plugs = vec![Plug::parse(DEVICE).expect("it is well-formed"); DEVICES];
+        machine.drives = vec![Drive::new(&disk)];
         let step = Step::start(format!("Attacks by a device, IOMMU {iommu:?}"));
         let mut console = Console::start(&machine, None)?;
         let mut shown = 0;
@@ -66,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_became_of_an_attack() {
-        assert_eq!(attack("attack read_it: blocked, told 2 times"), Some(("read_it", "blocked, told 2 times")));
+        assert_eq!(attack("attack read_it: blocked, reported 2x"), Some(("read_it", "blocked, reported 2x")));
         assert_eq!(attack("ok read_it"), None);
     }
 

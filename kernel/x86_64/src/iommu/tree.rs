@@ -3,6 +3,7 @@
 
 use crate::processor;
 use crate::ram::RamPage;
+use core::ops::Range;
 use kernel_core::{Frame, MapPiece, Probe};
 
 /// Entries in a table.
@@ -128,19 +129,25 @@ impl<'f> DeviceTree<'f> {
             }
         }
         let bits = (self.format.page)(0, piece.access.writes());
-        for (number, place) in range(piece.address, piece.pages.into()).enumerate() {
-            self.set(table, place, piece.frame.offset(number as u32), bits);
+        let places = range(piece.address, piece.pages.into());
+        for (number, place) in places.clone().enumerate() {
+            table.set_word(place, piece.frame.offset(number as u32).address() | bits);
         }
+        self.flush(table, places);
     }
 
     /// Clears a range within one 2 MiB window, which was mapped as a whole. Making the IOMMU forget it is the caller's.
     pub fn unmap(self, address: u64, pages: u16) {
         match self.table(address, 0) {
-            Ok(table) => range(address, pages.into()).for_each(|place| self.clear(table, place)),
+            Ok(table) => {
+                let places = range(address, pages.into());
+                places.clone().for_each(|place| table.set_word(place, 0));
+                self.flush(table, places);
+            }
             // A large page.
             Err(1) => {
                 if let Ok(table) = self.table(address, 1) {
-                    self.clear(table, index(address, 1));
+                    self.put(table, index(address, 1), 0);
                 }
             }
             Err(_) => {}
@@ -151,20 +158,21 @@ impl<'f> DeviceTree<'f> {
         self.put(table, place, frame.address() | bits);
     }
 
-    fn clear(self, table: RamPage, place: usize) {
-        self.put(table, place, 0);
-    }
-
     fn put(self, table: RamPage, place: usize, entry: u64) {
         table.set_word(place, entry);
+        self.flush(table, place..place + 1);
+    }
+
+    /// Lets the IOMMU see what was written to these places.
+    fn flush(self, table: RamPage, places: Range<usize>) {
         if self.format.needs_flush {
-            processor::flush_word(table, place);
+            processor::flush_words(table, places);
         }
     }
 }
 
 /// The places of a range in a last-level table.
-fn range(address: u64, pages: u64) -> core::ops::Range<usize> {
+fn range(address: u64, pages: u64) -> Range<usize> {
     let first = index(address, 0);
     first..(first + pages as usize).min(ENTRIES)
 }

@@ -74,6 +74,8 @@ fn due(system: &System, index: DomainIndex) -> Held {
                 add(&mut held, "interrupt", 0, "handle message");
             }
             add(&mut held, "memory", domain.dma_bytes() / PAGE_BYTES, "read write dma");
+            // What its device sees, since the machine has an IOMMU.
+            add(&mut held, "space", 0, "map");
         }
         None => {}
     }
