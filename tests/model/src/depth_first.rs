@@ -69,7 +69,9 @@ impl Bytes {
             }
         }
         for (root, tables) in &machine.world.spaces {
-            (root, &tables.leaves).hash(self);
+            // What a space still shows that is being taken apart is seen by nobody.
+            let lives = machine.kernel.roots().any(|living| living == *root);
+            (root, lives.then_some(&tables.leaves)).hash(self);
             tables.places().for_each(|place| place.hash(self));
         }
         (&machine.world.connected, &machine.world.processors, machine.cpu).hash(self);

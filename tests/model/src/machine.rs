@@ -5,7 +5,7 @@ mod peer;
 pub use peer::{PEER_PAGES, Peer, PeerPlan, SLICE};
 
 use crate::sizes::SmallTables;
-use crate::world::{FakeWorld, PageTables};
+use crate::world::FakeWorld;
 use abi::device::Stray;
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{MapAccess, Registers, Statistics};
@@ -227,8 +227,11 @@ impl<T: SmallTables> Machine<T> {
         self.world.connected.hash(hasher);
         self.world.processors.hash(hasher);
         self.cpu.hash(hasher);
-        // The core counts page tables; where they are, only they tell.
-        self.world.spaces.values().flat_map(PageTables::places).for_each(|place| place.hash(hasher));
+        // The core counts page tables; where they are, and of which space, only they tell.
+        for (root, tables) in &self.world.spaces {
+            root.hash(hasher);
+            tables.places().for_each(|place| place.hash(hasher));
+        }
     }
 
     // ---- entries ----

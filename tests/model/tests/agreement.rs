@@ -21,7 +21,7 @@ const DEPTHS: [(&str, usize); 7] = [
     ("budgets", 5),
     ("processors", 6),
     ("shootdowns", 4),
-    ("devices", 2),
+    ("devices", 3),
     ("everything", 2),
 ];
 
