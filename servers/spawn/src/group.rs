@@ -1,7 +1,6 @@
 //! Functions of the PCI bus that the IOMMU cannot tell apart.
 
 use abi::device::{SourceId, SourceRange};
-use core::fmt;
 
 /// Functions that the IOMMU cannot tell apart, and so have one space: a function alone, or all behind a bridge that passes
 /// their accesses on as its own.
@@ -61,14 +60,5 @@ impl Group {
             meets(SourceId::new(bridge.secondary, 0, 0), SourceId::new(bridge.subordinate, u8::MAX, u8::MAX))
         };
         meets(self.sources.first(), self.sources.last()) || self.bridge.is_some_and(behind)
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bridge {
-            Some(bridge) => write!(f, "all behind the bridge {}", bridge.place),
-            None => self.sources.first().fmt(f),
-        }
     }
 }

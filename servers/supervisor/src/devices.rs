@@ -44,11 +44,10 @@ fn note(supervisor: &Rc<Supervisor>, stray: &Stray, lost: u64) {
     }
     // Of the instance that is to blame the first stray access is enough.
     if supervisor.watched_domain(index).instance.is_some() {
-        let own = if device.function == stray.source {
-            String::new()
-        } else {
-            // Only its own device is switched on: nobody else can it have been.
-            format!("; as {} arrive {}, {} among them", stray.source, device.group, device.function)
+        let own = match device.group.bridge() {
+            // Nobody else behind it is switched on: it was the driver's own.
+            Some(bridge) => format!(" (the bridge {bridge} hides {})", device.function),
+            None => String::new(),
         };
         let story = format!("its device strayed: {stray}{own}");
         lifecycle::bury(supervisor, index, Death::new(DeathCause::Strayed(stray.address), story));

@@ -60,15 +60,13 @@ fn may_drive(supervisor: &Supervisor, name: &str, Device { function, group }: De
         return true;
     }
     let Some((holder, held)) = supervisor.holder_of(group) else { return true };
-    let holder = supervisor.name(holder);
-    if held.function == function {
-        log::error!("{name}: its device {function} is driven by {holder}; it is not started: change the manifest");
-    } else {
-        log::error!(
-            "{name}: the IOMMU cannot tell its device {function} from {}, which {holder} drives: to it they are both \
-             {group}; it is not started: plug one of them in elsewhere, or leave one driver out of the manifest",
-            held.function
-        );
+    let (holder, other) = (supervisor.name(holder), held.function);
+    match group.bridge().or(held.group.bridge()) {
+        Some(bridge) if function != other => log::error!(
+            "{name}: the IOMMU cannot tell its device {function} from {other}, which {holder} drives: all behind the bridge \
+             {bridge} are one to it; it is not started: plug one of them in elsewhere, or leave one driver out of the manifest"
+        ),
+        _ => log::error!("{name}: {holder} drives its device {function}; it is not started: change the manifest"),
     }
     false
 }
