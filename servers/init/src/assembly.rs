@@ -3,6 +3,7 @@
 use crate::failure::{AtStep, Failure};
 use crate::ram::{Ram, extent_cap};
 use crate::{clock, machine};
+use alloc::vec::Vec;
 use archive::Archive;
 use manifest::{Bus, Device, Domain, DomainIndex, System};
 use spawn::{
@@ -70,6 +71,8 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         Cap::from_handle(root::DEVICES),
         supervisor_faults,
     );
+    // Before anybody else takes what is low.
+    let dma = dma_memory(&system, &mut ram)?;
     for endpoint in &system.endpoints {
         let made = account.create_endpoint(endpoint.interface_id, endpoint.level, endpoint.ceiling);
         inventory.push_endpoint(made.at("make an endpoint", &endpoint.interface)?.leak());
@@ -79,8 +82,9 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         clear(&own_space, memory, "ring")?;
         inventory.rings.push(memory);
     }
-    for (index, domain) in system.domains() {
-        let resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
+    for ((index, domain), dma) in system.domains().zip(dma) {
+        let mut resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
+        resources.dma = dma;
         inventory.domains.push(resources);
     }
     inventory.boot_time = clock::boot_time();
@@ -145,6 +149,16 @@ fn clear(own_space: &AddressSpace, memory: MemoryRef, purpose: &str) -> Result<(
     Ok(())
 }
 
+/// For each domain, what it may share with its device: as low in memory as can be, so that devices which know short
+/// addresses only can use it on a machine without an IOMMU, too.
+fn dma_memory(system: &System, ram: &mut Ram) -> Result<Vec<MemoryRef>, Failure> {
+    let pages = |domain: &Domain| match &domain.device {
+        Some(Device { bus: Bus::Pci { .. }, .. }) => DMA_PAGES,
+        _ => 0,
+    };
+    system.domains().map(|(_, domain)| ram.take_low(pages(domain), &domain.name)).collect()
+}
+
 /// Makes what one domain's instances are built from.
 fn resources_of(
     system: &System,
@@ -175,7 +189,6 @@ fn resources_of(
     let mut resources = DomainResources::new(own_account, notification, private, control, vault);
     match &domain.device {
         Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
-            resources.dma = ram.take(DMA_PAGES, name)?;
             let tables = spawn::device_table_pages(DMA_PAGES + ring_pages, 1 + rings);
             resources.device_tables = ram.take(tables, name)?;
             for _ in 0..*interrupts {

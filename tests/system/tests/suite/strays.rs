@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use system_tests::{Shell, assert_clean};
-use xtask::machine::Iommu;
+use xtask::machine::{Iommu, Memory};
 
 use crate::copy::bench_with;
 
@@ -62,4 +62,29 @@ fn a_driver_that_requires_an_iommu_is_not_started_without_one() {
     shell.must_fail("stray 0x1000");
     assert!(shell.must("ls /disk").contains("readme.txt"), "the others run as ever");
     shell.shut_down();
+}
+
+/// A driver of a device that knows no more than 28 bits of an address.
+const SHORT: &str = r#"
+[domain.stray]
+kind = "driver"
+provides = ["command"]
+uses = ["pci"]
+device = { pci = { vendor = 0x1234, devices = [0x11e8], interrupts = 1, qemu = "edu" } }
+priority = 140
+heartbeat = "none"
+"#;
+
+#[test]
+fn a_device_that_knows_short_addresses_only_reaches_its_drivers_memory_on_every_machine() {
+    for iommu in [Iommu::Off, Iommu::On] {
+        let mut bench = bench_with("stray", SHORT);
+        bench.machine.iommu = iommu;
+        // Most of it lies where such a device finds nothing.
+        bench.machine.memory = Memory::mebibytes(6144);
+        let mut shell = bench.boot();
+        let said = shell.must("stray work");
+        assert!(said.contains("what was copied came back"), "IOMMU {iommu:?}: {said}");
+        shell.shut_down();
+    }
 }
