@@ -238,6 +238,10 @@ pub(crate) struct Mutants {
     #[arg(long, value_name = "K/N")]
     pub(crate) shard: Option<String>,
 
+    /// Only those in this file, by its path in the tree; more than one may be named
+    #[arg(long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<String>,
+
     /// How many are built and tested at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) jobs: usize,

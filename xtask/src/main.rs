@@ -199,7 +199,7 @@ fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
 }
 
 fn mutants(options: Mutants) -> Result<bool, Failure> {
-    let fates = mutants::run(&mutants::Plan { shard: options.shard, jobs: options.jobs })?;
+    let fates = mutants::run(&mutants::Plan { shard: options.shard, files: options.files, jobs: options.jobs })?;
     print!("{fates}");
     Ok(fates.passed())
 }

@@ -63,6 +63,8 @@ pub enum MutantsError {
 pub struct Plan {
     /// Which part; all of them if there is none.
     pub shard: Option<String>,
+    /// In which files; in all of the core if none is named.
+    pub files: Vec<String>,
     /// How many are tested at once.
     pub jobs: usize,
 }
@@ -146,7 +148,8 @@ pub fn run(plan: &Plan) -> Result<Fates, MutantsError> {
         }
     };
     let lists = output.join("mutants.out");
-    let part: Vec<String> = plan.shard.iter().map(|shard| format!("--shard={shard}")).collect();
+    let shard = plan.shard.iter().map(|shard| format!("--shard={shard}"));
+    let part: Vec<String> = shard.chain(plan.files.iter().map(|file| format!("--file={file}"))).collect();
     round(&["--test-package", "kernel-core", "--timeout", "60"], &part, QUICK)?;
     let mut noticed = noticed_in(&lists)?;
     let mut survivors = changes_in(&lists, "missed.txt")?;
