@@ -149,7 +149,7 @@ pub fn run(plan: &Plan) -> Result<Fates, MutantsError> {
     };
     let lists = output.join("mutants.out");
     let shard = plan.shard.iter().map(|shard| format!("--shard={shard}"));
-    let part: Vec<String> = shard.chain(plan.files.iter().map(|file| format!("--file={file}"))).collect();
+    let part: Vec<String> = shard.chain(plan.files.iter().map(|file| within(file))).collect();
     round(&["--test-package", "kernel-core", "--timeout", "60"], &part, QUICK)?;
     let mut noticed = noticed_in(&lists)?;
     let mut survivors = changes_in(&lists, "missed.txt")?;
@@ -165,17 +165,26 @@ pub fn run(plan: &Plan) -> Result<Fates, MutantsError> {
     Ok(Fates::of(noticed.len(), survivors, &explanations))
 }
 
-/// The option that chooses one change by its name, as a regular expression.
+/// The option that chooses one change by its name.
 fn only(name: &str) -> String {
-    let mut option = String::from("--re=^");
-    for character in name.chars() {
+    format!("--re=^{}$", literal(name))
+}
+
+/// The option that chooses the changes of a file: their names begin with it.
+fn within(file: &str) -> String {
+    format!("--re=^{}:", literal(file))
+}
+
+/// The regular expression that this text matches, and no other.
+fn literal(text: &str) -> String {
+    let mut expression = String::new();
+    for character in text.chars() {
         if "\\.+*?()|[]{}^$".contains(character) {
-            option.push('\\');
+            expression.push('\\');
         }
-        option.push(character);
+        expression.push(character);
     }
-    option.push('$');
-    option
+    expression
 }
 
 /// Which changes were noticed in a round: caught by a test, or never done with it.
