@@ -87,7 +87,7 @@ refusals! {
     PortsSplit: Capability BadArgument TableFull;
     PortIn: Capability BadArgument;
     PortOut: Capability BadArgument;
-    DeviceRoute: Capability BadArgument NoHardware;
+    DeviceRoute: Capability BadArgument NoHardware KernelTableFull;
     DeviceWatch: Capability BadArgument;
     DeviceStray: Capability WouldBlock;
     DeviceInfo: Capability;

@@ -113,7 +113,7 @@ syscalls! {
     /// `(account, memory, page, device control, sources)` → `(handle)`. A space for devices: what is mapped into it is all that
     /// these functions ([`crate::device::SourceRange`]) can read and write by themselves, at the addresses at which it is
     /// mapped. That page of the memory is donated as its root table. `InUse` if one of them has a space already,
-    /// `NoHardware` without an IOMMU.
+    /// `NoHardware` without an IOMMU, `KernelTableFull` if the IOMMU has no room for what they see.
     DeviceSpaceCreate = 45;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
@@ -174,6 +174,7 @@ syscalls! {
 
     /// `(device control, interrupt, source)` → `(0)`. From now on that function ([`crate::device::SourceId`]), and no other, can
     /// raise the message-signalled interrupt. `NoHardware` where interrupts are not remapped: there any device can.
+    /// `KernelTableFull` if the IOMMU has no room for the interrupts of one more function.
     DeviceRoute = 87;
     /// `(device control, notification, bits)` → `(0)`. What is set when a device was refused something; notification 0 ends
     /// it.
@@ -181,8 +182,9 @@ syscalls! {
     /// `(device control)` → `(0, address, the rest, lost)`: the earliest refused access that was not told of yet
     /// ([`crate::device::Stray`]), and how many after it were lost because too many came. `WouldBlock` if there is none.
     DeviceStray = 89;
-    /// `(device control)` → `(address bits, interrupts are remapped)`: of the addresses that devices use, how many bits count;
-    /// 0 without an IOMMU. Interrupts are remapped: 1, or 0.
+    /// `(device control)` → `(address bits, interrupts are remapped, refusals are reported)`: of the addresses that devices use,
+    /// how many bits count; 0 without an IOMMU. Interrupts are remapped: 1, or 0. What a device is refused can be heard of by
+    /// `DeviceWatch` and `DeviceStray`: 1, or 0.
     DeviceInfo = 90;
 
     // ---- system ----

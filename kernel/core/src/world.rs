@@ -2,7 +2,7 @@
 
 use crate::effect::Tree;
 use crate::frame::Frame;
-use abi::device::SourceRange;
+use abi::device::{SourceId, SourceRange};
 use abi::message::MessageBuffer;
 use abi::syscall::InterruptSource;
 
@@ -22,6 +22,8 @@ pub struct IommuInfo {
     pub address_bits: u8,
     /// It knows which device raises an interrupt.
     pub remaps_interrupts: bool,
+    /// It tells what it has refused a device.
+    pub reports_refusals: bool,
 }
 
 /// The read-only view of page tables and user memory. In the machine the hardware shell implements it, in tests a fake.
@@ -49,8 +51,11 @@ pub trait World {
     /// What the machine's IOMMU can do, if it has one.
     fn iommu(&self) -> Option<IommuInfo>;
 
-    /// Whether the IOMMU knows functions with these numbers.
+    /// Whether the IOMMU has room for what functions with these numbers see.
     fn has_sources(&self, sources: SourceRange) -> bool;
+
+    /// Whether the IOMMU has room for an interrupt of this function, on a machine where interrupts are remapped.
+    fn can_route(&self, source: SourceId) -> bool;
 }
 
 /// The size that [`World::buffer_word`] offsets stay below.

@@ -6,7 +6,7 @@ use crate::page_table::{PageTable, Wanted};
 use crate::ram::RamPage;
 use crate::state::Machine;
 use crate::user_memory::UserRange;
-use abi::device::SourceRange;
+use abi::device::{SourceId, SourceRange};
 use abi::syscall::InterruptSource;
 use kernel_core::{Frame, IommuInfo, Probe, Tree, World};
 
@@ -65,5 +65,9 @@ impl World for View<'_> {
 
     fn has_sources(&self, sources: SourceRange) -> bool {
         self.0.iommu.as_ref().is_some_and(|iommu| iommu.get().has_sources(sources))
+    }
+
+    fn can_route(&self, source: SourceId) -> bool {
+        self.0.remapping().is_some_and(|iommu| iommu.can_route(source))
     }
 }

@@ -188,8 +188,14 @@ impl Supervisor {
     /// To what the machine confines devices.
     pub(crate) fn confinement(&self) -> Confinement {
         match self.inventory.devices().iommu() {
-            Ok(Some(iommu)) if iommu.remaps_interrupts => Confinement::MemoryAndInterrupts,
-            Ok(Some(_)) => Confinement::Memory,
+            Ok(Some(iommu)) => {
+                let reported = iommu.reports_refusals;
+                if iommu.remaps_interrupts {
+                    Confinement::MemoryAndInterrupts { reported }
+                } else {
+                    Confinement::Memory { reported }
+                }
+            }
             Ok(None) | Err(_) => Confinement::Nothing,
         }
     }
@@ -214,10 +220,16 @@ impl Supervisor {
     /// Says once what the system is and what it lacks.
     pub(crate) fn log_composition(&self) {
         log::info!("{} domains, {} endpoints", self.system.domains.len(), self.system.endpoints.len());
-        match self.confinement() {
+        let confinement = self.confinement();
+        match confinement {
             Confinement::Nothing => log::warn!("no IOMMU is in use: a driver's device can reach all of memory"),
-            Confinement::Memory => log::warn!("interrupts are not remapped: a driver's device can forge them"),
-            Confinement::MemoryAndInterrupts => {}
+            Confinement::Memory { .. } => log::warn!("interrupts are not remapped: a driver's device can forge them"),
+            Confinement::MemoryAndInterrupts { .. } => {}
+        }
+        if let Confinement::Memory { reported: false } | Confinement::MemoryAndInterrupts { reported: false } =
+            confinement
+        {
+            log::warn!("this IOMMU does not report what it refuses: nobody hears of a device that strays");
         }
         if !self.bus.is_present() {
             log::warn!("the machine has no PCI Express configuration space: devices on PCI cannot be used");

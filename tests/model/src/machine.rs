@@ -140,7 +140,7 @@ impl<T: SmallTables> Machine<T> {
         let contexts = vec![Context::default(); <T::Threads as Slots<Slot<Thread>>>::LENGTH];
         let mut world = FakeWorld::default();
         world.lines.extend(0..16);
-        world.iommu = Some(IommuInfo { address_bits: 39, remaps_interrupts: true });
+        world.iommu = Some(IommuInfo { address_bits: 39, remaps_interrupts: true, reports_refusals: true });
         let mut machine = Machine {
             kernel,
             world,

@@ -1,7 +1,7 @@
 //! What lies outside the kernel's tables, as maps: page tables, physical memory, interrupt controllers, ports.
 
 use abi::PAGE_SIZE;
-use abi::device::SourceRange;
+use abi::device::{SourceId, SourceRange};
 use abi::syscall::InterruptSource;
 use kernel_core::{CpuId, Frame, InterruptId, IommuInfo, Kernel, MapPiece, Probe, Tables, Tree, UnmapPiece, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +68,8 @@ pub struct FakeWorld {
     pub processors: BTreeMap<CpuId, Translations>,
     /// The IOMMU, if there is one.
     pub iommu: Option<IommuInfo>,
+    /// Functions for which the IOMMU has no room.
+    pub unknown: Vec<SourceId>,
     /// Which functions see which page tables.
     pub devices: BTreeMap<u64, Tree>,
     /// What a read of each port finds.
@@ -312,7 +314,11 @@ impl World for FakeWorld {
         self.iommu
     }
 
-    fn has_sources(&self, _: SourceRange) -> bool {
-        true
+    fn has_sources(&self, sources: SourceRange) -> bool {
+        !self.unknown.iter().any(|source| sources.contains(*source))
+    }
+
+    fn can_route(&self, source: SourceId) -> bool {
+        !self.unknown.contains(&source)
     }
 }

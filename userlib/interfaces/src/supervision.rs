@@ -117,9 +117,15 @@ pub enum Confinement {
     /// They reach all of memory.
     Nothing,
     /// They reach what their drivers have, but can forge interrupts.
-    Memory,
+    Memory {
+        /// A driver whose device wanted more is found out.
+        reported: bool,
+    },
     /// They reach what their drivers have, and raise no interrupts but their own.
-    MemoryAndInterrupts,
+    MemoryAndInterrupts {
+        /// A driver whose device wanted more is found out.
+        reported: bool,
+    },
 }
 
 /// The most that a domain uses of its processor on its own behalf.

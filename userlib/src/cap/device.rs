@@ -29,6 +29,8 @@ pub struct Iommu {
     pub address_bits: u32,
     /// It knows which device raises an interrupt.
     pub remaps_interrupts: bool,
+    /// It tells what it has refused a device; otherwise nobody who watches hears of anything.
+    pub reports_refusals: bool,
 }
 
 impl Cap<DeviceControl> {
@@ -36,7 +38,8 @@ impl Cap<DeviceControl> {
     /// into it is all that they see.
     ///
     /// # Errors
-    /// `NoHardware` without an IOMMU, `InUse` if one of them has a space; as [`Cap::<Memory>::create_space`].
+    /// `NoHardware` without an IOMMU, `KernelTableFull` if the IOMMU has no room for what they see, `InUse` if one of them
+    /// has a space; as [`Cap::<Memory>::create_space`].
     pub fn create_space(
         self,
         account: Cap<Account>,
@@ -51,7 +54,8 @@ impl Cap<DeviceControl> {
     /// Lets one function, and no other, raise a message-signalled interrupt.
     ///
     /// # Errors
-    /// `NoHardware` where interrupts are not remapped.
+    /// `NoHardware` where interrupts are not remapped, `KernelTableFull` if the IOMMU has no room for those of one more
+    /// function.
     pub fn route(self, interrupt: Cap<Interrupt>, source: SourceId) -> Result<(), Error> {
         self.invoke(Syscall::DeviceRoute, [interrupt.handle().0, source.0.into(), 0, 0, 0]).map(drop)
     }
@@ -86,7 +90,8 @@ impl Cap<DeviceControl> {
         // SAFETY: `DeviceInfo` touches no memory.
         let results = unsafe { self.invoke_with_memory(Syscall::DeviceInfo, [0; 5]) };
         let address_bits = results.value()? as u32;
-        Ok((address_bits > 0).then_some(Iommu { address_bits, remaps_interrupts: results.rdi != 0 }))
+        let (remaps_interrupts, reports_refusals) = (results.rdi != 0, results.rsi != 0);
+        Ok((address_bits > 0).then_some(Iommu { address_bits, remaps_interrupts, reports_refusals }))
     }
 }
 

@@ -25,8 +25,11 @@ impl<T: Tables> Kernel<T> {
         let account = self.new_object(caller, account, Charge::Spaces, self.spaces.has_room())?;
         self.device_control(caller, control, DeviceControlRights::CREATE)?;
         let sources = SourceRange::from_register(sources).ok_or(Error::BadArgument)?;
-        if world.iommu().is_none() || !world.has_sources(sources) {
+        if world.iommu().is_none() {
             return Err(Error::NoHardware);
+        }
+        if !world.has_sources(sources) {
+            return Err(Error::KernelTableFull);
         }
         if self.has_device_space(sources) && !seeded!(DeviceSharedByTwo) {
             return Err(Error::InUse);
@@ -51,6 +54,9 @@ impl<T: Tables> Kernel<T> {
         }
         if !world.iommu().is_some_and(|iommu| iommu.remaps_interrupts) {
             return Err(Error::NoHardware);
+        }
+        if !world.can_route(source) {
+            return Err(Error::KernelTableFull);
         }
         Ok(Command::Route { interrupt, source })
     }

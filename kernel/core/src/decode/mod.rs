@@ -266,7 +266,8 @@ impl<T: Tables> Kernel<T> {
                 self.device_control(caller, a, DeviceControlRights::empty())?;
                 let info = world.iommu();
                 let remaps = info.is_some_and(|info| info.remaps_interrupts);
-                Command::Report([info.map_or(0, |info| info.address_bits.into()), remaps.into(), 0, 0])
+                let reports = info.is_some_and(|info| info.reports_refusals);
+                Command::Report([info.map_or(0, |info| info.address_bits.into()), remaps.into(), reports.into(), 0])
             }
             Syscall::PortsSplit => self.decode_ports_split(caller, a, b, c, d)?,
             Syscall::PortIn => {

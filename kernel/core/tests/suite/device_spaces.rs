@@ -152,10 +152,12 @@ fn a_space_for_devices_needs_authority_over_devices_and_an_iommu() {
     let arguments = [own::ACCOUNT.0, m.ram.0, SPARE, root::DEVICES.0, sources];
     let two_buses = [own::ACCOUNT.0, m.ram.0, SPARE, root::DEVICES.0, 0x0100_00ff];
     refused(&mut m, root, Syscall::DeviceSpaceCreate, &two_buses, Error::BadArgument);
-    assert_eq!(m.sys(Syscall::DeviceInfo, &[root::DEVICES.0]).unwrap()[..2], [39, 1]);
+    assert_eq!(m.sys(Syscall::DeviceInfo, &[root::DEVICES.0]).unwrap()[..3], [39, 1, 1]);
+    m.world.unknown = vec![DISK];
+    refused(&mut m, root, Syscall::DeviceSpaceCreate, &arguments, Error::KernelTableFull);
     m.world.iommu = None;
     refused(&mut m, root, Syscall::DeviceSpaceCreate, &arguments, Error::NoHardware);
-    assert_eq!(m.sys(Syscall::DeviceInfo, &[root::DEVICES.0]).unwrap()[..2], [0, 0]);
+    assert_eq!(m.sys(Syscall::DeviceInfo, &[root::DEVICES.0]).unwrap()[..3], [0, 0, 0]);
 }
 
 #[test]
@@ -199,7 +201,10 @@ fn an_interrupt_is_routed_by_whoever_has_authority_over_devices() {
     ] {
         refused(&mut m, root, Syscall::DeviceRoute, &arguments, error);
     }
-    m.world.iommu = Some(IommuInfo { address_bits: 48, remaps_interrupts: false });
+    m.world.unknown = vec![SourceId(24)];
+    refused(&mut m, root, Syscall::DeviceRoute, &[root::DEVICES.0, interrupt.0, 24], Error::KernelTableFull);
+    m.sys(Syscall::DeviceRoute, &[root::DEVICES.0, interrupt.0, 16]).unwrap();
+    m.world.iommu = Some(IommuInfo { address_bits: 48, remaps_interrupts: false, reports_refusals: false });
     refused(&mut m, root, Syscall::DeviceRoute, &[root::DEVICES.0, interrupt.0, 16], Error::NoHardware);
 }
 

@@ -1,12 +1,13 @@
 //! The pages in which the IOMMU finds what the kernel tells it.
 
+use super::{amdvi, vtd};
 use crate::page_table;
 use crate::ram::RamPage;
 use core::cell::UnsafeCell;
 use kernel_core::Frame;
 
-/// How many pages there are.
-pub const PAGES: usize = 27;
+/// How many pages there are: as many as the kind of IOMMU needs that needs the most.
+pub const PAGES: usize = if amdvi::PAGES > vtd::PAGES { amdvi::PAGES } else { vtd::PAGES };
 
 /// Pages of the kernel's image that only the IOMMU, and the kernel through the direct map, reads and writes.
 #[repr(C, align(4096))]
@@ -17,7 +18,8 @@ unsafe impl Sync for Pages {}
 
 static OWN: Pages = Pages(UnsafeCell::new([[0; 512]; PAGES]));
 
-/// The page with this number, all zero when the kernel starts. `None` behind the last one.
+/// The page with this number, all zero when the kernel starts. `None` behind the last one. The kernel's image is loaded as a
+/// whole, but who needs pages that follow each other asks whether they do.
 pub fn page(number: usize, root: Frame) -> Option<RamPage> {
     if number >= PAGES {
         return None;

@@ -4,12 +4,14 @@
 //! kernel's own tables for it (who sees which space, who raises which interrupt) are pages of the kernel's image that no
 //! Rust code refers to; a space's page tables are donated frames like any other space's.
 
+pub mod amdvi;
 pub mod memory;
 pub mod tree;
 pub mod vtd;
 
-use abi::boot::{IommuKind, Platform, Trigger};
+use abi::boot::{IoApic, IommuKind, Platform, Trigger};
 use abi::device::{SourceId, SourceRange, Stray};
+use amdvi::AmdVi;
 use core::fmt;
 use kernel_core::{Frame, IommuInfo, SpaceId};
 use tree::Format;
@@ -22,8 +24,6 @@ pub enum Unusable {
     Lacks(&'static str),
     /// It does not do what it is told.
     Silent(&'static str),
-    /// The kernel knows no such IOMMU.
-    UnknownKind,
 }
 
 impl fmt::Display for Unusable {
@@ -31,7 +31,6 @@ impl fmt::Display for Unusable {
         match self {
             Unusable::Lacks(what) => write!(f, "it lacks {what}"),
             Unusable::Silent(what) => write!(f, "it does not {what} when told to"),
-            Unusable::UnknownKind => f.write_str("the kernel knows no IOMMU of its kind"),
         }
     }
 }
@@ -46,6 +45,9 @@ pub trait Remapping {
 
     /// Whether functions with these numbers can be given a space.
     fn has_sources(&self, sources: SourceRange) -> bool;
+
+    /// Whether an interrupt can be routed to this function.
+    fn can_route(&self, source: SourceId) -> bool;
 
     /// From now on a function sees a space.
     fn attach(&self, source: SourceId, space: SpaceId, root: Frame);
@@ -87,6 +89,8 @@ pub trait Remapping {
 pub enum Iommu {
     /// Intel's.
     Intel(Vtd),
+    /// AMD's.
+    Amd(AmdVi),
 }
 
 impl Iommu {
@@ -104,13 +108,21 @@ impl Iommu {
                 // SAFETY: as the caller vouches.
                 unsafe { Vtd::start(units, remaps, root) }.map(Iommu::Intel)
             }
-            IommuKind::AmdVi => Err(Unusable::UnknownKind),
+            IommuKind::AmdVi => {
+                // Whose interrupts they are is all that it goes by: nobody's could not be told from another's.
+                let lines = platform.io_apics.as_slice().iter().map(IoApic::source);
+                // SAFETY: as the caller vouches.
+                unsafe { AmdVi::start(units, lines, remaps, root) }.map(Iommu::Amd)
+            }
         };
         match started {
             Ok(iommu) => {
-                let IommuInfo { address_bits, remaps_interrupts } = iommu.get().info();
+                let IommuInfo { address_bits, remaps_interrupts, reports_refusals } = iommu.get().info();
                 let interrupts = if remaps_interrupts { "and" } else { "but not" };
                 log::info!("IOMMU: {kind:?}, {address_bits} bits; it confines devices' memory {interrupts} interrupts");
+                if !reports_refusals {
+                    log::info!("what this IOMMU refuses devices is not reported");
+                }
                 Some(iommu)
             }
             Err(reason) => {
@@ -123,7 +135,8 @@ impl Iommu {
     /// Whatever kind it is.
     pub fn get(&self) -> &dyn Remapping {
         match self {
-            Iommu::Intel(unit) => unit,
+            Iommu::Intel(units) => units,
+            Iommu::Amd(units) => units,
         }
     }
 }

@@ -62,6 +62,10 @@ const INTERRUPT_TABLE: usize = 1;
 const ANSWER: usize = 2;
 const FIRST_QUEUE: usize = 3;
 const FIRST_CONTEXT_TABLE: usize = FIRST_QUEUE + IOMMUS_MAX;
+/// Context tables: a machine whose devices are on more buses than these has devices that nobody can use.
+const CONTEXT_TABLES: usize = 16;
+/// Pages in [`memory`].
+pub(super) const PAGES: usize = FIRST_CONTEXT_TABLE + CONTEXT_TABLES;
 
 /// Descriptors in a queue of one page.
 const QUEUE_LENGTH: usize = 256;
@@ -288,7 +292,7 @@ impl Vtd {
                 is_present: |entry| entry & (READ | WRITE) != 0,
                 is_large: |entry| entry & LARGE != 0,
             },
-            info: IommuInfo { address_bits: 48, remaps_interrupts: remaps },
+            info: IommuInfo { address_bits: 48, remaps_interrupts: remaps, reports_refusals: true },
             remembers_absence: false,
             needs_write_flush: false,
             forgets_at_once: Some(u64::MAX),
@@ -332,6 +336,7 @@ impl Vtd {
             // SAFETY: as the caller vouches; the page is one of those that are mapped.
             let records = if within { unsafe { RegisterPage::new(&records) } } else { None };
             let faults = records.map(|page| (page, offset % PAGE_SIZE as usize, count));
+            vtd.info.reports_refusals &= faults.is_some();
             if faults.is_none() {
                 log::warn!("the IOMMU's records of what devices were refused are not used: they lie too far away");
             }
@@ -419,7 +424,7 @@ impl Vtd {
     /// A page for the context table of one more bus.
     fn spare_context_table(&self) -> Option<RamPage> {
         let used = (0..BUSES).filter(|bus| self.root_table.word(2 * bus) & PRESENT != 0).count();
-        memory::page(FIRST_CONTEXT_TABLE + used, self.root)
+        if used < CONTEXT_TABLES { memory::page(FIRST_CONTEXT_TABLE + used, self.root) } else { None }
     }
 
     /// The identifier under which the units know a space.
@@ -439,6 +444,11 @@ impl Remapping for Vtd {
 
     fn has_sources(&self, sources: SourceRange) -> bool {
         self.context_table(sources.first().bus()).is_some() || self.spare_context_table().is_some()
+    }
+
+    fn can_route(&self, _: SourceId) -> bool {
+        // One table for all.
+        true
     }
 
     fn attach(&self, source: SourceId, space: SpaceId, root: Frame) {

@@ -133,23 +133,26 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
     let confined = session.services.domains.confinement();
     let confined =
         confined.map_err(|error| Failure::of_call("cannot tell whether DMA is confined", Server::SUPERVISOR, error))?;
-    session.out.line(confinement(confined));
+    confinement(confined).lines().for_each(|line| session.out.line(line));
     Ok(())
 }
 
-/// To what devices are confined, in a sentence.
-fn confinement(confinement: Confinement) -> &'static str {
-    match confinement {
+/// To what devices are confined, in a sentence; and in another one, if nobody hears of those that wanted more.
+fn confinement(confinement: Confinement) -> String {
+    let (sentence, reported) = match confinement {
         Confinement::Nothing => {
-            "DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory."
+            return "DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory.".into();
         }
-        Confinement::Memory => {
-            "DMA is confined: a driver's device reaches only what the driver shares with it. Interrupts can be forged."
-        }
-        Confinement::MemoryAndInterrupts => {
-            "DMA is confined: a driver's device reaches only what the driver shares with it, and forges no interrupts."
-        }
-    }
+        Confinement::Memory { reported } => (
+            "DMA is confined: a driver's device reaches only what the driver shares with it. Interrupts can be forged.",
+            reported,
+        ),
+        Confinement::MemoryAndInterrupts { reported } => (
+            "DMA is confined: a driver's device reaches only what the driver shares with it, and forges no interrupts.",
+            reported,
+        ),
+    };
+    if reported { sentence.into() } else { format!("{sentence}\nThis IOMMU does not report what it refuses a device.") }
 }
 
 /// Why a domain died, in a few words.

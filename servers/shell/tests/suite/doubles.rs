@@ -286,6 +286,7 @@ pub(crate) struct Supervisor {
     /// What was asked for, in order.
     pub(crate) requests: RefCell<Vec<String>>,
     pub(crate) log: RefCell<Vec<String>>,
+    pub(crate) confinement: Cell<Confinement>,
 }
 
 pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
@@ -325,6 +326,7 @@ impl Default for Supervisor {
                     })
                     .collect(),
             ),
+            confinement: Cell::new(Confinement::Nothing),
         }
     }
 }
@@ -380,8 +382,9 @@ impl Domains for Supervisor {
     }
 
     fn confinement(&self) -> PlainResult<Confinement> {
-        Ok(Confinement::Nothing)
+        Ok(self.confinement.get())
     }
+
     fn memory(&self) -> PlainResult<MemoryUse> {
         Ok(MemoryUse { total: 128 << 20, free: 100 << 20, kernel: 1 << 20, mapped: 20 << 20 })
     }

@@ -2,7 +2,7 @@
 
 use crate::conversation::World;
 use crate::doubles::Mishap;
-use interfaces::supervision::{Bound, DomainState};
+use interfaces::supervision::{Bound, Confinement, DomainState};
 use std::time::Duration;
 use userlib::abi::Error;
 use userlib::ipc::CallError;
@@ -18,6 +18,23 @@ fn ps_shows_every_domain_and_that_dma_is_not_confined() {
          fat         running      1   100    0  2/10ms   2 MiB  1500 us         0  -\n\
          DMA is not confined: no IOMMU is in use, so a driver's device can reach all of memory.\n"
     );
+}
+
+#[test]
+fn ps_says_whether_anybody_hears_of_what_a_device_is_refused() {
+    let world = World::default();
+    for reported in [true, false] {
+        for (confinement, interrupts) in [
+            (Confinement::Memory { reported }, "Interrupts can be forged."),
+            (Confinement::MemoryAndInterrupts { reported }, "forges no interrupts."),
+        ] {
+            world.supervisor.confinement.set(confinement);
+            let shown = world.shell().done("ps");
+            assert!(shown.contains("DMA is confined") && shown.contains(interrupts), "{shown}");
+            let silent = shown.contains("This IOMMU does not report what it refuses a device.");
+            assert_eq!(silent, !reported, "{shown}");
+        }
+    }
 }
 
 #[test]
