@@ -117,8 +117,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
     machine: Chipset,
 
-    /// Whether it has an IOMMU, which confines what drivers' devices reach
-    #[arg(long, value_name = "ON-OFF", value_enum, default_value_t)]
+    /// Which IOMMU it has, if any, which confines what drivers' devices reach
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
     iommu: Iommu,
 
     /// Type the lines of FILE into the shell, one after the other, then power off
@@ -323,7 +323,7 @@ pub(crate) struct Bench {
     pub(crate) what: Measurement,
 
     /// Of `block`: the machines in which it is measured
-    #[arg(long, value_name = "ON-OFF", value_enum, value_delimiter = ',', default_values = ["on", "off"])]
+    #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', default_values = ["on", "off"])]
     pub(crate) iommu: Vec<Iommu>,
 }
 
@@ -331,7 +331,7 @@ pub(crate) struct Bench {
 pub(crate) enum Measurement {
     /// From QEMU's start to the shell's prompt, and a Linux kernel's to its first user process: median of ten each
     Boot,
-    /// A request to the disk, in guest instructions, with the IOMMU that confines the disk's driver and without
+    /// A request to the disk, in guest instructions, with an IOMMU that confines the disk's driver and without
     Block,
     /// A call through a typed interface, in guest instructions, and the same call made of system calls by hand
     Rpc,

@@ -59,7 +59,7 @@ pub struct Machine {
     pub image: PathBuf,
     /// The kind of PC.
     pub chipset: Chipset,
-    /// Whether it has an IOMMU.
+    /// Which IOMMU it has.
     pub iommu: Iommu,
     /// How much memory it has.
     pub memory: Memory,
@@ -150,10 +150,15 @@ impl Machine {
             Serial::Pipe => add("-serial", "stdio".into()),
             Serial::Terminal => add("-serial", "mon:stdio".into()),
         }
-        let confined = self.iommu == Iommu::On && self.chipset == Chipset::Q35;
-        if confined {
+        let unit = match self.iommu {
+            Iommu::On => Some("intel-iommu,intremap=on"),
+            Iommu::Amd => Some("amd-iommu,intremap=on"),
+            Iommu::Off => None,
+        };
+        let unit = unit.filter(|_| self.chipset == Chipset::Q35);
+        if let Some(unit) = unit {
             // First: devices that come before it do not know of it.
-            add("-device", "intel-iommu,intremap=on".into());
+            add("-device", unit.into());
         }
         for (number, drive) in self.drives.iter().enumerate() {
             let mut backend = OsString::from(format!("if=none,id=disk{number},format=raw,"));
@@ -163,7 +168,7 @@ impl Machine {
             backend.push("file=");
             backend.push(comma_escaped(&drive.image));
             add("-drive", backend);
-            let platform = if confined { ",iommu_platform=on" } else { "" };
+            let platform = if unit.is_some() { ",iommu_platform=on" } else { "" };
             let device = format!("virtio-blk-pci,drive=disk{number},disable-legacy=on{platform}");
             add("-device", device.into());
         }
@@ -214,16 +219,22 @@ mod tests {
     }
 
     #[test]
-    fn without_an_iommu_devices_know_nothing_of_one() {
+    fn devices_keep_to_the_iommu_that_the_machine_has_if_it_has_one() {
         let mut machine = Machine::new("image");
         machine.drives = vec![Drive::new("a.img")];
-        for (chipset, iommu, confined) in
-            [(Chipset::Q35, Iommu::On, true), (Chipset::Q35, Iommu::Off, false), (Chipset::Pc, Iommu::On, false)]
-        {
+        for (chipset, iommu, unit) in [
+            (Chipset::Q35, Iommu::On, Some("intel")),
+            (Chipset::Q35, Iommu::Amd, Some("amd")),
+            (Chipset::Q35, Iommu::Off, None),
+            (Chipset::Pc, Iommu::On, None),
+            (Chipset::Pc, Iommu::Amd, None),
+        ] {
             (machine.chipset, machine.iommu) = (chipset, iommu);
             let line = machine.command_line();
-            assert_eq!(line.contains("-device intel-iommu"), confined, "{line}");
-            assert_eq!(line.contains("iommu_platform=on"), confined, "{line}");
+            for maker in ["intel", "amd"] {
+                assert_eq!(line.contains(&format!("-device {maker}-iommu,intremap=on")), unit == Some(maker), "{line}");
+            }
+            assert_eq!(line.contains("iommu_platform=on"), unit.is_some(), "{line}");
         }
     }
 

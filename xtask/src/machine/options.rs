@@ -131,12 +131,14 @@ impl fmt::Display for Chipset {
     }
 }
 
-/// Whether the PC has an IOMMU, which confines what its devices do by themselves.
+/// Which IOMMU the PC has, which confines what its devices do by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Iommu {
-    /// It has one, and virtio devices keep to it; only a q35
+    /// Intel's, and virtio devices keep to it; only a q35
     #[default]
     On,
+    /// AMD's, likewise
+    Amd,
     /// It has none: what a driver tells its device to reach, the device reaches
     Off,
 }

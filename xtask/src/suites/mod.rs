@@ -73,7 +73,7 @@ pub enum Suite {
     Bound,
     /// What a budget gives and never exceeds, and who can delay whom, in guest instructions
     Time,
-    /// What a device can be made to reach by a driver that means harm, without and with an IOMMU
+    /// What a device can be made to reach by a driver that means harm, without an IOMMU and with each kind
     Dma,
     /// Domains that make random system calls and run random bytes, beside a victim whose work is checked
     Hostile,

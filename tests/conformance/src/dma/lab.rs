@@ -38,6 +38,8 @@ pub(super) trait Device: Sized {
 pub(super) struct Lab<D> {
     pub(super) device: D,
     pub(super) has_iommu: bool,
+    /// It tells what it has refused.
+    pub(super) reports: bool,
     /// The device's space, if there is an IOMMU.
     pub(super) space: u64,
     /// A page that the device may use, and where it finds it.
@@ -51,9 +53,10 @@ pub(super) fn place_of(memory: u64) -> Result<u64, Failure> {
     Ok(info.value()? * PAGE_SIZE)
 }
 
-/// Whether the machine confines devices.
-pub(super) fn has_iommu() -> Result<bool, Failure> {
-    Ok(call(Syscall::DeviceInfo, [root::DEVICES.0])? > 0)
+/// Whether the machine confines devices, and whether it tells what they were refused.
+fn iommu() -> Result<(bool, bool), Failure> {
+    let info = results(Syscall::DeviceInfo, [root::DEVICES.0]);
+    Ok((info.value()? > 0, info.rsi != 0))
 }
 
 /// A space for a function, which shows nothing yet, with these [`TABLES`] pages for its tables.
@@ -82,7 +85,8 @@ impl<D: Device> Lab<D> {
         let device = D::find(bench)?;
         let own = bench.memory(1)?;
         bench.map(own, OWN.0, 1)?;
-        let mut lab = Lab { device, has_iommu: has_iommu()?, space: 0, own, shown: place_of(own)? };
+        let (has_iommu, reports) = iommu()?;
+        let mut lab = Lab { device, has_iommu, reports, space: 0, own, shown: place_of(own)? };
         lab.attach(bench)?;
         forget_strays();
         Ok(lab)

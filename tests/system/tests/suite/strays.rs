@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use system_tests::{Shell, assert_clean};
+use system_tests::{Shell, assert_clean, pristine_disk};
+use xtask::disk;
 use xtask::machine::{Iommu, Memory};
 
 use crate::copy::bench_with;
@@ -47,6 +48,32 @@ fn a_driver_whose_device_strays_is_named_and_started_again_and_nobody_else_notic
     for name in ["virtio-blk", "fat", "pci"] {
         assert!(domain(&mut shell, name).contains(" 0  -"), "{}", domain(&mut shell, name));
     }
+    shell.shut_down();
+    assert_clean(bench.disk());
+}
+
+#[test]
+fn amds_iommu_lets_the_disk_be_read_and_a_device_stray_to_nothing_though_nobody_hears_of_it() {
+    let mut bench = bench_with("stray", STRAY);
+    bench.machine.iommu = Iommu::Amd;
+    let mut shell = bench.boot();
+    let listed = shell.must("ps");
+    assert!(listed.contains("reaches only what the driver shares with it, and forges no interrupts."), "{listed}");
+    assert!(listed.contains("This IOMMU does not report what it refuses a device."), "{listed}");
+    assert!(shell.must("log").contains("nobody hears of a device that strays"));
+    let sum = shell.must("sum /disk/big16m.bin");
+    let files = disk::inventory(pristine_disk()).expect("the default disk is readable").files;
+    assert!(sum.starts_with(&files["/big16m.bin"].hex()), "{sum}");
+    for address in ["0x1000000", "0xfed80000", "0x7ffffff000"] {
+        shell.must(&format!("stray {address}"));
+    }
+    for name in ["stray", "virtio-blk", "fat", "pci"] {
+        assert!(domain(&mut shell, name).contains(" 0  -"), "{}", domain(&mut shell, name));
+    }
+    // Its next life has a space and interrupts of its own again.
+    shell.must("crash virtio-blk panic");
+    assert_eq!(shell.must("sum /disk/big16m.bin"), sum);
+    assert!(domain(&mut shell, "virtio-blk").contains(" 1  panic"), "{}", domain(&mut shell, "virtio-blk"));
     shell.shut_down();
     assert_clean(bench.disk());
 }
