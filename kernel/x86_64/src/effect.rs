@@ -9,7 +9,6 @@ use crate::state::{Machine, State};
 use crate::user_memory::{self, UserRange};
 use crate::{log_ring, processor, serial};
 use abi::boot::Trigger;
-use abi::device::SourceId;
 use abi::fault::{FAULT_WORDS, FaultWord};
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{InterruptSource, Registers, Statistics};
@@ -66,8 +65,7 @@ impl State {
                 page(root).zero();
                 processor::flush(page(root));
                 if let Some(iommu) = &machine.iommu {
-                    (sources.first().0..=sources.last().0)
-                        .for_each(|source| iommu.get().attach(SourceId(source), space, root));
+                    iommu.get().attach(sources, space, root);
                 }
             }
             Effect::DetachDevices { sources, space } => {

@@ -279,7 +279,7 @@ impl AmdVi {
         needs_flush: false,
         table: |level| PRESENT | (level as u64) << 9 | READ | WRITE,
         page: |_, writable| PRESENT | READ | if writable { WRITE } else { 0 },
-        is_present: |entry| entry & PRESENT != 0,
+        present: PRESENT,
         is_large: |entry| entry & NEXT_LEVEL == 0,
     };
 
@@ -416,13 +416,14 @@ impl Remapping for AmdVi {
         is_known(source) && table_for(self.owners(), source).is_some()
     }
 
-    fn attach(&self, source: SourceId, space: SpaceId, root: Frame) {
+    fn attach(&self, sources: SourceRange, space: SpaceId, root: Frame) {
+        let sources = (sources.first().0..=sources.last().0).map(SourceId);
         // The unit reads an entry's words one after the other, in whatever order: whose translations they are is known to it
         // before there are any.
-        self.put(source, 1, domain(space).into());
-        self.tell([Command::function(source), Command::translations(domain(space))]);
-        self.put(source, 0, sight(root));
-        self.tell([Command::function(source)]);
+        sources.clone().for_each(|source| self.put(source, 1, domain(space).into()));
+        self.tell(sources.clone().map(Command::function).chain([Command::translations(domain(space))]));
+        sources.clone().for_each(|source| self.put(source, 0, sight(root)));
+        self.tell(sources.map(Command::function));
     }
 
     fn detach(&self, sources: SourceRange, space: SpaceId) {
@@ -571,6 +572,5 @@ mod tests {
         assert_eq!((format.table)(2), READ | WRITE | 2 << 9 | PRESENT);
         assert!(!(format.is_large)((format.table)(1)) && (format.is_large)((format.page)(1, true)));
         assert_eq!((format.page)(0, false) & (READ | WRITE), READ);
-        assert!(!(format.is_present)(0));
     }
 }

@@ -49,8 +49,8 @@ pub trait Remapping {
     /// Whether an interrupt can be routed to this function.
     fn can_route(&self, source: SourceId) -> bool;
 
-    /// From now on a function sees a space.
-    fn attach(&self, source: SourceId, space: SpaceId, root: Frame);
+    /// From now on these functions see a space.
+    fn attach(&self, sources: SourceRange, space: SpaceId, root: Frame);
 
     /// From now on these functions see nothing. Returns when none of their accesses that began before is under way.
     fn detach(&self, sources: SourceRange, space: SpaceId);

@@ -26,10 +26,16 @@ pub struct Format {
     pub table: fn(level: usize) -> u64,
     /// The bits of an entry of the given level that maps memory.
     pub page: fn(level: usize, writable: bool) -> u64,
-    /// Whether an entry counts.
-    pub is_present: fn(u64) -> bool,
+    /// The bits of an entry of which one at least is set if the entry counts.
+    pub present: u64,
     /// Whether an entry that counts, of a level above the last, maps memory.
     pub is_large: fn(u64) -> bool,
+}
+
+impl Format {
+    const fn is_present(&self, entry: u64) -> bool {
+        entry & self.present != 0
+    }
 }
 
 /// Where an address stands in the tables of a level.
@@ -65,7 +71,7 @@ impl<'f> DeviceTree<'f> {
         let mut table = self.root;
         for above in (level + 1..self.format.levels).rev() {
             let entry = table.word(index(address, above));
-            if !(self.format.is_present)(entry) || (self.format.is_large)(entry) {
+            if !self.format.is_present(entry) || (self.format.is_large)(entry) {
                 return Err(above);
             }
             // SAFETY: `at` promises that what is linked are donated frames, which are RAM without Rust objects.
@@ -89,12 +95,12 @@ impl<'f> DeviceTree<'f> {
             Err(level) => Probe { missing_tables: level as u8 - large, occupied: false },
             Ok(table) => {
                 let entry = table.word(index(address, 1));
-                if !(self.format.is_present)(entry) {
+                if !self.format.is_present(entry) {
                     return Probe { missing_tables: 1 - large, occupied: false };
                 }
                 let occupied = match self.table(address, 0) {
                     Err(_) => true,
-                    Ok(last) => range(address, pages).any(|place| (self.format.is_present)(last.word(place))),
+                    Ok(last) => range(address, pages).any(|place| self.format.is_present(last.word(place))),
                 };
                 Probe { missing_tables: 0, occupied }
             }
@@ -109,11 +115,11 @@ impl<'f> DeviceTree<'f> {
         for level in (1..self.format.levels).rev() {
             let place = index(piece.address, level);
             let entry = table.word(place);
-            if level == 1 && large && !(self.format.is_present)(entry) {
+            if level == 1 && large && !self.format.is_present(entry) {
                 self.set(table, place, piece.frame, (self.format.page)(1, piece.access.writes()));
                 return;
             }
-            if !(self.format.is_present)(entry) {
+            if !self.format.is_present(entry) {
                 // The core counted the missing tables through `probe` before it allowed this.
                 let Some(frame) = spare.next() else { return };
                 // SAFETY: the core hands out donated frames, zeroed when they were taken.

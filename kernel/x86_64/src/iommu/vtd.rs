@@ -289,7 +289,7 @@ impl Vtd {
                 needs_flush: false,
                 table: |_| READ | WRITE,
                 page: |level, writable| READ | if writable { WRITE } else { 0 } | if level > 0 { LARGE } else { 0 },
-                is_present: |entry| entry & (READ | WRITE) != 0,
+                present: READ | WRITE,
                 is_large: |entry| entry & LARGE != 0,
             },
             info: IommuInfo { address_bits: 48, remaps_interrupts: remaps, reports_refusals: true },
@@ -451,18 +451,25 @@ impl Remapping for Vtd {
         true
     }
 
-    fn attach(&self, source: SourceId, space: SpaceId, root: Frame) {
-        let table = self.context_table(source.bus()).or_else(|| {
+    fn attach(&self, sources: SourceRange, space: SpaceId, root: Frame) {
+        let bus = sources.first().bus();
+        let table = self.context_table(bus).or_else(|| {
             let table = self.spare_context_table()?;
-            self.put(self.root_table, 2 * usize::from(source.bus()), table.frame().address() | PRESENT);
+            self.put(self.root_table, 2 * usize::from(bus), table.frame().address() | PRESENT);
             Some(table)
         });
         // The core has asked `has_sources` before.
         let Some(table) = table else { return };
         let width = if self.format.levels == 4 { 2 } else { 1 };
-        let place = 2 * usize::from(source.0 as u8);
-        self.put(table, place + 1, width | u64::from(Self::domain(space)) << 8);
-        self.put(table, place, root.address() | PRESENT);
+        let functions = usize::from(sources.first().0 as u8)..usize::from(sources.last().0 as u8) + 1;
+        // Whose translations they are is in memory before there are any.
+        let halves = [(1, width | u64::from(Self::domain(space)) << 8), (0, root.address() | PRESENT)];
+        for (half, word) in halves {
+            functions.clone().for_each(|function| table.set_word(2 * function + half, word));
+            if self.format.needs_flush {
+                processor::flush_words(table, 2 * functions.start..2 * functions.end);
+            }
+        }
         if self.remembers_absence {
             self.tell(&[Descriptor::ALL_CONTEXTS, Descriptor::translations(Self::domain(space))]);
         }

@@ -13,7 +13,7 @@ cases![
     a_device_space_is_filled_and_emptied_like_others,
     a_device_space_goes_with_what_it_shows,
     a_function_has_one_device_space_at_a_time,
-    half_a_bus_has_one_device_space,
+    a_whole_bus_has_one_device_space,
     only_memory_for_devices_is_shown_to_them,
     whole_windows_need_no_last_table,
     devices_need_their_control,
@@ -87,10 +87,10 @@ fn a_function_has_one_device_space_at_a_time(bench: &mut Bench) -> Outcome {
     refused(make(memory, 2, SourceRange::one(NOBODY)), Error::InUse)
 }
 
-/// More functions than are behind any bridge that hides who they are.
-fn half_a_bus_has_one_device_space(bench: &mut Bench) -> Outcome {
+/// As many functions as can be behind a bridge that hides who they are.
+fn a_whole_bus_has_one_device_space(bench: &mut Bench) -> Outcome {
     let memory = bench.memory(2)?;
-    let (first, last) = (SourceId::new(9, 0, 0), SourceId::new(9, 15, 7));
+    let (first, last) = (SourceId::new(9, 0, 0), SourceId::new(9, 31, 7));
     let bus = make(memory, 0, SourceRange::new(first, last).unwrap_or(SourceRange::one(first)))?;
     refused(make(memory, 1, SourceRange::one(SourceId::new(9, 11, 3))), Error::InUse)?;
     call(Syscall::Destroy, [bus])?;
