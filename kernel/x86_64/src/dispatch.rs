@@ -152,7 +152,7 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
             EntryKind::Kick
         }
         STRAY_VECTOR => {
-            state.collect_strays(machine, cpu, now);
+            state.hear_strays(machine, cpu, now);
             EntryKind::Interrupt
         }
         // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller; but a device

@@ -135,12 +135,7 @@ impl State {
             }
             Effect::HearStrays => {
                 // What came meanwhile may have been more than fitted: it comes first, and its interrupt was the first one's.
-                let (cpu, now) = (PerCpu::current().cpu(), machine.clock.now());
-                if let Some(iommu) = &machine.iommu
-                    && !self.collect_strays(machine, cpu, now)
-                {
-                    iommu.get().hear_again();
-                }
+                self.hear_strays(machine, PerCpu::current().cpu(), machine.clock.now());
             }
             Effect::DisconnectInterrupt { interrupt, source } => {
                 set_masked(machine, source, true);
@@ -153,18 +148,18 @@ impl State {
         }
     }
 
-    /// Tells the core what the IOMMU has refused; tells whether there was anything. A device may stray as fast as it likes:
-    /// no entry works on more than the core keeps.
-    pub fn collect_strays(&mut self, machine: &Machine, cpu: CpuId, now: u64) -> bool {
+    /// Tells the core what the IOMMU has refused. A device may stray as fast as it likes: no entry works on more than the
+    /// core keeps, and as long as that has not been asked for there is no further interrupt.
+    pub fn hear_strays(&mut self, machine: &Machine, cpu: CpuId, now: u64) {
         const MOST: usize = 8;
-        let Some(iommu) = &machine.iommu else { return false };
-        let mut found = false;
+        let Some(iommu) = &machine.iommu else { return };
         for _ in 0..MOST {
             let Some(stray) = iommu.get().take_stray() else { break };
             self.kernel.stray(cpu, stray, now);
-            found = true;
         }
-        found
+        if !self.kernel.has_strays() {
+            iommu.get().hear_again();
+        }
     }
 
     fn deliver(&mut self, transfer: &Transfer) {

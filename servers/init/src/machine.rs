@@ -43,7 +43,14 @@ pub(crate) fn describe(info: &RootInfo, boot: &BootInfo, inventory: &mut Invento
     for region in boot.platform.device_regions.as_slice() {
         let (start, pages) = (region.extent.start, region.extent.len / PAGE_SIZE);
         let at = ("split what firmware has reserved for a device", "supervisor");
-        if let Some(memory) = take(info, start, pages, &mut windows, at)? {
+        // Several devices may use the same.
+        let known = inventory.device_regions.iter().find(|known| known.address == start && known.memory.pages == pages);
+        let memory = match known {
+            Some(known) => Some(known.memory),
+            None => take(info, start, pages, &mut windows, at)?,
+        };
+        // What is no memory of devices is the kernel's or the archive's, whatever the firmware says: no device sees it.
+        if let Some(memory) = memory {
             let (first, last) = (region.source.0, region.last.0);
             inventory.device_regions.push(DeviceRegion { first, last, address: start, memory });
         }

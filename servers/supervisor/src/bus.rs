@@ -101,7 +101,7 @@ impl Bus {
 
     /// Stops a function's own accesses to memory and waits until those under way are done: afterwards its memory can be
     /// given to others.
-    fn silence(&self, function: SourceId) {
+    pub(crate) fn silence(&self, function: SourceId) {
         let Some(ecam) = self.ecam else { return };
         let Some(registers) = ConfigPages::map(&self.space, ecam, function, 1) else { return };
         let command = registers.word(function, COMMAND);

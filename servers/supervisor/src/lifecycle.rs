@@ -1,6 +1,7 @@
 //! Starting, burying and starting again.
 
 use crate::death::Death;
+use crate::devices;
 use crate::state::{Device, Supervisor};
 use alloc::format;
 use alloc::rc::Rc;
@@ -96,6 +97,9 @@ fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
         device,
         handover: None,
     };
+    if device.is_some() {
+        devices::note_past(supervisor);
+    }
     let outcome = spawn::build(&blueprint, index, built);
     let mut watched = supervisor.watched_mut(index);
     watched.built += 1;

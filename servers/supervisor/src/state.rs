@@ -100,6 +100,8 @@ pub(crate) struct Supervisor {
     domains: Vec<RefCell<Watched>>,
     /// Priority of the domain that hung last, and when that was found.
     last_hang: Cell<Option<(u8, Instant)>>,
+    /// Devices that nobody drives and that have strayed.
+    strangers: RefCell<Vec<SourceId>>,
 }
 
 impl Supervisor {
@@ -122,7 +124,16 @@ impl Supervisor {
                 RefCell::new(Watched::new(status, clients))
             })
             .collect();
-        let supervisor = Supervisor { system, inventory, archive, space, bus, domains, last_hang: Cell::new(None) };
+        let supervisor = Supervisor {
+            system,
+            inventory,
+            archive,
+            space,
+            bus,
+            domains,
+            last_hang: Cell::new(None),
+            strangers: RefCell::default(),
+        };
         supervisor.find_own_processor();
         supervisor
     }
@@ -203,6 +214,17 @@ impl Supervisor {
     /// The domain that drives a function, or one that the IOMMU cannot tell from it.
     pub(crate) fn driver_of(&self, source: SourceId) -> Option<(DomainIndex, Device)> {
         self.driver_where(|device| device.group.has(source))
+    }
+
+    /// Whether a device that nobody drives has not strayed before. Of very many strangers none is new any more.
+    pub(crate) fn is_new_stranger(&self, source: SourceId) -> bool {
+        const MOST: usize = 64;
+        let mut strangers = self.strangers.borrow_mut();
+        let new = strangers.len() < MOST && !strangers.contains(&source);
+        if new {
+            strangers.push(source);
+        }
+        new
     }
 
     /// The domain whose device the IOMMU cannot tell from those of a group.

@@ -198,6 +198,8 @@ impl Topology {
     /// The functions of a group that are no bridges.
     pub fn members(&self, group: Group) -> impl Iterator<Item = SourceId> + '_ {
         let devices = self.functions.iter().filter(|function| !function.is_bridge);
-        devices.map(|function| function.place).filter(move |place| group.has(*place))
+        // By the bridges that lead to it: what a bridge says of the buses behind it may be more than there is.
+        let own = move |place: &SourceId| self.group_of(*place).sources() == group.sources();
+        devices.map(|function| function.place).filter(own)
     }
 }

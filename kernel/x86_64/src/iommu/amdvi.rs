@@ -6,7 +6,7 @@
 
 use super::memory;
 use super::tree::Format;
-use super::{Remapping, Unusable};
+use super::{Remapping, Unusable, comes_about};
 use crate::ram::RamPage;
 use crate::registers::RegisterPage;
 use abi::PAGE_SIZE;
@@ -40,9 +40,6 @@ mod control {
 const COMMANDS_RUN: u64 = 1 << 4;
 /// In the register of features: everything can be forgotten at once.
 const FORGETS_ALL: u64 = 1 << 6;
-
-/// How often a register is looked at before the unit counts as silent.
-const PATIENCE: u32 = 100_000_000;
 
 /// Buses whose functions the device table names: those of a bus take two pages.
 const BUSES: usize = 16;
@@ -194,7 +191,7 @@ impl Unit {
         /// Two to the power of this.
         const LENGTH: u64 = QUEUE_LENGTH.trailing_zeros() as u64;
         let running =
-            |run: bool| (0..PATIENCE).any(|_| (self.pointers.read_wide(register::STATUS) & COMMANDS_RUN != 0) == run);
+            |run: bool| comes_about(|| (self.pointers.read_wide(register::STATUS) & COMMANDS_RUN != 0) == run);
         let before = self.registers.read_wide(register::CONTROL);
         self.registers.write_wide(register::CONTROL, before & control::TRANSLATION);
         if !running(false) {
@@ -223,7 +220,7 @@ impl Unit {
                 tail = (tail + 1) % QUEUE_LENGTH;
             }
             self.pointers.write_wide(register::COMMAND_TAIL, (tail as u64) << 4);
-            if !(0..PATIENCE).any(|_| answer.word(0) == 1) {
+            if !comes_about(|| answer.word(0) == 1) {
                 // Devices may still see what they were to see no more: nothing that follows would be safe.
                 panic!("the IOMMU does not forget what it is told to forget");
             }
@@ -297,7 +294,7 @@ impl AmdVi {
     ) -> Result<Self, Unusable> {
         const MEMORY: Unusable = Unusable::Lacks("memory for its tables");
         let own = |number| memory::page(number, root).ok_or(MEMORY);
-        let known = lines.clone().all(|source| source.is_some_and(is_known));
+        let known = lines.clone().flatten().all(is_known);
         let mut amd = AmdVi {
             units: [None; IOMMUS_MAX],
             info: IommuInfo { address_bits: 39, remaps_interrupts: remaps && known, reports_refusals: false },

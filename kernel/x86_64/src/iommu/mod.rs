@@ -5,11 +5,13 @@
 //! Rust code refers to; a space's page tables are donated frames like any other space's.
 
 pub mod amdvi;
+pub mod domain;
 pub mod memory;
 pub mod tree;
 pub mod vtd;
 
-use abi::boot::{IoApic, IommuKind, Platform, Trigger};
+use crate::clock;
+use abi::boot::{IOMMUS_MAX, IoApic, IommuKind, Platform, Trigger};
 use abi::device::{SourceId, SourceRange, Stray};
 use amdvi::AmdVi;
 use core::fmt;
@@ -33,6 +35,20 @@ impl fmt::Display for Unusable {
             Unusable::Silent(what) => write!(f, "it does not {what} when told to"),
         }
     }
+}
+
+/// Waits until something has come about that the hardware does by itself; tells whether it has within seconds.
+fn comes_about(condition: impl Fn() -> bool) -> bool {
+    /// In ticks of the time-stamp counter.
+    const PATIENCE: u64 = 1 << 34;
+    let begun = clock::time_stamp();
+    while !condition() {
+        if clock::time_stamp().wrapping_sub(begun) > PATIENCE {
+            return false;
+        }
+        core::hint::spin_loop();
+    }
+    true
 }
 
 /// What the kernel wants of an IOMMU. Only used while the big lock is held.
@@ -102,15 +118,17 @@ impl Iommu {
     pub unsafe fn start(platform: &Platform, root: Frame) -> Option<Self> {
         let units = platform.iommus.as_slice();
         let kind = units.first()?.kind;
-        let remaps = platform.interrupt_remapping != 0;
+        // Whose interrupts they are is all that it goes by: nobody's could not be told from another's.
+        let lines = platform.io_apics.as_slice().iter().map(IoApic::source);
+        let remaps = platform.interrupt_remapping != 0 && lines.clone().all(|source| source.is_some());
         let started = match kind {
+            // The loader may have found more, and before which devices those stand nobody knows.
+            _ if units.len() >= IOMMUS_MAX => Err(Unusable::Lacks("few enough units")),
             IommuKind::IntelVtd => {
                 // SAFETY: as the caller vouches.
                 unsafe { Vtd::start(units, remaps, root) }.map(Iommu::Intel)
             }
             IommuKind::AmdVi => {
-                // Whose interrupts they are is all that it goes by: nobody's could not be told from another's.
-                let lines = platform.io_apics.as_slice().iter().map(IoApic::source);
                 // SAFETY: as the caller vouches.
                 unsafe { AmdVi::start(units, lines, remaps, root) }.map(Iommu::Amd)
             }
@@ -126,7 +144,7 @@ impl Iommu {
                 Some(iommu)
             }
             Err(reason) => {
-                log::warn!("the IOMMU ({kind:?}) is not used: {reason}");
+                log::warn!("the IOMMU ({kind:?}) is not used: {reason}; what is switched on of it blocks its devices");
                 None
             }
         }

@@ -8,8 +8,15 @@ use crate::call::call;
 use crate::outcome::{Failure, holds};
 use abi::boot::{IommuKind, RegionKind};
 use abi::syscall::{MapAccess, Syscall};
+use abi::{PAGE_SIZE, root};
 
 type Attack = Result<Reached, Failure>;
+
+/// Page tables that one mapping needs.
+const TABLES: u64 = 3;
+/// Pages that one entry of a table can show at once, and where they are shown.
+const LARGE_PAGES: u64 = 512;
+const LARGE: u64 = 2 * LARGE_PAGES * PAGE_SIZE;
 
 /// A page of somebody else's, which the processor sees at [`OTHER`].
 fn other(bench: &mut Bench) -> Result<u64, Failure> {
@@ -67,22 +74,19 @@ pub(super) fn overwrite_the_kernels_text(bench: &mut Bench, lab: &mut Lab<Edu>) 
     Ok(Reached::No)
 }
 
-/// A page that the kernel has for page tables and does not use yet, and where it lies.
-fn page_table(bench: &mut Bench) -> Result<u64, Failure> {
-    let space = bench.space()?;
-    let table = bench.memory(1)?;
-    let place = place_of(table)?;
-    call(Syscall::SpaceDonate, [space, table, 0, 1])?;
-    Ok(place)
-}
-
 pub(super) fn overwrite_a_page_table(bench: &mut Bench, lab: &mut Lab<Edu>) -> Attack {
-    let place = page_table(bench)?;
+    let (memory, tables) = (bench.memory(1)?, bench.memory(1 + TABLES)?);
+    let space = call(Syscall::SpaceCreate, [root::ACCOUNT.0, tables, 0])?;
+    call(Syscall::SpaceDonate, [space, tables, 1, TABLES])?;
+    let place = place_of(tables)?;
     lab.load(0x77)?;
-    lab.device.give(place, BYTES)?;
+    for table in 0..=TABLES {
+        lab.device.give(place + table * PAGE_SIZE, BYTES)?;
+    }
     if lab.has_iommu {
-        // The device cannot read it either, and the kernel shows it to nobody. It gives it back zeroed.
-        return Ok(Reached::No);
+        // Nobody can read them, but with a single entry changed the kernel would find something there.
+        let mapped = call(Syscall::Map, [space, memory, 0x1000, 0, 1, MapAccess::Read as u64]);
+        return Ok(if mapped.is_ok() { Reached::No } else { Reached::Yes });
     }
     lab.load(0)?;
     lab.device.take(place, BYTES)?;
@@ -114,6 +118,26 @@ pub(super) fn write_its_own_memory_after_it_was_unmapped(bench: &mut Bench, lab:
     call(Syscall::Unmap, [lab.space, mapping])?;
     forget_strays();
     lab.writes(NEXT)
+}
+
+pub(super) fn write_a_large_page_after_it_was_unmapped(bench: &mut Bench, lab: &mut Lab<Edu>) -> Attack {
+    let memory = bench.memory(2 * LARGE_PAGES)?;
+    let frame = place_of(memory)? / PAGE_SIZE;
+    let skipped = frame.next_multiple_of(LARGE_PAGES) - frame;
+    let large = call(Syscall::MemorySplit, [memory, skipped, LARGE_PAGES, u16::MAX.into()])?;
+    // The last page of it.
+    let page = call(Syscall::MemorySplit, [large, LARGE_PAGES - 1, 1, u16::MAX.into()])?;
+    bench.map(page, OTHER.0, 1)?;
+    if !lab.has_iommu {
+        return lab.writes(place_of(page)?);
+    }
+    let arguments = [lab.space, large, LARGE, 0, LARGE_PAGES, MapAccess::ReadWrite as u64];
+    let mapping = call(Syscall::Map, arguments)?;
+    let to = LARGE + (LARGE_PAGES - 1) * PAGE_SIZE;
+    holds(lab.writes(to)? == Reached::Yes, "it was its own until then")?;
+    call(Syscall::Unmap, [lab.space, mapping])?;
+    forget_strays();
+    lab.writes(to)
 }
 
 pub(super) fn write_memory_that_was_revoked_and_given_to_another(bench: &mut Bench, lab: &mut Lab<Edu>) -> Attack {

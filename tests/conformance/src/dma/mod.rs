@@ -43,6 +43,7 @@ attacks![
     overwrite_a_page_table: Edu by memory,
     overwrite_memory_of_another_domain: Edu by memory,
     write_its_own_memory_after_it_was_unmapped: Edu by memory,
+    write_a_large_page_after_it_was_unmapped: Edu by memory,
     write_memory_that_was_revoked_and_given_to_another: Edu by memory,
     write_memory_that_may_only_be_read: Edu by memory,
     write_after_its_driver_is_gone: Edu by memory,

@@ -1,15 +1,19 @@
 //! Intel's IOMMU (Intel Virtualization Technology for Directed I/O, Architecture Specification, revision 4.1; sections are
 //! given as "VT-d 11.4").
 
+mod capability;
+
+use super::domain::Domains;
 use super::memory;
 use super::tree::Format;
-use super::{Remapping, Unusable};
+use super::{Remapping, Unusable, comes_about};
 use crate::processor;
 use crate::ram::RamPage;
 use crate::registers::RegisterPage;
 use abi::PAGE_SIZE;
 use abi::boot::{IOMMUS_MAX, Iommu, Registers, Trigger};
 use abi::device::{SourceId, SourceRange, Stray, StrayKind};
+use capability::Capabilities;
 use kernel_core::{Frame, IommuInfo, SpaceId};
 
 /// Registers (VT-d 11.4).
@@ -53,14 +57,12 @@ const FAULT_IS_READ: u64 = 1 << 62;
 /// The first and the last reason of faults of interrupts (VT-d, appendix A).
 const INTERRUPT_REASONS: core::ops::RangeInclusive<u8> = 0x20..=0x27;
 
-/// How often a register is looked at before the unit counts as silent.
-const PATIENCE: u32 = 100_000_000;
-
 /// Places of pages in [`memory`].
 const ROOT_TABLE: usize = 0;
 const INTERRUPT_TABLE: usize = 1;
 const ANSWER: usize = 2;
-const FIRST_QUEUE: usize = 3;
+const DOMAINS: usize = 3;
+const FIRST_QUEUE: usize = 4;
 const FIRST_CONTEXT_TABLE: usize = FIRST_QUEUE + IOMMUS_MAX;
 /// Context tables: a machine whose devices are on more buses than these has devices that nobody can use.
 const CONTEXT_TABLES: usize = 16;
@@ -81,66 +83,6 @@ const LARGE: u64 = 1 << 7;
 
 /// Where devices write to raise an interrupt.
 const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
-
-/// What a unit says that it can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Capabilities {
-    basic: u64,
-    extended: u64,
-}
-
-impl Capabilities {
-    const fn domains(self) -> u64 {
-        1 << (4 + 2 * (self.basic & 7))
-    }
-
-    const fn needs_write_flush(self) -> bool {
-        self.basic & 1 << 4 != 0
-    }
-
-    /// It may remember that nothing is mapped.
-    const fn remembers_absence(self) -> bool {
-        self.basic & 1 << 7 != 0
-    }
-
-    /// How many levels of tables it walks, 4 if it can.
-    const fn levels(self) -> Option<usize> {
-        match self.basic >> 8 & 0b110 {
-            0b010 => Some(3),
-            0b100 | 0b110 => Some(4),
-            _ => None,
-        }
-    }
-
-    const fn has_large_pages(self) -> bool {
-        self.basic & 1 << 34 != 0
-    }
-
-    const fn forgets_single_pages(self) -> bool {
-        self.basic & 1 << 39 != 0
-    }
-
-    /// Of how many pages at most, as a power of two.
-    const fn forgets_at_once(self) -> u64 {
-        self.basic >> 48 & 0x3f
-    }
-
-    const fn fault_records(self) -> (usize, usize) {
-        ((self.basic >> 24 & 0x3ff) as usize * 16, (self.basic >> 40 & 0xff) as usize + 1)
-    }
-
-    const fn is_coherent(self) -> bool {
-        self.extended & 1 != 0
-    }
-
-    const fn has_queue(self) -> bool {
-        self.extended & 1 << 1 != 0
-    }
-
-    const fn remaps_interrupts(self) -> bool {
-        self.extended & 1 << 3 != 0
-    }
-}
 
 /// What a unit is told through its queue (VT-d 6.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +143,7 @@ impl Unit {
         let value = if on { staying | bit } else { staying & !bit };
         self.registers.write(register::COMMAND, value);
         let done = || (self.registers.read(register::STATUS) & bit != 0) == on;
-        if (0..PATIENCE).any(|_| done()) { Ok(()) } else { Err(Unusable::Silent(what)) }
+        if comes_about(done) { Ok(()) } else { Err(Unusable::Silent(what)) }
     }
 
     /// Tells the unit something, and waits until it has done it.
@@ -216,7 +158,7 @@ impl Unit {
             tail = (tail + 1) % QUEUE_LENGTH;
         }
         self.registers.write_wide(register::QUEUE_TAIL, (tail as u64) << 4);
-        if !(0..PATIENCE).any(|_| answer.word(0) & 0xffff_ffff == 1) {
+        if !comes_about(|| answer.word(0) & 0xffff_ffff == 1) {
             // Devices may still see what they were to see no more: nothing that follows would be safe.
             panic!("the IOMMU does not forget what it is told to forget");
         }
@@ -269,6 +211,7 @@ pub struct Vtd {
     root_table: RamPage,
     interrupt_table: RamPage,
     answer: RamPage,
+    domains: Domains,
     /// The kernel's root table.
     root: Frame,
 }
@@ -299,9 +242,10 @@ impl Vtd {
             root_table: own(ROOT_TABLE)?,
             interrupt_table: own(INTERRUPT_TABLE)?,
             answer: own(ANSWER)?,
+            domains: Domains::new(own(DOMAINS)?, u64::MAX),
             root,
         };
-        let mut levels = [true; 2];
+        let (mut levels, mut width) = ([true; 2], u8::MAX);
         for (number, (place, iommu)) in vtd.units.iter_mut().zip(described).enumerate() {
             // SAFETY: as the caller vouches.
             let registers = unsafe { RegisterPage::new(&iommu.registers) };
@@ -313,12 +257,11 @@ impl Vtd {
             if !can.has_queue() {
                 return Err(Unusable::Lacks("a queue to be told through"));
             }
-            if can.domains() <= kernel_core::SPACES_MAX as u64 {
-                return Err(Unusable::Lacks("room for as many spaces as there can be"));
-            }
+            vtd.domains.limit(can.domains());
             levels[0] &= can.basic >> 9 & 1 != 0;
             levels[1] &= can.basic >> 10 & 1 != 0;
             can.levels().ok_or(Unusable::Lacks("page tables of three or four levels"))?;
+            width = width.min(can.address_bits());
             vtd.format.has_large_pages &= can.has_large_pages();
             vtd.format.needs_flush |= !can.is_coherent();
             vtd.info.remaps_interrupts &= can.remaps_interrupts();
@@ -347,6 +290,7 @@ impl Vtd {
             [true, false] => (vtd.format.levels, vtd.info.address_bits) = (3, 39),
             [false, false] => return Err(Unusable::Lacks("a number of levels that all units have")),
         }
+        vtd.info.address_bits = vtd.info.address_bits.min(width);
         vtd.block_everything()?;
         Ok(vtd)
     }
@@ -357,6 +301,10 @@ impl Vtd {
 
     /// Gives the units the kernel's tables, which are empty.
     fn block_everything(&self) -> Result<(), Unusable> {
+        if self.format.needs_flush {
+            // What the loader has cleared may still be in a cache, and in memory what a former system has left there.
+            (0..PAGES).filter_map(|number| memory::page(number, self.root)).for_each(processor::flush);
+        }
         for unit in self.units() {
             let registers = unit.registers;
             if registers.read(register::STATUS) & command::QUEUE != 0 {
@@ -367,7 +315,8 @@ impl Vtd {
             registers.write_wide(register::QUEUE_TAIL, 0);
             registers.write_wide(register::QUEUE, unit.queue.frame().address());
             unit.command(command::QUEUE, true, "start its queue")?;
-            unit.tell(&[Descriptor::ALL_CONTEXTS, Descriptor::ALL_TRANSLATIONS], self.answer);
+            unit.tell(&[Descriptor::ALL_CONTEXTS], self.answer);
+            unit.tell(&[Descriptor::ALL_TRANSLATIONS], self.answer);
             unit.command(command::TRANSLATION, true, "translate")?;
             if registers.read(register::PROTECTED_MEMORY) & PROTECTED_MEMORY_STATUS != 0 {
                 // The firmware's own protection would block what the kernel allows.
@@ -407,7 +356,7 @@ impl Vtd {
                 let staying = unit.registers.read(register::STATUS) & command::STAYING;
                 unit.registers.write(register::COMMAND, staying | command::FLUSH_WRITES);
                 let done = || unit.registers.read(register::STATUS) & command::FLUSH_WRITES == 0;
-                if !(0..PATIENCE).any(|_| done()) {
+                if !comes_about(done) {
                     panic!("the IOMMU does not take over what was written");
                 }
             }
@@ -428,8 +377,8 @@ impl Vtd {
     }
 
     /// The identifier under which the units know a space.
-    fn domain(space: SpaceId) -> u16 {
-        space.index() as u16
+    fn domain(&self, space: SpaceId) -> u16 {
+        self.domains.of(space)
     }
 }
 
@@ -443,7 +392,8 @@ impl Remapping for Vtd {
     }
 
     fn has_sources(&self, sources: SourceRange) -> bool {
-        self.context_table(sources.first().bus()).is_some() || self.spare_context_table().is_some()
+        let has_table = self.context_table(sources.first().bus()).is_some() || self.spare_context_table().is_some();
+        has_table && self.domains.free().is_some()
     }
 
     fn can_route(&self, _: SourceId) -> bool {
@@ -463,7 +413,8 @@ impl Remapping for Vtd {
         let width = if self.format.levels == 4 { 2 } else { 1 };
         let functions = usize::from(sources.first().0 as u8)..usize::from(sources.last().0 as u8) + 1;
         // Whose translations they are is in memory before there are any.
-        let halves = [(1, width | u64::from(Self::domain(space)) << 8), (0, root.address() | PRESENT)];
+        self.domains.give(space);
+        let halves = [(1, width | u64::from(self.domain(space)) << 8), (0, root.address() | PRESENT)];
         for (half, word) in halves {
             functions.clone().for_each(|function| table.set_word(2 * function + half, word));
             if self.format.needs_flush {
@@ -471,7 +422,8 @@ impl Remapping for Vtd {
             }
         }
         if self.remembers_absence {
-            self.tell(&[Descriptor::ALL_CONTEXTS, Descriptor::translations(Self::domain(space))]);
+            self.tell(&[Descriptor::ALL_CONTEXTS]);
+            self.tell(&[Descriptor::translations(self.domain(space))]);
         }
         self.settle();
     }
@@ -484,12 +436,15 @@ impl Remapping for Vtd {
             }
         }
         self.settle();
-        self.tell(&[Descriptor::contexts(Self::domain(space)), Descriptor::translations(Self::domain(space))]);
+        // One after the other: what is translated meanwhile must not be by an entry that is to be forgotten (VT-d 6.5.2).
+        self.tell(&[Descriptor::contexts(self.domain(space))]);
+        self.tell(&[Descriptor::translations(self.domain(space))]);
+        self.domains.take_back(space);
     }
 
     fn forget(&self, space: SpaceId, address: u64, pages: u16) {
         self.settle();
-        let domain = Self::domain(space);
+        let domain = self.domain(space);
         let order = u64::from(pages.next_power_of_two().trailing_zeros());
         let single =
             self.forgets_at_once.is_some_and(|most| order <= most) && address.is_multiple_of(PAGE_SIZE << order);
@@ -557,18 +512,6 @@ impl Remapping for Vtd {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What QEMU's unit says of itself.
-    const QEMU: Capabilities = Capabilities { basic: 0x00d2_008c_2226_0286, extended: 0x0000_0000_00f0_0f4a };
-
-    #[test]
-    fn capabilities_are_read_where_they_stand() {
-        assert_eq!(QEMU.levels(), Some(3));
-        assert_eq!(QEMU.fault_records(), (0x220, 1));
-        assert!(QEMU.has_queue() && QEMU.remaps_interrupts() && !QEMU.is_coherent());
-        assert!(QEMU.forgets_single_pages() && QEMU.forgets_at_once() == 18);
-        assert!(QEMU.domains() > 512);
-    }
 
     #[test]
     fn a_record_tells_who_wanted_what() {
