@@ -333,6 +333,12 @@ pub(crate) enum Measurement {
     Boot,
     /// A request to the disk, in guest instructions, with an IOMMU that confines the disk's driver and without
     Block,
+    /// Calls and answers between domains, and refused calls, in guest instructions
+    Ipc,
+    /// Notifications between domains, in guest instructions
+    Notify,
+    /// A page mapped and unmapped, in guest instructions
+    Map,
     /// A call through a typed interface, in guest instructions, and the same call made of system calls by hand
     Rpc,
 }

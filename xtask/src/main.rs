@@ -155,6 +155,9 @@ fn bench(options: &Bench) -> Result<bool, Failure> {
             print!("{cost}");
             return Ok(cost.is_allowed());
         }
+        Measurement::Ipc => return costs(bench::Group::Ipc),
+        Measurement::Notify => return costs(bench::Group::Notify),
+        Measurement::Map => return costs(bench::Group::Map),
         Measurement::Rpc => {
             let costs = bench::rpc()?;
             print!("{costs}");
@@ -162,6 +165,12 @@ fn bench(options: &Bench) -> Result<bool, Failure> {
         }
     }
     Ok(true)
+}
+
+fn costs(group: bench::Group) -> Result<bool, Failure> {
+    let table = bench::costs(group)?;
+    print!("{table}");
+    Ok(table.is_complete())
 }
 
 fn book() -> Result<bool, Failure> {

@@ -17,6 +17,7 @@ mod bench;
 mod call;
 mod cases;
 mod console;
+mod costs;
 mod dma;
 mod entry_times;
 mod hostile;
@@ -53,6 +54,7 @@ fn main(info: &'static RootInfo) -> ! {
                 "hostile" => hostile::run(&mut bench, &parameters),
                 "time" => run(&mut bench, isolation::CASES, wanted),
                 "rpc" => run(&mut bench, rpc::CASES, wanted),
+                "costs" => run(&mut bench, costs::CASES, wanted),
                 "dma" => run(&mut bench, dma::CASES, wanted),
                 _ => run(&mut bench, cases::all(), wanted),
             };

@@ -2,6 +2,7 @@
 
 mod block;
 mod boot;
+mod costs;
 mod linux;
 mod rpc;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use block::{Confinement, block};
 pub use boot::boot;
+pub use costs::{Group, Table, costs};
 pub use rpc::{Cost, Costs, rpc};
 
 use crate::build::BuildError;

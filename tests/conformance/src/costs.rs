@@ -1,0 +1,173 @@
+//! What the kernel's work costs: guest instructions of one round, everything included that a program does for it.
+//!
+//! Runs in a machine that counts instructions (QEMU's `-icount shift=0,sleep=off`, one processor), where a tick of the
+//! time-stamp counter is an instruction. Of many rounds the shortest counts: the machine's timer lengthens some. Each work
+//! writes a line `cost NAME N`.
+
+use crate::actor::{self, Body};
+use crate::bench::{Bench, INTERFACE, LEVEL, PRIORITY, WINDOW};
+use crate::call::{Received, ask, call, notify, raw, receive, reply_receive, wait};
+use crate::cases::Case;
+use crate::console::print;
+use crate::outcome::{Failure, Outcome, refused, same};
+use abi::message::{Lease, MessageInfo, REGISTER_WORDS};
+use abi::syscall::{MapAccess, Syscall};
+use abi::time::NEVER;
+use abi::{Error, PAGE_SIZE, root};
+use core::arch::x86_64::_rdtsc;
+
+/// Rounds before the first that is measured: first uses of memory.
+const WARM_UP: u64 = 32;
+/// Rounds that are measured.
+const ROUNDS: u64 = 256;
+/// Bytes that are lent.
+const LENT: usize = PAGE_SIZE as usize;
+/// A number that no system call has.
+const NO_CALL: u64 = 0x7fff;
+
+/// Words of the board: what the other domain of a ping-pong waits for, and what it sets.
+const PING: usize = 0;
+const PONG: usize = 1;
+
+/// Lists works as cases.
+macro_rules! works {
+    ($($name:literal: $work:expr),* $(,)?) => {
+        /// The works.
+        pub(crate) const CASES: &[Case] = &[$(Case { name: $name, run: |bench| {
+            let cost = $work(bench)?;
+            print(format_args!("cost {} {cost}\n", $name));
+            Ok(())
+        } }),*];
+    };
+}
+
+works! {
+    "ipc-call-0": |bench| round_trip(bench, 0),
+    "ipc-call-4": |bench| round_trip(bench, 4),
+    "ipc-call-6": |bench| round_trip(bench, 6),
+    "ipc-call-16": |bench| round_trip(bench, 16),
+    "ipc-call-64": |bench| round_trip(bench, 64),
+    "ipc-call-120": |bench| round_trip(bench, 120),
+    "ipc-call-lease-4096": lease,
+    "notify-ping-pong": ping_pong,
+    "ipc-refused-number": refused_number,
+    "ipc-refused-handle": refused_handle,
+    "map-unmap-4096": map_and_unmap,
+}
+
+fn ticks() -> u64 {
+    // SAFETY: every 64-bit processor has the instruction, and user mode may use it.
+    unsafe { _rdtsc() }
+}
+
+/// The fewest instructions of one round.
+fn shortest(mut round: impl FnMut() -> Outcome) -> Result<u64, Failure> {
+    for _ in 0..WARM_UP {
+        round()?;
+    }
+    let mut least = u64::MAX;
+    for _ in 0..ROUNDS {
+        let begun = ticks();
+        let outcome = round();
+        least = least.min(ticks() - begun);
+        outcome?;
+    }
+    Ok(least)
+}
+
+/// An endpoint that a thread of another domain serves.
+fn server(bench: &mut Bench, body: Body) -> Result<u64, Failure> {
+    let endpoint = bench.endpoint()?;
+    let child = bench.child(LEVEL)?;
+    let there = call(Syscall::CapGrant, [child.domain, endpoint, u16::MAX.into(), 0])?;
+    bench.thread_at(child.domain, PRIORITY, body, there)?;
+    Ok(endpoint)
+}
+
+/// Answers with as many words as came, and the same ones.
+extern "C" fn echo(endpoint: u64) -> ! {
+    let mut words = [0; REGISTER_WORDS];
+    let mut received = receive(endpoint, 0, NEVER, &mut words);
+    loop {
+        let Ok(Received::Message { info, token, .. }) = received else { userlib::thread::exit(1) };
+        received = reply_receive(endpoint, MessageInfo::new(0, info.words() as u8), token, &mut words);
+    }
+}
+
+/// A call with so many words and its answer with as many.
+fn round_trip(bench: &mut Bench, count: usize) -> Result<u64, Failure> {
+    let endpoint = server(bench, echo)?;
+    let mut words = [1; REGISTER_WORDS];
+    shortest(|| {
+        for place in REGISTER_WORDS..count {
+            actor::own_buffer().set_word(place, place as u64);
+        }
+        ask(endpoint, MessageInfo::new(7, count as u8), NEVER, INTERFACE, &mut words)?;
+        Ok(())
+    })
+}
+
+/// Reads all that is lent.
+extern "C" fn reader(endpoint: u64) -> ! {
+    let (mut words, mut copy) = ([0; REGISTER_WORDS], [0_u8; LENT]);
+    let mut received = receive(endpoint, 0, NEVER, &mut words);
+    loop {
+        let Ok(Received::Message { token, .. }) = received else { userlib::thread::exit(1) };
+        let _ = call(Syscall::LeaseRead, [token, 0, 0, copy.as_mut_ptr() as u64, LENT as u64]);
+        words[0] = u64::from(copy[LENT - 1]);
+        received = reply_receive(endpoint, MessageInfo::new(0, 1), token, &mut words);
+    }
+}
+
+/// A call that lends 4 KiB, of which the server copies every byte.
+fn lease(bench: &mut Bench) -> Result<u64, Failure> {
+    let endpoint = server(bench, reader)?;
+    let bytes = [0x5a_u8; LENT];
+    let mut words = [0; REGISTER_WORDS];
+    shortest(|| {
+        actor::own_buffer().set_lease(0, bytes.as_ptr() as u64, LENT as u64, Lease::READ);
+        ask(endpoint, MessageInfo::new(7, 0).with_leases(1), NEVER, INTERFACE, &mut words)?;
+        same(words[0], 0x5a)
+    })
+}
+
+extern "C" fn pong(_: u64) -> ! {
+    let (ping, pong) = (actor::read(PING), actor::read(PONG));
+    loop {
+        let _ = wait(ping, NEVER);
+        let _ = notify(pong, 1);
+    }
+}
+
+/// A notification to another domain and one back: four system calls.
+fn ping_pong(bench: &mut Bench) -> Result<u64, Failure> {
+    let (ping, back) = (bench.notification()?, bench.notification()?);
+    let child = bench.child(LEVEL)?;
+    for (place, bits) in [(PING, ping), (PONG, back)] {
+        actor::write(place, call(Syscall::CapGrant, [child.domain, bits, u16::MAX.into(), 0])?);
+    }
+    bench.thread_at(child.domain, PRIORITY, pong, 0)?;
+    shortest(|| {
+        notify(ping, 1)?;
+        same(wait(back, NEVER)?, 1)
+    })
+}
+
+fn refused_number(_: &mut Bench) -> Result<u64, Failure> {
+    shortest(|| refused(raw(NO_CALL, [0; 6]).0.value(), Error::UnknownSyscall))
+}
+
+fn refused_handle(_: &mut Bench) -> Result<u64, Failure> {
+    let mut words = [0; REGISTER_WORDS];
+    shortest(|| refused(ask(0, MessageInfo::new(7, 0), NEVER, INTERFACE, &mut words), Error::BadHandle))
+}
+
+/// A page that becomes visible, and is no longer.
+fn map_and_unmap(bench: &mut Bench) -> Result<u64, Failure> {
+    let memory = bench.memory(1)?;
+    shortest(|| {
+        let mapping = call(Syscall::Map, [root::SPACE.0, memory, WINDOW, 0, 1, MapAccess::ReadWrite as u64])?;
+        call(Syscall::Unmap, [root::SPACE.0, mapping])?;
+        Ok(())
+    })
+}
