@@ -6,7 +6,7 @@ use kernel_core::{SPACES_MAX, SpaceId};
 
 static_assertions::const_assert!(SPACES_MAX <= crate::ram::WORDS);
 
-/// The most identifiers that are used: the fewest that units have which anybody has built is not less.
+/// The most identifiers that are used, whatever a unit has: more devices do not have spaces at once.
 const MOST: usize = 256;
 
 /// Which identifier each space has, in a page of its own: a word for each space, 0 without one.
@@ -17,12 +17,12 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// None is given yet; `limit` is how many there are.
+    /// Identifiers below `limit`, of which none is given yet.
     pub const fn new(page: RamPage, limit: u64) -> Self {
         Domains { page, limit }
     }
 
-    /// Of these units, each of which has so many, the fewest count.
+    /// One more unit is told of them, which knows those below `limit` only.
     pub fn limit(&mut self, limit: u64) {
         self.limit = self.limit.min(limit);
     }
