@@ -9,17 +9,13 @@ use crate::bench::{Bench, INTERFACE, LEVEL, PRIORITY, WINDOW};
 use crate::call::{Received, ask, call, notify, raw, receive, reply_receive, wait};
 use crate::cases::Case;
 use crate::console::print;
-use crate::outcome::{Failure, Outcome, refused, same};
+use crate::instructions::fewest;
+use crate::outcome::{Failure, refused, same};
 use abi::message::{Lease, MessageInfo, REGISTER_WORDS};
 use abi::syscall::{MapAccess, Syscall};
 use abi::time::NEVER;
 use abi::{Error, PAGE_SIZE, root};
-use core::arch::x86_64::_rdtsc;
 
-/// Rounds before the first that is measured: first uses of memory.
-const WARM_UP: u64 = 32;
-/// Rounds that are measured.
-const ROUNDS: u64 = 256;
 /// Bytes that are lent.
 const LENT: usize = PAGE_SIZE as usize;
 /// A number that no system call has.
@@ -55,26 +51,6 @@ works! {
     "map-unmap-4096": map_and_unmap,
 }
 
-fn ticks() -> u64 {
-    // SAFETY: every 64-bit processor has the instruction, and user mode may use it.
-    unsafe { _rdtsc() }
-}
-
-/// The fewest instructions of one round.
-fn shortest(mut round: impl FnMut() -> Outcome) -> Result<u64, Failure> {
-    for _ in 0..WARM_UP {
-        round()?;
-    }
-    let mut least = u64::MAX;
-    for _ in 0..ROUNDS {
-        let begun = ticks();
-        let outcome = round();
-        least = least.min(ticks() - begun);
-        outcome?;
-    }
-    Ok(least)
-}
-
 /// An endpoint that a thread of another domain serves.
 fn server(bench: &mut Bench, body: Body) -> Result<u64, Failure> {
     let endpoint = bench.endpoint()?;
@@ -98,7 +74,7 @@ extern "C" fn echo(endpoint: u64) -> ! {
 fn round_trip(bench: &mut Bench, count: usize) -> Result<u64, Failure> {
     let endpoint = server(bench, echo)?;
     let mut words = [1; REGISTER_WORDS];
-    shortest(|| {
+    fewest(|| {
         for place in REGISTER_WORDS..count {
             actor::own_buffer().set_word(place, place as u64);
         }
@@ -124,7 +100,7 @@ fn lease(bench: &mut Bench) -> Result<u64, Failure> {
     let endpoint = server(bench, reader)?;
     let bytes = [0x5a_u8; LENT];
     let mut words = [0; REGISTER_WORDS];
-    shortest(|| {
+    fewest(|| {
         actor::own_buffer().set_lease(0, bytes.as_ptr() as u64, LENT as u64, Lease::READ);
         ask(endpoint, MessageInfo::new(7, 0).with_leases(1), NEVER, INTERFACE, &mut words)?;
         same(words[0], 0x5a)
@@ -147,25 +123,25 @@ fn ping_pong(bench: &mut Bench) -> Result<u64, Failure> {
         actor::write(place, call(Syscall::CapGrant, [child.domain, bits, u16::MAX.into(), 0])?);
     }
     bench.thread_at(child.domain, PRIORITY, pong, 0)?;
-    shortest(|| {
+    fewest(|| {
         notify(ping, 1)?;
         same(wait(back, NEVER)?, 1)
     })
 }
 
 fn refused_number(_: &mut Bench) -> Result<u64, Failure> {
-    shortest(|| refused(raw(NO_CALL, [0; 6]).0.value(), Error::UnknownSyscall))
+    fewest(|| refused(raw(NO_CALL, [0; 6]).0.value(), Error::UnknownSyscall))
 }
 
 fn refused_handle(_: &mut Bench) -> Result<u64, Failure> {
     let mut words = [0; REGISTER_WORDS];
-    shortest(|| refused(ask(0, MessageInfo::new(7, 0), NEVER, INTERFACE, &mut words), Error::BadHandle))
+    fewest(|| refused(ask(0, MessageInfo::new(7, 0), NEVER, INTERFACE, &mut words), Error::BadHandle))
 }
 
 /// A page that becomes visible, and is no longer.
 fn map_and_unmap(bench: &mut Bench) -> Result<u64, Failure> {
     let memory = bench.memory(1)?;
-    shortest(|| {
+    fewest(|| {
         let mapping = call(Syscall::Map, [root::SPACE.0, memory, WINDOW, 0, 1, MapAccess::ReadWrite as u64])?;
         call(Syscall::Unmap, [root::SPACE.0, mapping])?;
         Ok(())

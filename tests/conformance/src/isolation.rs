@@ -8,6 +8,7 @@ use crate::bench::{Bench, INTERFACE, LEVEL};
 use crate::call::{Received, SECOND, Words, ask, call, now, receive, reply_receive, sleep, until, wait};
 use crate::cases::Case;
 use crate::console::print;
+use crate::instructions::ticks;
 use crate::outcome::{Failure, Outcome, holds, same};
 use abi::message::MessageInfo;
 use abi::root;
@@ -15,7 +16,6 @@ use abi::syscall::Syscall;
 use abi::time::NEVER;
 use alloc::format;
 use core::arch::asm;
-use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Instructions by which a budget may be exceeded.
@@ -46,11 +46,6 @@ pub(crate) const CASES: &[Case] = &[
         run: a_low_client_does_not_delay_a_high_one_at_the_same_server,
     },
 ];
-
-fn ticks() -> u64 {
-    // SAFETY: every 64-bit processor has the instruction, and user mode may use it.
-    unsafe { _rdtsc() }
-}
 
 /// Takes two instructions for each of `turns`.
 fn work(turns: u64) {

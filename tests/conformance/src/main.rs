@@ -21,6 +21,7 @@ mod costs;
 mod dma;
 mod entry_times;
 mod hostile;
+mod instructions;
 mod isolation;
 mod outcome;
 mod parameters;

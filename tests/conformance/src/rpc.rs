@@ -9,22 +9,18 @@ use crate::bench::{Bench, LEVEL, PRIORITY};
 use crate::call::{Received, ask, call, receive, reply_receive};
 use crate::cases::Case;
 use crate::console::print;
+use crate::instructions::fewest;
 use crate::outcome::{Failure, Outcome, same};
 use abi::message::{Lease, MessageBuffer, MessageInfo};
 use abi::syscall::Syscall;
 use abi::time::NEVER;
 use abi::{Handle, PAGE_SIZE};
-use core::arch::x86_64::_rdtsc;
 use core::cell::RefCell;
 use userlib::cap::Cap;
 use userlib::ipc::{Caller, LeaseError, ReadLease};
 use userlib::time::Deadline;
 use userlib::{Value, executor, interface, thread};
 
-/// Calls before the first that is measured: first uses of memory and of the heap.
-const WARM_UP: u64 = 32;
-/// Calls that are measured; the shortest counts, since the machine's timer lengthens some.
-const CALLS: u64 = 256;
 /// Bytes that are lent.
 const LENT: usize = PAGE_SIZE as usize;
 
@@ -53,25 +49,6 @@ trait Rpc {
 /// The cases.
 pub(crate) const CASES: &[Case] =
     &[Case { name: "scalars", run: scalars }, Case { name: "a_4_kib_lease", run: a_4_kib_lease }];
-
-fn ticks() -> u64 {
-    // SAFETY: every 64-bit processor has the instruction, and user mode may use it.
-    unsafe { _rdtsc() }
-}
-
-/// The fewest instructions of one call.
-fn shortest(mut one: impl FnMut() -> Outcome) -> Result<u64, Failure> {
-    for _ in 0..WARM_UP {
-        one()?;
-    }
-    let mut least = u64::MAX;
-    for _ in 0..CALLS {
-        let begun = ticks();
-        one()?;
-        least = least.min(ticks() - begun);
-    }
-    Ok(least)
-}
 
 /// A domain that serves an endpoint of the measured interface, for as long as the case takes.
 fn server(bench: &mut Bench, body: Body) -> Result<u64, Failure> {
@@ -146,9 +123,9 @@ fn report(what: &str, typed: u64, by_hand: u64) {
 fn scalars(bench: &mut Bench) -> Outcome {
     let endpoint = server(bench, typed)?;
     let client = RpcClient::new(Cap::from_handle(Handle(endpoint))).with_deadline(Deadline::NEVER);
-    let typed = shortest(|| same(client.add(40, 2).ok(), Some(42)))?;
+    let typed = fewest(|| same(client.add(40, 2).ok(), Some(42)))?;
     let endpoint = server(bench, by_hand)?;
-    let by_hand = shortest(|| {
+    let by_hand = fewest(|| {
         let mut words = [40, 2, 0, 0, 0, 0];
         ask(endpoint, MessageInfo::new(0, 2), NEVER, RpcClient::INTERFACE.id, &mut words)?;
         same(words[0], 42)
@@ -162,9 +139,9 @@ fn a_4_kib_lease(bench: &mut Bench) -> Outcome {
     (bytes[0], bytes[LENT - 1]) = (40, 2);
     let endpoint = server(bench, typed)?;
     let client = RpcClient::new(Cap::from_handle(Handle(endpoint))).with_deadline(Deadline::NEVER);
-    let typed = shortest(|| same(client.ends(&bytes).ok(), Some(42)))?;
+    let typed = fewest(|| same(client.ends(&bytes).ok(), Some(42)))?;
     let endpoint = server(bench, by_hand)?;
-    let by_hand = shortest(|| {
+    let by_hand = fewest(|| {
         let mut words = [0; 6];
         let lent = bytes.as_ptr() as u64;
         actor::own_buffer().set_lease(0, lent, LENT as u64, Lease::READ);

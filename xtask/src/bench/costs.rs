@@ -2,30 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use super::BenchError;
-use crate::build;
-use crate::console::Console;
-use crate::progress::Step;
-use crate::setup;
-use crate::suites;
-
-/// How long the machine may take: counting instructions makes it slower.
-const LIMIT: Duration = Duration::from_secs(600);
 
 /// A work, as the suite in the machine names it.
 #[derive(Debug)]
 struct Work {
     name: &'static str,
     what: &'static str,
-    /// The most instructions that it may cost: the bar that others set.
-    bar: u64,
+    /// The most instructions that it is to cost, if there is such a bar.
+    bar: Option<u64>,
     /// What it costs others, measured in the same way (QEMU 7.2, `-icount shift=0`, stubs included).
     others: &'static str,
 }
 
-const fn work(name: &'static str, what: &'static str, bar: u64, others: &'static str) -> Work {
+const fn work(name: &'static str, what: &'static str, bar: Option<u64>, others: &'static str) -> Work {
     Work { name, what, bar, others }
 }
 
@@ -52,26 +43,26 @@ impl Group {
 }
 
 const IPC: &[Work] = &[
-    work("ipc-call-0", "call and answer, no words", 283, "NOVA 284 (1 word), seL4 467, seL4 with budgets 571"),
-    work("ipc-call-4", "the same with 4 words", 283, "NOVA 314, seL4 501, with budgets 605"),
-    work("ipc-call-6", "the same with 6 words", 283, ""),
-    work("ipc-call-16", "the same with 16 words", 433, "NOVA 434, seL4 1,787, with budgets 2,566"),
-    work("ipc-call-64", "the same with 64 words", 913, "NOVA 914, seL4 2,267, with budgets 3,046"),
-    work("ipc-call-120", "the same with 120 words", 1000, "NOVA 1,474, seL4 2,827, with budgets 3,606"),
-    work("ipc-call-lease-4096", "call that lends 4 KiB, all read", u64::MAX, "Linux, pipe of 8 bytes 12,753"),
-    work("ipc-refused-number", "refused: no such call", 100, "NOVA 62, Linux 212, seL4 349"),
-    work("ipc-refused-handle", "refused: call by no capability", 100, ""),
+    work("ipc-call-0", "call and answer, no words", Some(283), "NOVA 284 (1 word), seL4 467, seL4 with budgets 571"),
+    work("ipc-call-4", "the same with 4 words", Some(283), "NOVA 314, seL4 501, with budgets 605"),
+    work("ipc-call-6", "the same with 6 words", Some(283), ""),
+    work("ipc-call-16", "the same with 16 words", Some(433), "NOVA 434, seL4 1,787, with budgets 2,566"),
+    work("ipc-call-64", "the same with 64 words", Some(913), "NOVA 914, seL4 2,267, with budgets 3,046"),
+    work("ipc-call-120", "the same with 120 words", Some(1000), "NOVA 1,474, seL4 2,827, with budgets 3,606"),
+    work("ipc-call-lease-4096", "call that lends 4 KiB, all read", None, ""),
+    work("ipc-refused-number", "refused: no such call", Some(100), "NOVA 62, Linux 212, seL4 349"),
+    work("ipc-refused-handle", "refused: call by no capability", Some(100), ""),
 ];
 
 const NOTIFY: &[Work] = &[work(
     "notify-ping-pong",
     "notification there and back",
-    1000,
+    Some(1000),
     "seL4 2,054, with budgets 2,592; Linux eventfd 10,569",
 )];
 
 const MAP: &[Work] =
-    &[work("map-unmap-4096", "a page of 4 KiB mapped and unmapped", 2000, "Linux, mmap and munmap 22,701")];
+    &[work("map-unmap-4096", "a page of 4 KiB mapped and unmapped", Some(2000), "Linux, mmap and munmap 22,701")];
 
 /// What was measured of a group.
 #[derive(Clone, Debug)]
@@ -104,7 +95,7 @@ impl fmt::Display for Table {
         writeln!(f, "  {:<40}{:>8}{:>8}  others", "work", "cost", "bar")?;
         for (work, cost) in self.rows() {
             let cost = cost.map_or("-".to_owned(), |cost| cost.to_string());
-            let bar = if work.bar == u64::MAX { "-".to_owned() } else { work.bar.to_string() };
+            let bar = work.bar.map_or("-".to_owned(), |bar| bar.to_string());
             writeln!(f, "  {:<40}{cost:>8}{bar:>8}  {}", work.what, work.others)?;
         }
         Ok(())
@@ -117,18 +108,7 @@ impl fmt::Display for Table {
 ///
 /// [`BenchError`].
 pub fn costs(group: Group) -> Result<Table, BenchError> {
-    let built = build::conformance(&setup::ensure()?)?;
-    let machine = suites::counting_machine(&built.image, &format!("suite=costs case={}", group.works().0));
-    let step = Step::start("The kernel's work, counting instructions");
-    let mut console = Console::start(&machine, None)?;
-    console.wait_for("the closing line of the measurement", LIMIT, |screen| {
-        screen.lines().iter().any(|line| line.starts_with("costs: ")).then_some(())
-    })?;
-    step.quiet();
-    let text = console.transcript();
-    for line in text.lines().filter(|line| line.starts_with("FAIL ")) {
-        eprintln!("{line}");
-    }
+    let text = super::counted("costs", group.works().0, "The kernel's work, counting instructions")?;
     Ok(Table { group, costs: text.lines().filter_map(cost).collect() })
 }
 

@@ -14,9 +14,11 @@ pub use boot::boot;
 pub use costs::{Group, Table, costs};
 pub use rpc::{Cost, Costs, rpc};
 
-use crate::build::BuildError;
-use crate::console::ConsoleError;
-use crate::setup::SetupError;
+use crate::build::{self, BuildError};
+use crate::console::{Console, ConsoleError};
+use crate::progress::Step;
+use crate::setup::{self, SetupError};
+use crate::suites;
 
 /// Why a measurement was not made.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,26 @@ pub enum BenchError {
     /// The kernel to compare with is not to be had; holds the reason.
     #[error("cannot get a Linux kernel to compare with: {0}")]
     NoLinux(String),
+}
+
+/// Runs a suite of the conformance image, or those of its cases whose names contain `cases`, in a machine that counts instructions:
+/// what it writes.
+fn counted(suite: &str, cases: &str, what: &str) -> Result<String, BenchError> {
+    /// Counting instructions makes the machine slower.
+    const LIMIT: Duration = Duration::from_secs(600);
+    let built = build::conformance(&setup::ensure()?)?;
+    let machine = suites::counting_machine(&built.image, &format!("suite={suite} case={cases}"));
+    let step = Step::start(what);
+    let mut console = Console::start(&machine, None)?;
+    console.wait_for("the closing line of the measurement", LIMIT, |screen| {
+        screen.lines().iter().any(|line| line.starts_with(&format!("{suite}: "))).then_some(())
+    })?;
+    step.quiet();
+    let text = console.transcript();
+    for line in text.lines().filter(|line| line.starts_with("FAIL ")) {
+        eprintln!("{line}");
+    }
+    Ok(text)
 }
 
 /// What a measurement gave, repeated.

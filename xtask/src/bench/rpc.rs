@@ -2,20 +2,11 @@
 //! same call made of system calls by hand.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::BenchError;
-use crate::build;
-use crate::console::Console;
-use crate::progress::Step;
-use crate::setup;
-use crate::suites;
 
 /// The most that the typing may cost, in percent.
 const ALLOWED: u64 = 15;
-/// How long the machine may take: counting instructions makes it slower.
-const LIMIT: Duration = Duration::from_secs(600);
-
 /// One kind of call, both ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
@@ -72,18 +63,7 @@ impl fmt::Display for Costs {
 ///
 /// [`BenchError`].
 pub fn rpc() -> Result<Costs, BenchError> {
-    let built = build::conformance(&setup::ensure()?)?;
-    let machine = suites::counting_machine(&built.image, "suite=rpc");
-    let step = Step::start("Typed calls, counting instructions");
-    let mut console = Console::start(&machine, None)?;
-    console.wait_for("the closing line of the measurement", LIMIT, |screen| {
-        screen.lines().iter().any(|line| line.starts_with("rpc: ")).then_some(())
-    })?;
-    step.quiet();
-    let text = console.transcript();
-    for line in text.lines().filter(|line| line.starts_with("FAIL ")) {
-        eprintln!("{line}");
-    }
+    let text = super::counted("rpc", "", "Typed calls, counting instructions")?;
     Ok(Costs(text.lines().filter_map(Cost::read).collect()))
 }
 
