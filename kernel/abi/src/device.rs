@@ -100,15 +100,17 @@ impl SourceRange {
 }
 
 /// Why the IOMMU has refused a device something, as far as all of them can tell.
+///
+/// None of them is 0, so that "no stray" is all zero: tables of nothing then take no room in the kernel's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum StrayKind {
     /// It wanted to read memory that is not in its space.
-    Read = 0,
+    Read = 1,
     /// It wanted to write memory that is not in its space.
-    Write = 1,
+    Write = 2,
     /// It wanted to raise an interrupt that is not its own.
-    Interrupt = 2,
+    Interrupt = 3,
 }
 
 /// An access that the IOMMU has refused.
@@ -133,9 +135,9 @@ impl Stray {
     /// From that register and the address.
     pub const fn from_registers(value: u64, address: u64) -> Option<Self> {
         let kind = match (value >> 16) as u8 {
-            0 => StrayKind::Read,
-            1 => StrayKind::Write,
-            2 => StrayKind::Interrupt,
+            1 => StrayKind::Read,
+            2 => StrayKind::Write,
+            3 => StrayKind::Interrupt,
             _ => return None,
         };
         Some(Stray { source: SourceId(value as u16), kind, reason: (value >> 24) as u8, address })
@@ -199,6 +201,8 @@ mod tests {
             let stray = Stray { source: SourceId(0x1234), kind, reason: 0x26, address: 0xdead_b000 };
             assert_eq!(Stray::from_registers(stray.to_register(), stray.address), Some(stray));
         }
-        assert_eq!(Stray::from_registers(3 << 16, 0), None);
+        for kind in [0, 4] {
+            assert_eq!(Stray::from_registers(kind << 16, 0), None);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Messages: what travels with a call and with its reply.
 //!
 //! A message has up to [`MAX_WORDS`] words, [`MAX_CAPS`] capabilities and, calls only, [`MAX_LEASES`] leases. Its first
-//! [`REGISTER_WORDS`] words are registers (r12, r13, r14, r15, rbx, rbp). Everything else lies in the sending thread's
+//! [`REGISTER_WORDS`] words are registers (r12, r13, r14, r15, rbx, rbp), all of which travel with every message, however
+//! many of them its description counts. Everything else lies in the sending thread's
 //! [`MessageBuffer`], a page of its own memory that is pinned while the thread has it.
 
 use static_assertions::const_assert_eq;
@@ -158,6 +159,11 @@ impl CallerToken {
     /// The token of call `number` of thread `thread`.
     pub const fn new(thread: u16, number: u64) -> Self {
         CallerToken((number << 16) | thread as u64)
+    }
+
+    /// The token of the same thread's next call. Numbers begin again after as many as fit.
+    pub const fn next(self) -> Self {
+        CallerToken(self.0.wrapping_add(1 << 16))
     }
 
     /// The thread's index.

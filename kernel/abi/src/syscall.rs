@@ -130,7 +130,7 @@ syscalls! {
     Map = 50;
     /// `(space, mapping id)` → `(0)`.
     Unmap = 51;
-    /// `(space, memory, first page, pages)` → `(0)`. Donates at most 8 pages to the space's pool of page tables.
+    /// `(space, memory, first page, pages)` → `(0)`. Donates at most [`DONATION_MAX`] pages to the space's pool of page tables.
     SpaceDonate = 52;
 
     // ---- threads ----
@@ -233,6 +233,9 @@ impl MapAccess {
         matches!(self, MapAccess::ReadExecute)
     }
 }
+
+/// The most pages that one [`Syscall::SpaceDonate`] takes.
+pub const DONATION_MAX: u64 = 64;
 
 /// Addresses at which a device's write is an interrupt, whatever its space maps (Intel SDM volume 3A, 10.11.1).
 pub const DEVICE_INTERRUPTS: core::ops::Range<u64> = 0xfee0_0000..0xfef0_0000;

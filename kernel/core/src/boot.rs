@@ -95,7 +95,7 @@ impl<T: Tables> Kernel<T> {
             let object = short(object);
             self.insert_cap(domain, Capability { kind, rights, object, generation, badge }, None);
         }
-        let effect = Effect::TakeFrames { first: plan.tables, count: plan.table_count, root: true };
+        let effect = Effect::MakeRoot(plan.tables);
         Some((Root { domain, space, thread }, effect))
     }
 

@@ -193,12 +193,20 @@ impl Budget {
     }
 
     /// Takes away what was used. Tells whether the turn, or what could be used without a gap, is over.
+    #[inline(always)]
     pub(crate) fn charge(&mut self, used: u64, now: u64) -> bool {
         if self.is_turn() {
-            let left = self.refills.head().amount.saturating_sub(used);
-            self.refills = Refills::full(if left == 0 { self.slice } else { left }, 0);
+            // A turn is one piece, always.
+            let piece = &mut self.refills.list[0];
+            let left = piece.amount.saturating_sub(used);
+            piece.amount = if left == 0 { self.slice } else { left };
             return left == 0;
         }
+        self.charge_share(used, now)
+    }
+
+    #[inline(never)]
+    fn charge_share(&mut self, used: u64, now: u64) -> bool {
         // Whatever delayed the timer, a few slices of debt are enough to make up for it.
         self.refills.charge(used.min(self.slice.saturating_mul(4)), self.period);
         !self.is_usable(now)

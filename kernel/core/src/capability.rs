@@ -1,11 +1,13 @@
 //! Capabilities: slots of domains' tables, and the derivation tree that ties them together.
 
-use crate::identity::{CapId, DomainId, MappingId};
+use crate::endpoint::EndpointName;
+use crate::identity::{CapId, DomainId, EndpointId, MappingId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
 use crate::table::short;
-use abi::rights::{Kind, RawRights};
+use abi::rights::{EndpointRights, Kind, RawRights};
 use abi::{Error, Handle};
+use bitflags::bitflags;
 
 /// An unforgeable reference: object, rights and badge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,15 +55,35 @@ pub(crate) const fn halves(word: u64) -> [u32; 2] {
     [word as u32, (word >> 32) as u32]
 }
 
-/// A slot of the arena.
+bitflags! {
+    /// What the holder of a capability for an endpoint may do with it, its level considered: neither it nor the endpoint's
+    /// ever changes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct ShortWays: u8 {
+        /// Call: it has the right, and the call goes down.
+        const CALL = 1;
+        /// Receive: it has the right, and calls to the endpoint go down to the holder.
+        const RECEIVE = 2;
+    }
+}
+
+/// A slot of the arena: one cache line, with all that a call or an answer wants of a capability.
 ///
 /// Children are what was made from the capability: copies (linked here) and mappings (linked in their own table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C, align(64))]
 pub struct CapSlot {
-    pub(crate) capability: Option<Capability>,
     /// Generation of the slot, as in handles.
     pub(crate) generation: u32,
+    /// What is in it: a [`Capability`], if there is a kind.
+    pub(crate) object_generation: u32,
+    pub(crate) badge: u64,
+    pub(crate) object: u16,
+    pub(crate) rights: RawRights,
+    pub(crate) kind: Option<Kind>,
+    /// What the short way may do with it, with which endpoint.
+    pub(crate) short_ways: ShortWays,
+    pub(crate) endpoint: EndpointName,
     pub(crate) parent: Option<CapId>,
     pub(crate) first_child: Option<CapId>,
     pub(crate) next: Option<CapId>,
@@ -78,8 +100,14 @@ static_assertions::const_assert_eq!(core::mem::size_of::<CapSlot>(), 64);
 impl CapSlot {
     /// An empty slot.
     pub const EMPTY: CapSlot = CapSlot {
-        capability: None,
         generation: 0,
+        object_generation: 0,
+        badge: 0,
+        object: 0,
+        rights: 0,
+        kind: None,
+        short_ways: ShortWays::empty(),
+        endpoint: EndpointName::NONE,
         parent: None,
         first_child: None,
         next: None,
@@ -90,6 +118,25 @@ impl CapSlot {
     };
 }
 
+impl CapSlot {
+    /// What is in it.
+    pub(crate) fn capability(&self) -> Option<Capability> {
+        let CapSlot { object_generation: generation, badge, object, rights, .. } = *self;
+        self.kind.map(|kind| Capability { kind, rights, object, generation, badge })
+    }
+
+    pub(crate) fn fill(&mut self, capability: Option<Capability>) {
+        let (kind, rights, object, generation, badge) = match capability {
+            Some(Capability { kind, rights, object, generation, badge }) => {
+                (Some(kind), rights, object, generation, badge)
+            }
+            None => (None, 0, 0, 0, 0),
+        };
+        (self.kind, self.rights, self.object, self.object_generation, self.badge) =
+            (kind, rights, object, generation, badge);
+    }
+}
+
 /// Slots that a capability table is given at a time: tables are runs of whole blocks of the arena.
 pub(crate) const BLOCK: usize = 16;
 
@@ -98,21 +145,39 @@ pub(crate) const BLOCK_WORDS: usize = 64;
 
 /// Which blocks of the arena are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Blocks([u64; BLOCK_WORDS]);
+pub(crate) struct Blocks {
+    words: [u64; BLOCK_WORDS],
+    /// Words all of whose blocks are in use, one bit each: nobody looks at them to find a free one.
+    full: [u64; BLOCK_WORDS / 64],
+}
 
 impl Blocks {
     pub(crate) const fn new() -> Self {
-        Blocks([0; BLOCK_WORDS])
+        Blocks { words: [0; BLOCK_WORDS], full: [0; BLOCK_WORDS / 64] }
     }
 
     /// The word that holds a block's bit.
     #[expect(clippy::indexing_slicing, reason = "it is taken modulo the array's length")]
     fn word(&self, block: usize) -> u64 {
-        self.0[(block / 64) % BLOCK_WORDS]
+        self.words[(block / 64) % BLOCK_WORDS]
     }
 
     fn is_used(&self, block: usize) -> bool {
         self.word(block) & (1 << (block % 64)) != 0
+    }
+
+    /// From a block at which a word begins, the first one behind words that are full.
+    fn behind_full_words(&self, block: usize, limit: usize) -> usize {
+        let mut word = block / 64;
+        while word * 64 < limit {
+            let full = self.full.get(word / 64).map_or(0, |full| full >> (word % 64));
+            let ahead = (full.trailing_ones() as usize).min(64 - word % 64);
+            word += ahead;
+            if ahead == 0 || !word.is_multiple_of(64) {
+                break;
+            }
+        }
+        word * 64
     }
 
     /// The first run of `count` free blocks below `limit`.
@@ -120,10 +185,13 @@ impl Blocks {
         let mut run = 0;
         let mut block = 0;
         while block < limit {
-            if block.is_multiple_of(64) && self.word(block) == u64::MAX {
-                run = 0;
-                block += 64;
-                continue;
+            if block.is_multiple_of(64) {
+                let open = self.behind_full_words(block, limit);
+                if open != block {
+                    run = 0;
+                    block = open;
+                    continue;
+                }
             }
             run = if self.is_used(block) { 0 } else { run + 1 };
             if run == count {
@@ -141,15 +209,18 @@ impl Blocks {
 
     /// How many blocks are in use.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    #[expect(clippy::indexing_slicing, reason = "it is taken modulo the array's length")]
+    #[expect(clippy::indexing_slicing, reason = "they are taken modulo the arrays' lengths")]
     pub(crate) fn set(&mut self, first: usize, count: usize, used: bool) {
         for block in first..first + count {
-            let word = &mut self.0[(block / 64) % BLOCK_WORDS];
+            let number = (block / 64) % BLOCK_WORDS;
+            let word = &mut self.words[number];
             let bit = 1 << (block % 64);
             *word = if used { *word | bit } else { *word & !bit };
+            let (full, bit) = (&mut self.full[number / 64], 1 << (number % 64));
+            *full = if *word == u64::MAX { *full | bit } else { *full & !bit };
         }
     }
 }
@@ -173,7 +244,7 @@ impl<T: Tables> Kernel<T> {
         }
         let id = CapId::from_index(owner.table_base as usize + index as usize).ok_or(Error::BadHandle)?;
         let slot = self.cap(id);
-        match slot.capability {
+        match slot.capability() {
             Some(capability) if slot.generation == generation => Ok((id, capability)),
             _ => Err(Error::StaleHandle),
         }
@@ -258,8 +329,11 @@ impl<T: Tables> Kernel<T> {
         let Some(id) = self.take_slot(domain) else { return Handle::NONE };
         self.retain_object(&capability);
         let sibling = parent.and_then(|parent| self.cap(parent).first_child);
+        let (endpoint, short_ways) = self.short_ways(domain, &capability);
         let slot = self.cap_mut(id);
-        slot.capability = Some(capability);
+        slot.fill(Some(capability));
+        slot.endpoint = endpoint;
+        slot.short_ways = short_ways;
         slot.domain = Some(domain);
         slot.parent = parent;
         slot.next = sibling;
@@ -277,6 +351,22 @@ impl<T: Tables> Kernel<T> {
             self.cap_mut(parent).first_child = Some(id);
         }
         self.handle_of(id)
+    }
+
+    /// What a domain may do with a capability in the short way.
+    pub(crate) fn short_ways(&self, domain: DomainId, capability: &Capability) -> (EndpointName, ShortWays) {
+        let none = (EndpointName::NONE, ShortWays::empty());
+        let Some(id) = EndpointId::from_index(capability.object.into()) else { return none };
+        if capability.kind != Kind::Endpoint || !self.is_object_live(capability) {
+            return none;
+        }
+        let (own, level) = (self.domains.at(domain.index()).level, self.endpoints.at(id.index()).level);
+        let rights = EndpointRights::from_bits_truncate(capability.rights);
+        let mut ways = ShortWays::empty();
+        ways.set(ShortWays::CALL, rights.contains(EndpointRights::CALL) && own > level);
+        let receives = own == abi::root::LEVEL || own <= level;
+        ways.set(ShortWays::RECEIVE, rights.contains(EndpointRights::RECEIVE) && receives);
+        (EndpointName::new(id, capability.generation), ways)
     }
 
     /// Takes a capability out of its parent's list of children.
@@ -329,7 +419,10 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn empty_slot(&mut self, id: CapId) -> Option<Capability> {
         self.unlink_cap(id);
         let slot = self.cap_mut(id);
-        let capability = slot.capability.take();
+        let capability = slot.capability();
+        slot.fill(None);
+        slot.endpoint = EndpointName::NONE;
+        slot.short_ways = ShortWays::empty();
         let domain = slot.domain.take();
         // A slot whose generations are used up stays empty for ever.
         let reusable = slot.generation < u32::MAX;
@@ -347,8 +440,8 @@ impl<T: Tables> Kernel<T> {
 
     /// Moves a capability that has no children and no mappings into another table; its place in the tree stays.
     pub(crate) fn move_cap(&mut self, id: CapId, target: DomainId) -> Handle {
-        let CapSlot { capability, parent, .. } = *self.cap(id);
-        let Some(capability) = capability else { return Handle::NONE };
+        let parent = self.cap(id).parent;
+        let Some(capability) = self.cap(id).capability() else { return Handle::NONE };
         let handle = self.insert_cap(target, capability, parent);
         self.empty_slot(id);
         self.release_reference(&capability);

@@ -35,6 +35,13 @@ pub struct Refusal {
     pub detail: u64,
 }
 
+impl Refusal {
+    /// What the thread that made the system call finds.
+    pub fn result(self) -> [u64; 4] {
+        [self.error.to_register(), self.detail, 0, 0]
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Refusal { error, detail: 0 }

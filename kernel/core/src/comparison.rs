@@ -18,6 +18,7 @@ impl<T: Tables> Kernel<T> {
             domains,
             threads,
             cpus,
+            undisturbed: _,
             budgets,
             endpoints,
             notifications,
@@ -73,7 +74,18 @@ fn timeless_budget(budget: &Budget) -> Budget {
 }
 
 fn is_like_cpu<S: Slots<Option<ThreadId>>>(one: &Cpu<S>, two: &Cpu<S>) -> bool {
-    let Cpu { online, current, charged_until: _, kicked, owes, forgets, ready, ready_bits, timers } = one;
+    let Cpu {
+        online,
+        current,
+        current_priority: _,
+        charged_until: _,
+        kicked,
+        owes,
+        forgets,
+        ready,
+        ready_bits,
+        timers,
+    } = one;
     (*online, *current, *kicked, *owes, *forgets) == (two.online, two.current, two.kicked, two.owes, two.forgets)
         && (*ready, *ready_bits) == (two.ready, two.ready_bits)
         && timers.is_like(&two.timers)

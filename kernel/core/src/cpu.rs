@@ -4,6 +4,23 @@ use crate::identity::ThreadId;
 use crate::kernel::PRIORITIES;
 use crate::timer::Timers;
 
+/// Who runs on a processor, if calls and answers may go the short way there. Apart from the rest, since it is all that these
+/// ask of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Undisturbed {
+    /// The thread that it runs: it is ready and steady, on its own budget too, alone at its priority, of a living domain, and nothing has happened
+    /// that concerns its processor. It may be another one than [`Cpu::current`], in whose stead the short way has let it
+    /// run; the next entry catches up.
+    pub(crate) thread: Option<ThreadId>,
+    /// No less than one more than the priority of anybody else who is ready there.
+    pub(crate) above_others: u16,
+}
+
+impl Undisturbed {
+    /// The long way is to be taken.
+    pub(crate) const NOBODY: Undisturbed = Undisturbed { thread: None, above_others: 0 };
+}
+
 /// A processor: who runs on it, who waits to, and whose deadlines it watches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cpu<S> {
@@ -12,6 +29,8 @@ pub struct Cpu<S> {
     /// The thread that it runs in user mode, or whose entry it is working on. Another processor may have stopped the
     /// thread meanwhile; this one then lets it go on its next entry.
     pub(crate) current: Option<ThreadId>,
+    /// The priority at which [`Cpu::current`] is queued, should the short way let it leave.
+    pub(crate) current_priority: u8,
     /// Until when time has been charged.
     pub(crate) charged_until: u64,
     /// It is to enter the kernel: another processor has changed what it should run, or an address space that it uses.
@@ -34,6 +53,7 @@ impl<S> Cpu<S> {
         Cpu {
             online: false,
             current: None,
+            current_priority: 0,
             charged_until: 0,
             kicked: false,
             owes: None,

@@ -22,7 +22,8 @@ pub struct Domain {
     pub(crate) fault_badge: u64,
     /// Its threads, linked by `next_in_domain`.
     pub(crate) first_thread: Option<ThreadId>,
-    /// Callers whose calls it has taken and not answered, linked by their queue links.
+    /// Callers whose calls it has taken, not answered and put aside, linked by their queue links. Those on which its threads
+    /// work are known to these.
     pub(crate) taken: Option<ThreadId>,
 }
 

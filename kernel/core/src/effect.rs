@@ -8,6 +8,9 @@ use abi::fault::FaultKind;
 use abi::message::MAX_CAPS;
 use abi::syscall::{InterruptSource, MapAccess, Statistics};
 
+/// Page tables that one entry gives back at most: each is zeroed.
+pub(crate) const TABLES_RETURNED: usize = 16;
+
 /// One thing for the shell to carry out before it asks [`crate::Kernel::schedule`] who runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -22,19 +25,11 @@ pub enum Effect {
     /// Clear page-table entries and forget them: those of a user space in this processor's TLB (other processors are the
     /// core's business), those of a device space in the IOMMU, and wait until no access that began before is under way.
     Unmap(UnmapPiece),
-    /// Zero these frames, which now belong to the kernel; if `root` is set, the first one is a root table and gets the
-    /// kernel's half.
-    TakeFrames {
-        /// The first frame.
-        first: Frame,
-        /// How many.
-        count: u8,
-        /// The first frame is a root table.
-        root: bool,
-    },
-    /// Zero this frame, which goes back to user space. No other processor uses it as a root table; if this one does, switch
-    /// to the kernel's own first.
-    ReturnFrame(Frame),
+    /// Zero this frame, which is the root table of a new space, and give it the kernel's half.
+    MakeRoot(Frame),
+    /// Zero these frames, which were page tables and go back to user space. No other processor uses one of them as a root
+    /// table; if this one does, switch to the kernel's own first.
+    ReturnTables([Option<Frame>; TABLES_RETURNED]),
     /// Zero this frame, and let these functions see the space of which it is the root table. Until now they saw nothing.
     AttachDevices {
         /// The functions.
@@ -251,7 +246,7 @@ pub struct MapPiece {
     pub access: MapAccess,
     /// Device registers: uncached.
     pub device: bool,
-    /// Zeroed frames to link in as tables where they are missing, outermost first.
+    /// Frames to zero and to link in as tables where they are missing, outermost first.
     pub tables: [Option<Frame>; 3],
 }
 

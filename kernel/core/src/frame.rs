@@ -150,30 +150,49 @@ impl<F: FrameStore> Frames<F> {
         self.entry(frame).shootdown
     }
 
-    pub(crate) fn pin(&mut self, frame: Frame) {
-        let mut first = false;
-        self.change(frame, |entry| {
-            if entry.state != FrameState::Absent {
-                first = entry.pins == 0;
-                entry.pins += 1;
-            }
-        });
-        if first {
-            self.mapped += 1;
-        }
+    /// The entries of a run of frames, as far as the table has them.
+    fn run(&self, first: Frame, count: u32) -> &[FrameEntry] {
+        let entries = self.entries.as_ref().map(AsRef::as_ref).unwrap_or_default();
+        let rest = entries.get(first.0 as usize..).unwrap_or_default();
+        rest.get(..count as usize).unwrap_or(rest)
     }
 
-    pub(crate) fn unpin(&mut self, frame: Frame) {
-        let mut last = false;
-        self.change(frame, |entry| {
+    fn run_mut(entries: &mut Option<F>, first: Frame, count: u32) -> &mut [FrameEntry] {
+        let entries = entries.as_mut().map(AsMut::as_mut).unwrap_or_default();
+        let rest = entries.get_mut(first.0 as usize..).unwrap_or_default();
+        let length = rest.len().min(count as usize);
+        rest.get_mut(..length).unwrap_or_default()
+    }
+
+    /// The states of a run of frames, each of those behind the table's end being absent.
+    pub(crate) fn states(&self, first: Frame, count: u32) -> impl Iterator<Item = FrameState> {
+        let known = self.run(first, count);
+        let missing = count as usize - known.len();
+        known.iter().map(|entry| entry.state).chain(core::iter::repeat_n(FrameState::Absent, missing))
+    }
+
+    /// Pins those of a run of frames that are RAM.
+    pub(crate) fn pin(&mut self, first: Frame, count: u32) {
+        let mut newly = 0;
+        for entry in Self::run_mut(&mut self.entries, first, count) {
+            if entry.state != FrameState::Absent {
+                newly += u64::from(entry.pins == 0);
+                entry.pins += 1;
+            }
+        }
+        self.mapped += newly;
+    }
+
+    /// Takes one pin from each of a run of frames that has some.
+    pub(crate) fn unpin(&mut self, first: Frame, count: u32) {
+        let mut last = 0;
+        for entry in Self::run_mut(&mut self.entries, first, count) {
             if entry.pins > 0 {
                 entry.pins -= 1;
-                last = entry.pins == 0;
+                last += u64::from(entry.pins == 0);
             }
-        });
-        if last {
-            self.mapped -= 1;
         }
+        self.mapped -= last;
     }
 }
 
@@ -187,14 +206,14 @@ mod tests {
         let mut frames = Frames::new(Some(vec![FrameEntry::default(); 4]));
         frames.declare(Frame(1), FrameState::User);
         for frame in [Frame(1), Frame(1), Frame(2), Frame(9)] {
-            frames.pin(frame);
+            frames.pin(frame, 1);
         }
         assert_eq!((frames.mapped, frames.entry(Frame(1)).pins, frames.entry(Frame(2)).pins), (1, 2, 0));
         for frame in [Frame(2), Frame(9), Frame(1)] {
-            frames.unpin(frame);
+            frames.unpin(frame, 1);
         }
         assert_eq!(frames.mapped, 1, "one is pinned once more");
-        frames.unpin(Frame(1));
+        frames.unpin(Frame(1), 1);
         assert_eq!((frames.mapped, frames.is_donatable(Frame(1))), (0, true));
     }
 }

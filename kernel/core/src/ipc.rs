@@ -1,11 +1,11 @@
 //! Calls, replies and leases.
 
 use crate::effect::{Effect, FaultReport, LeaseCopy, Resume, Transfer, TransferSource};
+use crate::endpoint::EndpointName;
 use crate::frame::Frame;
 use crate::identity::{EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
-use crate::table::Reference;
 use crate::thread::State;
 use abi::fault::FaultKind;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
@@ -103,23 +103,23 @@ impl<T: Tables> Kernel<T> {
             return self.no_transfer(receiver);
         };
         let (badge, token) = (self.thread(caller).badge, self.token_of(caller));
-        let accepts = self.thread(receiver).accepts as usize;
+        let accepts = usize::try_from(self.thread(receiver).accepts).unwrap_or(MAX_CAPS);
         let mut transfer =
             self.transfer(caller, receiver, self.thread(caller).info, self.thread(caller).handles, accepts);
         if let Some(report) = self.thread(caller).fault {
             transfer.source = TransferSource::Fault(caller, report);
         }
         let info = delivered_info(self.thread(caller).info, &transfer);
-        self.set_state(caller, State::Replying(domain), deadline);
-        let generation = self.endpoints.generation(endpoint.index());
-        self.thread_mut(caller).taken_at = Some(Reference { id: endpoint, generation });
+        let name = self.endpoint_name(endpoint);
         let ceiling = self.endpoints.at(endpoint.index()).ceiling;
-        if self.thread(caller).fault.is_none() {
+        let entry = self.thread_mut(caller);
+        entry.server = Some(receiver);
+        entry.taken_at = name;
+        // A fault handler works on its own time: whoever faults must not slow down its own burial.
+        if entry.fault.is_none() {
             self.lend_budget(caller, receiver, ceiling);
-        } else {
-            // A fault handler works on its own time: whoever faults must not slow down its own burial.
-            self.thread_mut(caller).server = Some(receiver);
         }
+        self.set_state(caller, State::Replying(domain), deadline);
         self.thread_mut(receiver).resume = Resume::Result([RECEIVED_MESSAGE, badge, info.0, token.0]);
         self.make_ready(receiver);
         transfer
@@ -183,7 +183,7 @@ impl<T: Tables> Kernel<T> {
             self.thread_mut(receiver).resume = Resume::Result([RECEIVED_BITS, bits, 0, 0]);
             return None;
         }
-        self.thread_mut(receiver).accepts = reception.accepts;
+        self.thread_mut(receiver).accepts = reception.accepts.into();
         if let Some(endpoint) = reception.endpoint
             && let Some(caller) = self.queue_head(Queue::Callers(endpoint))
         {
@@ -235,7 +235,7 @@ impl<T: Tables> Kernel<T> {
         }
         let entry = self.thread_mut(caller);
         entry.server = None;
-        entry.taken_at = None;
+        entry.taken_at = EndpointName::NONE;
         entry.fault = None;
         self.wake(caller, resume);
     }
@@ -261,7 +261,7 @@ impl<T: Tables> Kernel<T> {
         self.number_call(caller);
         let entry = self.thread_mut(caller);
         entry.server = None;
-        entry.taken_at = None;
+        entry.taken_at = EndpointName::NONE;
         entry.badge = badge;
         entry.info =
             MessageInfo::new(entry.info.label(), part(entry.info.words())).with_leases(part(entry.info.leases()));
@@ -349,8 +349,7 @@ impl<T: Tables> Kernel<T> {
         let entry = self.thread(caller);
         match entry.state {
             State::Replying(domain)
-                if Some(domain) == self.thread(server).domain
-                    && (entry.call_number == token.number() || seeded!(StaleReply)) =>
+                if Some(domain) == self.thread(server).domain && (entry.call == token || seeded!(StaleReply)) =>
             {
                 Ok(caller)
             }

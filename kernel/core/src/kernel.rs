@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Blocks, CapSlot};
-use crate::cpu::{Cpu, Shootdown};
+use crate::cpu::{Cpu, Shootdown, Undisturbed};
 use crate::device::Strays;
 use crate::domain::{Domain, Interrupt, Notification};
 use crate::endpoint::Endpoint;
@@ -16,6 +16,9 @@ use abi::syscall::Charge;
 
 /// How long each table is: the machine has long ones, the model checker short ones.
 pub trait Tables {
+    /// How much of taking things apart one entry does, in units of some hundred instructions. The least, one piece, lets others
+    /// come in between wherever they can: that is what the model checker is to see.
+    const CREDIT: u32 = 1;
     /// Accounts.
     type Accounts: Slots<Slot<Account>>;
     /// The arena of capability slots; at most 65536.
@@ -56,6 +59,7 @@ impl MachineTables {
 }
 
 impl Tables for MachineTables {
+    const CREDIT: u32 = 90;
     type Accounts = [Slot<Account>; 512];
     type Caps = [CapSlot; 32768];
     type Spaces = [Slot<Space>; SPACES_MAX];
@@ -83,6 +87,8 @@ pub struct Kernel<T: Tables> {
     pub(crate) domains: Table<Domain, T::Domains>,
     pub(crate) threads: Table<Thread, T::Threads>,
     pub(crate) cpus: T::Cpus,
+    /// Who runs undisturbed on each processor.
+    pub(crate) undisturbed: [Undisturbed; CpuId::MAX],
     pub(crate) budgets: Table<Budget, T::Budgets>,
     pub(crate) endpoints: Table<Endpoint, T::Endpoints>,
     pub(crate) notifications: Table<Notification, T::Notifications>,
@@ -136,6 +142,7 @@ macro_rules! around {
             domains: Table::new($storage.domains),
             threads: Table::new($storage.threads),
             cpus: $storage.cpus,
+            undisturbed: [Undisturbed::NOBODY; CpuId::MAX],
             budgets: Table::new($storage.budgets),
             endpoints: Table::new($storage.endpoints),
             notifications: Table::new($storage.notifications),
@@ -206,7 +213,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The thread that runs on a processor, if any does. Another processor may have stopped it already.
     pub fn current(&self, cpu: CpuId) -> Option<ThreadId> {
-        self.cpu(cpu).current
+        self.undisturbed.at(cpu.index()).thread.or(self.cpu(cpu).current)
     }
 
     /// The thread in whose name the kernel works: that of the entry's processor.
@@ -246,6 +253,7 @@ where
             domains: self.domains.clone(),
             threads: self.threads.clone(),
             cpus: self.cpus.clone(),
+            undisturbed: self.undisturbed,
             budgets: self.budgets.clone(),
             endpoints: self.endpoints.clone(),
             notifications: self.notifications.clone(),

@@ -41,6 +41,7 @@ mod device;
 mod domain;
 mod effect;
 mod endpoint;
+mod fast;
 mod fault;
 mod frame;
 mod identity;
@@ -67,12 +68,13 @@ mod world;
 pub use account::Account;
 pub use boot::{Root, RootPlan};
 pub use budget::Budget;
-pub use capability::CapSlot;
+pub use capability::{CapSlot, ShortWays};
 pub use command::{Command, Refusal, Request};
 pub use cpu::{Cpu, Shootdown};
 pub use domain::{Domain, Interrupt, Notification};
 pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, Tree, UnmapPiece};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, EndpointName};
+pub use fast::{Delivery, InBuffers, InRegisters, Medium, is_plain};
 pub use frame::{Frame, FrameEntry, FrameState};
 pub use identity::{
     AccountId, BudgetId, CapId, CpuId, CpuSet, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId,

@@ -4,11 +4,12 @@
 //! goes on on its own, the reserve, and what it uses is charged to the caller as well: the debt is the caller's. When
 //! both are dry, it waits for the first of them.
 
+use crate::cpu::Undisturbed;
 use crate::identity::{BudgetId, CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
-use crate::table::short;
-use crate::thread::State;
+use crate::table::Slots;
+use crate::thread::{Place, Serving, State};
 use abi::message::CallerToken;
 use abi::time::NEVER;
 
@@ -20,19 +21,18 @@ impl<T: Tables> Kernel<T> {
 
     pub(crate) fn priority_of(&self, thread: ThreadId) -> u8 {
         let entry = self.thread(thread);
-        let budget = entry.budget.map_or(0, |budget| self.budgets.at(budget.index()).priority);
-        budget.max(entry.ceiling)
+        entry.place.base().max(entry.ceiling)
     }
 
     /// The processor whose time a thread uses.
     pub(crate) fn home_of(&self, thread: ThreadId) -> CpuId {
-        self.thread(thread).budget.map_or(CpuId::BOOT, |budget| self.budgets.at(budget.index()).cpu)
+        self.thread(thread).place.budget().map_or(CpuId::BOOT, |budget| self.budgets.at(budget.index()).cpu)
     }
 
     /// The processor on which a thread runs right now, if that is another one than the kernel works for: its registers
     /// are there, so it stays there until that processor has entered the kernel.
     pub(crate) fn runs_elsewhere(&self, thread: ThreadId) -> Option<CpuId> {
-        let cpu = self.thread(thread).cpu;
+        let cpu = self.thread(thread).place.cpu();
         (cpu != self.active && self.current(cpu) == Some(thread)).then_some(cpu)
     }
 
@@ -40,7 +40,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn settle(&mut self, thread: ThreadId) {
         let priority = self.priority_of(thread);
         if self.thread(thread).state == State::Ready {
-            let (cpu, home) = (self.thread(thread).cpu, self.home_of(thread));
+            let (cpu, home) = (self.thread(thread).place.cpu(), self.home_of(thread));
             let stays = self.runs_elsewhere(thread).is_some();
             if priority == self.thread(thread).priority && (home == cpu || stays) {
                 if home != cpu {
@@ -54,7 +54,7 @@ impl<T: Tables> Kernel<T> {
             if stays {
                 self.kick(cpu);
             } else {
-                entry.cpu = home;
+                entry.move_to(home);
             }
             self.enqueue_ready(thread);
             return;
@@ -74,11 +74,13 @@ impl<T: Tables> Kernel<T> {
 
     /// Queues a thread that is ready, and tells its processor if it should run it at once.
     fn enqueue_ready(&mut self, thread: ThreadId) {
-        let (cpu, priority) = (self.thread(thread).cpu, self.thread(thread).priority);
+        let (cpu, priority) = (self.thread(thread).place.cpu(), self.thread(thread).priority);
         self.enqueue(Queue::Ready(cpu, priority), thread);
         if cpu == self.active {
             return;
         }
+        let entry = self.undisturbed.at_mut(cpu.index());
+        entry.above_others = entry.above_others.max(u16::from(priority) + 1);
         let precedes = match self.current(cpu) {
             Some(current) => {
                 let current = self.thread(current);
@@ -96,25 +98,43 @@ impl<T: Tables> Kernel<T> {
     fn shares_turn(&self, cpu: CpuId, priority: u8) -> bool {
         self.current(cpu).is_some_and(|current| {
             let entry = self.thread(current);
-            let turn = entry.budget.is_none_or(|budget| self.budgets.at(budget.index()).is_turn());
+            let turn = entry.place.budget().is_none_or(|budget| self.budgets.at(budget.index()).is_turn());
             entry.priority == priority && turn
         })
     }
 
     // ---- budgets ----
 
+    /// What a thread's place is on one of its budgets, but for processor, timer and endpoint.
+    pub(crate) fn place_on(&self, budget: Option<BudgetId>, is_first_choice: bool) -> Place {
+        let Some(id) = budget else { return Place::NOWHERE };
+        let entry = self.budgets.at(id.index());
+        Place::on(id, entry.priority, is_first_choice && entry.is_turn())
+    }
+
+    /// A thread runs on this budget of its two. Its priority is still to be changed.
+    fn use_budget(&mut self, thread: ThreadId, budget: Option<BudgetId>) {
+        let entry = self.thread(thread);
+        let is_first_choice = budget == self.loan_of(thread).or(entry.rest.budget());
+        let new = self.place_on(budget, is_first_choice);
+        let entry = self.thread_mut(thread);
+        let (cpu, timer) = (entry.place.cpu(), entry.place.timer());
+        entry.place = new.moved_to(cpu);
+        entry.place.set_timer(timer);
+    }
+
     /// The budget on which a thread can run now: the one that is lent to it, else its own. Or when it can again.
     fn choose_budget(&self, thread: ThreadId) -> Result<Option<BudgetId>, u64> {
         let entry = self.thread(thread);
         let mut earliest = NEVER;
-        for budget in [entry.loan, entry.reserve].into_iter().flatten() {
+        for budget in [self.loan_of(thread), entry.rest.budget()].into_iter().flatten() {
             let found = self.budgets.at(budget.index());
             if found.is_usable(self.now) {
                 return Ok(Some(budget));
             }
             earliest = earliest.min(found.usable_from());
         }
-        if earliest == NEVER { Ok(entry.reserve) } else { Err(earliest) }
+        if earliest == NEVER { Ok(entry.rest.budget()) } else { Err(earliest) }
     }
 
     /// Lets a thread run as soon as one of its budgets allows it.
@@ -125,7 +145,7 @@ impl<T: Tables> Kernel<T> {
                     let now = self.now;
                     self.budgets.at_mut(budget.index()).begin(now);
                 }
-                self.thread_mut(thread).budget = budget;
+                self.use_budget(thread, budget);
                 if self.thread(thread).state == State::Ready {
                     self.settle(thread);
                     return;
@@ -135,14 +155,13 @@ impl<T: Tables> Kernel<T> {
                 self.set_state(thread, State::Stopped, NEVER);
                 let priority = self.priority_of(thread);
                 let entry = self.thread_mut(thread);
-                entry.cpu = home;
+                entry.move_to(home);
                 entry.priority = priority;
                 entry.state = State::Ready;
                 self.enqueue_ready(thread);
             }
             Err(until) => {
-                let reserve = self.thread(thread).reserve;
-                self.thread_mut(thread).budget = reserve;
+                self.use_budget(thread, self.thread(thread).rest.budget());
                 self.set_state(thread, State::Exhausted, until);
             }
         }
@@ -157,12 +176,14 @@ impl<T: Tables> Kernel<T> {
         let Some(thread) = entry.current else { return };
         let entry = self.thread_mut(thread);
         entry.runtime += elapsed;
-        let (budget, loan) = (entry.budget, entry.loan);
+        let budget = entry.place.budget();
+        let loan = self.loan_of(thread);
         if let Some(budget) = budget
             && self.budgets.at_mut(budget.index()).charge(elapsed, now)
             && self.thread(thread).state == State::Ready
         {
             self.thread_mut(thread).turn_over = true;
+            *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
         }
         if let Some(lent) = loan
             && loan != budget
@@ -187,7 +208,7 @@ impl<T: Tables> Kernel<T> {
     /// Lets others of the same priority go first.
     pub(crate) fn give_way(&mut self, thread: ThreadId) {
         let entry = self.thread(thread);
-        let queue = Queue::Ready(entry.cpu, entry.priority);
+        let queue = Queue::Ready(entry.place.cpu(), entry.priority);
         self.dequeue(queue, thread);
         self.enqueue(queue, thread);
     }
@@ -200,7 +221,7 @@ impl<T: Tables> Kernel<T> {
         };
         for _ in 0..LONGEST_CHAIN {
             match self.borrower_of(thread) {
-                Some(borrower) if self.thread(borrower).budget == Some(budget) => thread = borrower,
+                Some(borrower) if self.thread(borrower).place.budget() == Some(budget) => thread = borrower,
                 _ => break,
             }
         }
@@ -216,36 +237,43 @@ impl<T: Tables> Kernel<T> {
     /// The server of a call runs on its caller's budget from now on, at the endpoint's ceiling at least. It is about to
     /// be made ready.
     pub(crate) fn lend_budget(&mut self, caller: ThreadId, server: ThreadId, ceiling: u8) {
-        let budget = self.thread(caller).budget;
         let token = self.token_of(caller);
-        self.thread_mut(caller).server = Some(server);
         let entry = self.thread_mut(server);
-        entry.serving = Some(token);
-        entry.loan = budget;
+        entry.serving = Serving::of(token);
         entry.ceiling = ceiling;
+    }
+
+    /// The budget that the caller of the call on which a thread works lends it: the one that the caller runs on.
+    pub(crate) fn loan_of(&self, server: ThreadId) -> Option<BudgetId> {
+        let token = self.thread(server).serving.token()?;
+        self.thread(ThreadId::from_index(token.thread().into())?).place.budget()
     }
 
     /// A server goes back to its own budget, and so does everybody to whom it has lent the loan on.
     pub(crate) fn end_loan(&mut self, server: ThreadId) {
-        if self.thread(server).serving.is_none() {
-            return;
-        }
-        self.charge_where_it_runs(server);
-        let entry = self.thread_mut(server);
-        entry.serving = None;
-        let ended = entry.loan.take();
-        entry.ceiling = 0;
-        self.change_loan(server);
-        let mut caller = server;
+        let Some(token) = self.thread(server).serving.token() else { return };
+        let mut last = server;
         for _ in 0..LONGEST_CHAIN {
-            let Some(next) = self.borrower_of(caller) else { return };
-            if self.thread(next).loan != ended {
-                return;
-            }
-            self.charge_where_it_runs(next);
-            self.thread_mut(next).loan = self.thread(caller).budget;
-            self.change_loan(next);
-            caller = next;
+            let Some(next) = self.borrower_of(last) else { break };
+            last = next;
+        }
+        // Everybody before the last one waits.
+        self.charge_where_it_runs(last);
+        let entry = self.thread_mut(server);
+        entry.serving = Serving::NOBODY;
+        entry.ceiling = 0;
+        if let Some(lender) = self.any_caller(token.0)
+            && let Some(queue) = self.queue_of(lender)
+        {
+            // The call is put aside, even if only for a moment.
+            self.enqueue(queue, lender);
+        }
+        let mut changed = Some(server);
+        for _ in 0..LONGEST_CHAIN {
+            let Some(thread) = changed else { return };
+            let before = self.thread(thread).place.budget();
+            self.change_loan(thread);
+            changed = self.borrower_of(thread).filter(|_| self.thread(thread).place.budget() != before);
         }
     }
 
@@ -261,8 +289,8 @@ impl<T: Tables> Kernel<T> {
         match self.thread(thread).state {
             State::Ready | State::Exhausted => self.make_ready(thread),
             _ => {
-                let entry = self.thread_mut(thread);
-                entry.budget = entry.loan.or(entry.reserve);
+                let budget = self.loan_of(thread).or(self.thread(thread).rest.budget());
+                self.use_budget(thread, budget);
                 self.settle(thread);
             }
         }
@@ -272,17 +300,17 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn borrower_of(&self, caller: ThreadId) -> Option<ThreadId> {
         let State::Replying(_) = self.thread(caller).state else { return None };
         let server = self.thread(caller).server?;
-        (self.thread(server).serving == Some(self.token_of(caller))).then_some(server)
+        (self.thread(server).serving == Serving::of(self.token_of(caller))).then_some(server)
     }
 
     /// Gives a thread's next call its number. Numbers begin again after as many as fit into a token.
     pub(crate) fn number_call(&mut self, thread: ThreadId) {
         let entry = self.thread_mut(thread);
-        entry.call_number = CallerToken::new(0, entry.call_number + 1).number();
+        entry.call = entry.call.next();
     }
 
     /// The name of a thread's latest call.
     pub(crate) fn token_of(&self, thread: ThreadId) -> CallerToken {
-        CallerToken::new(short(thread.index()), self.thread(thread).call_number)
+        self.thread(thread).call
     }
 }

@@ -36,8 +36,8 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn check_frames(&self, frame: Frame, pages: u64) -> Result<bool, Error> {
         let device = self.frames.state(frame) == FrameState::Absent;
         let pages = u32::try_from(pages).map_err(|_| Error::BadArgument)?;
-        for index in 0..pages {
-            match self.frames.state(frame.offset(index)) {
+        for state in self.frames.states(frame, pages) {
+            match state {
                 FrameState::Kernel if seeded!(KernelPageMapped) => {}
                 FrameState::Kernel => return Err(Error::KernelPage),
                 FrameState::User if device => return Err(Error::BadArgument),
@@ -71,9 +71,7 @@ impl<T: Tables> Kernel<T> {
             *table = self.take_table(order.space);
         }
         let device = self.frames.state(order.frame) == FrameState::Absent;
-        for index in 0..u32::from(order.pages) {
-            self.frames.pin(order.frame.offset(index));
-        }
+        self.frames.pin(order.frame, order.pages.into());
         if let Some(account) = self.spaces.at(order.space.index()).account {
             self.charge(account, Charge::Mappings, 1);
         }
@@ -109,7 +107,7 @@ impl<T: Tables> Kernel<T> {
     /// Pins a page as a thread's message buffer.
     pub(crate) fn give_buffer(&mut self, thread: ThreadId, memory: CapId, frame: Frame, address: u64) {
         self.drop_buffer(thread);
-        self.frames.pin(frame);
+        self.frames.pin(frame, 1);
         let (index, _) = self.mappings.insert(Mapping {
             thread: Some(thread),
             address,
@@ -180,10 +178,8 @@ impl<T: Tables> Kernel<T> {
         if let Some(space) = mapping.space {
             self.shoot_down(space, mapping.frame, mapping.pages);
         }
-        for index in 0..u32::from(mapping.pages) {
-            if !seeded!(PinsKept) {
-                self.frames.unpin(mapping.frame.offset(index));
-            }
+        if !seeded!(PinsKept) {
+            self.frames.unpin(mapping.frame, mapping.pages.into());
         }
         self.mappings.condemn(id.index());
         self.mappings.bury();
@@ -211,8 +207,8 @@ impl<T: Tables> Kernel<T> {
         Effect::Unmap(UnmapPiece { tree: self.tree_of(space), address: mapping.address, pages: mapping.pages })
     }
 
-    /// Donates pages to a space's pool.
-    pub(crate) fn donate_tables(&mut self, space: SpaceId, first: Frame, count: u8) -> Effect {
+    /// Donates pages to a space's pool. They are zeroed when they become tables; those that never do go back as they came.
+    pub(crate) fn donate_tables(&mut self, space: SpaceId, first: Frame, count: u8) {
         for index in 0..u32::from(count) {
             let frame = first.offset(index);
             let pool = self.spaces.at(space.index()).pool;
@@ -221,6 +217,5 @@ impl<T: Tables> Kernel<T> {
             entry.pool = frame.0;
             entry.pool_count += 1;
         }
-        Effect::TakeFrames { first, count, root: false }
     }
 }

@@ -3,15 +3,16 @@
 //! This says the same as [`Kernel::canonical`] in the opposite way: there, what is listed counts; here, everything counts
 //! but what is listed. Two searches, each by one of them, agree on the number of states only if both lists are right.
 
-use crate::capability::{CapSlot, Capability};
+use crate::capability::{CapSlot, Capability, ShortWays};
 use crate::cpu::{Cpu, Shootdown};
 use crate::effect::Resume;
+use crate::endpoint::{EndpointName, Standing};
 use crate::frame::FrameEntry;
 use crate::identity::{CapId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::count;
 use crate::table::{Reference, Slots, Table};
-use crate::thread::{State, Thread};
+use crate::thread::{Serving, State, Thread};
 use crate::{Account, Budget, Domain, Endpoint, Interrupt, Mapping, Notification, Space};
 use abi::Handle;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
@@ -32,6 +33,7 @@ where
             mut domains,
             mut threads,
             cpus,
+            undisturbed: _,
             mut budgets,
             mut endpoints,
             mut notifications,
@@ -55,7 +57,18 @@ where
         (blocks, lines, objects, online, kicks, forgetting, strays).hash(hasher);
         for cpu in self.online() {
             let entry = cpus.at(cpu.index());
-            let Cpu { online, current, charged_until: _, kicked, owes, forgets, ready, ready_bits, timers } = entry;
+            let Cpu {
+                online,
+                current,
+                current_priority: _,
+                charged_until: _,
+                kicked,
+                owes,
+                forgets,
+                ready,
+                ready_bits,
+                timers,
+            } = entry;
             (online, current, kicked, owes.is_some(), forgets, ready, ready_bits, timers.length()).hash(hasher);
             self.uncharged(cpu, now).hash(hasher);
         }
@@ -74,6 +87,10 @@ where
             id: named.id,
             generation: u32::from(self.endpoints.get(named.id.index(), named.generation).is_some()),
         };
+        let named = |name: EndpointName| {
+            let lives = self.endpoints.get(name.index(), name.generation()).is_some();
+            name.id().map_or(EndpointName::NONE, |id| EndpointName::new(id, u32::from(lives)))
+        };
         let bits = |named: Reference<crate::NotificationId>| Reference {
             id: named.id,
             generation: u32::from(self.notifications.get(named.id.index(), named.generation).is_some()),
@@ -81,7 +98,7 @@ where
         let handler = |_, domain: &mut Domain| domain.fault_handler = domain.fault_handler.map(endpoint);
         rewrite(&mut domains, Domain::EMPTY, handler, hasher);
         let normal_thread = |index, thread: &mut Thread| {
-            thread.taken_at = thread.taken_at.map(endpoint);
+            thread.taken_at = named(thread.taken_at);
             self.normal_thread(index, thread, now);
         };
         rewrite(&mut threads, Thread::EMPTY, normal_thread, hasher);
@@ -94,6 +111,7 @@ where
         let signals = |_, endpoint: &mut Endpoint| {
             endpoint.doorbell = endpoint.doorbell.map(bits);
             endpoint.watch = endpoint.watch.map(bits);
+            endpoint.standing = Standing::OTHER;
         };
         rewrite(&mut endpoints, Endpoint::EMPTY, signals, hasher);
         rewrite(&mut notifications, Notification::EMPTY, |_, _| {}, hasher);
@@ -114,10 +132,12 @@ where
         }
         let mut slot = *self.caps.at(index);
         slot.generation = u32::from(slot.generation == u32::MAX);
-        slot.capability = slot.capability.map(|named| {
+        (slot.endpoint, slot.short_ways) = (EndpointName::NONE, ShortWays::empty());
+        let filled = slot.capability().map(|named| {
             let lives = self.is_object_live(&named);
             Capability { object: if lives { named.object } else { 0 }, generation: u32::from(lives), ..named }
         });
+        slot.fill(filled);
         slot
     }
 
@@ -131,22 +151,22 @@ where
         let Some(id) = ThreadId::from_index(index) else { return };
         thread.runtime = 0;
         thread.shootdown = thread.shootdown.map(|_| Shootdown::after(None));
-        thread.call_number = 0;
-        thread.serving = thread.serving.map(|token| CallerToken::new(token.thread(), 0));
+        thread.call = CallerToken(0);
+        thread.serving = Serving::of(CallerToken::new(thread.serving.token().map_or(0, CallerToken::thread), 0));
         if let Resume::Result(_) = thread.resume {
             thread.resume = Resume::Result([0; 4]);
         }
-        thread.deadline = match thread.timer_place {
+        thread.deadline = match thread.place.timer() {
             0 => 0,
             _ => {
                 let earlier = |other: &ThreadId| {
                     let other = self.thread(*other);
-                    other.timer_place != 0 && other.deadline < thread.deadline
+                    other.place.timer() != 0 && other.deadline < thread.deadline
                 };
                 2 * self.living_threads().filter(earlier).count() as u64 + u64::from(thread.deadline <= now)
             }
         };
-        thread.timer_place = u16::from(thread.timer_place != 0);
+        thread.place.set_timer(u16::from(thread.place.timer() != 0));
         if !matches!(thread.state, State::Receiving(_)) {
             thread.accepts = 0;
         }
@@ -163,6 +183,10 @@ where
             thread.leases = leases;
             if thread.fault.is_some() {
                 thread.interface = 0;
+            }
+            if let State::Replying(_) = thread.state {
+                // It has been told.
+                thread.badge = 0;
             }
             // Who has taken the call matters for as long as they work on it.
             thread.server = self.borrower_of(id);

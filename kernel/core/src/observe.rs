@@ -84,7 +84,7 @@ impl<T: Tables> Kernel<T> {
             base + 1..base + domain.fresh_slot as usize
         });
         slots.filter_map(crate::CapId::from_index).filter_map(|id| {
-            let found = self.cap(id).capability?;
+            let found = self.cap(id).capability()?;
             Some((self.handle_of(id), found.kind, found.rights, self.is_object_live(&found)))
         })
     }
@@ -199,10 +199,10 @@ impl<T: Tables> Kernel<T> {
         let entry = self.domains.at(domain);
         for place in 1..entry.fresh_slot as usize {
             let slot = self.caps.at(entry.table_base as usize + place);
-            slot.capability.map(|found| self.canonical_capability(&found)).hash(hasher);
+            slot.capability().map(|found| self.canonical_capability(&found)).hash(hasher);
             (slot.generation == u32::MAX, slot.parent, slot.first_child, slot.next, slot.previous).hash(hasher);
             (slot.first_mapping, slot.domain).hash(hasher);
-            if slot.capability.is_none() {
+            if slot.capability().is_none() {
                 slot.next_free.hash(hasher);
             }
         }
@@ -216,8 +216,8 @@ impl<T: Tables> Kernel<T> {
 
     fn canonical_thread(&self, thread: ThreadId, now: u64, hasher: &mut impl Hasher) {
         let entry = self.thread(thread);
-        (thread, entry.account, entry.domain, entry.reserve, entry.loan, entry.budget).hash(hasher);
-        (entry.cpu, entry.turn_over, entry.run, entry.shootdown.is_some()).hash(hasher);
+        (thread, entry.account, entry.domain, entry.rest.budget(), entry.place.budget()).hash(hasher);
+        (entry.place.cpu(), entry.turn_over, entry.run, entry.shootdown.is_some()).hash(hasher);
         (entry.ceiling, entry.priority, entry.state, entry.next, entry.previous).hash(hasher);
         (entry.next_in_domain, entry.previous_in_domain).hash(hasher);
         (entry.buffer, entry.buffer_mapping, entry.bound).hash(hasher);
@@ -226,18 +226,21 @@ impl<T: Tables> Kernel<T> {
             Resume::Again => 1u8.hash(hasher),
             Resume::Result(_) => 2u8.hash(hasher),
         }
-        if entry.timer_place != 0 {
+        if entry.place.timer() != 0 {
             let earlier = |other: &ThreadId| {
                 let other = self.thread(*other);
-                other.timer_place != 0 && other.deadline < entry.deadline
+                other.place.timer() != 0 && other.deadline < entry.deadline
             };
             let rank = self.living_threads().filter(earlier).count();
             (entry.deadline != NEVER, rank, entry.deadline <= now).hash(hasher);
         }
         match entry.state {
             State::Sending(_) | State::Replying(_) => {
-                (entry.info.0, entry.badge, entry.fault, self.borrower_of(thread)).hash(hasher);
-                entry.taken_at.map(|endpoint| self.canonical_endpoint(endpoint)).hash(hasher);
+                (entry.info.0, entry.fault, self.borrower_of(thread)).hash(hasher);
+                // Once the call was taken, its badge has been told.
+                matches!(entry.state, State::Sending(_)).then_some(entry.badge).hash(hasher);
+                let at = entry.taken_at;
+                (at.index(), self.endpoints.get(at.index(), at.generation()).is_some()).hash(hasher);
                 // A fault is of no interface: what stands there is of an earlier call.
                 entry.fault.is_none().then_some(entry.interface).hash(hasher);
                 for handle in entry.handles.iter().take(entry.info.caps()) {
@@ -255,7 +258,7 @@ impl<T: Tables> Kernel<T> {
             | State::Exhausted
             | State::Forgetting => {}
         }
-        entry.serving.map(CallerToken::thread).hash(hasher);
+        entry.serving.token().map(CallerToken::thread).hash(hasher);
     }
 
     /// What a thread's handle means now: the index of the slot, if it is not stale.

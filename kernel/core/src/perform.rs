@@ -7,7 +7,7 @@ use crate::domain::{Domain, Interrupt, Notification};
 use crate::effect::{Effect, FaultReport, Resume};
 use crate::endpoint::Endpoint;
 use crate::frame::Frame;
-use crate::identity::{AccountId, BudgetId, CpuId, DomainId, InterruptId, NotificationId, ThreadId};
+use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, InterruptId, NotificationId, ThreadId};
 use crate::interrupt::line_bit;
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
@@ -15,8 +15,9 @@ use crate::queue::Queue;
 use crate::space::Space;
 use crate::table::Reference;
 use crate::table::{count, short};
-use crate::thread::{State, Thread};
+use crate::thread::{State, TableSpan, Thread};
 use abi::fault::FaultKind;
+use abi::message::CallerToken;
 use abi::rights::{
     AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptRights, Kind, NotificationRights, SpaceRights,
     ThreadRights,
@@ -24,15 +25,22 @@ use abi::rights::{
 use abi::syscall::{Charge, InterruptSource, Statistics};
 
 impl<T: Tables> Kernel<T> {
-    /// The running thread's system call was refused: it goes on with the error.
-    pub fn refuse(&mut self, cpu: CpuId, refusal: Refusal, now: u64) {
+    /// The running thread's system call was refused. If nothing else is to be done it goes on at once with the error, which
+    /// is returned; its time is charged at its next entry. Otherwise it finds the error when it goes on.
+    pub fn refuse(&mut self, cpu: CpuId, refusal: Refusal, now: u64) -> Option<[u64; 4]> {
+        if seeded!(RefusalCounted)
+            && let Some(thread) = self.current(cpu)
+        {
+            self.number_call(thread);
+        }
+        if self.goes_on(cpu) {
+            return Some(refusal.result());
+        }
         self.enter(cpu, now);
         if let Some(thread) = self.running() {
-            self.thread_mut(thread).resume = Resume::Result([refusal.error.to_register(), refusal.detail, 0, 0]);
-            if seeded!(RefusalCounted) {
-                self.number_call(thread);
-            }
+            self.thread_mut(thread).resume = Resume::Result(refusal.result());
         }
+        None
     }
 
     /// Carries out what [`Kernel::decode`] has found to be possible for the same processor, with nothing in between.
@@ -97,6 +105,9 @@ impl<T: Tables> Kernel<T> {
                     ceiling,
                     ..Endpoint::EMPTY
                 });
+                if let Some(id) = EndpointId::from_index(made.0) {
+                    self.stand(id);
+                }
                 self.give_new(thread, Kind::Endpoint, EndpointRights::all().bits(), made);
             }
             Command::CreateNotification { account } => {
@@ -117,7 +128,7 @@ impl<T: Tables> Kernel<T> {
             Command::CreateSpace { account, root } => {
                 let made = self.create_space(account, root);
                 self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
-                return Effect::TakeFrames { first: root, count: 1, root: true };
+                return Effect::MakeRoot(root);
             }
             Command::CreateDeviceSpace { account, root, sources } => {
                 let (made, effect) = self.create_device_space(account, root, sources);
@@ -144,7 +155,7 @@ impl<T: Tables> Kernel<T> {
             {
                 self.repeat(thread);
             }
-            Command::Donate { space, first, count } => return self.donate_tables(space, first, count),
+            Command::Donate { space, first, count } => self.donate_tables(space, first, count),
             Command::GiveBuffer { thread, memory, frame, address } => {
                 self.give_buffer(thread, memory, frame, address);
             }
@@ -296,17 +307,21 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn create_thread(&mut self, account: AccountId, domain: DomainId, budget: BudgetId) -> (usize, u32) {
         self.charge(account, Charge::Threads, 1);
         self.budgets.retain(budget.index());
-        let priority = self.budgets.at(budget.index()).priority;
+        let rest = self.place_on(Some(budget), true);
         // A late answer to a call of the slot's last thread must not meet this one's.
-        let call_number = self.threads.at(self.threads.next_index()).call_number;
-        let next_in_domain = self.domains.at(domain.index()).first_thread;
+        let slot = self.threads.next_index();
+        let call = CallerToken::new(short(slot), self.threads.at(slot).call.number());
+        let owner = self.domains.at(domain.index());
+        let next_in_domain = owner.first_thread;
         let made = self.threads.insert(Thread {
             account: Some(account),
             domain: Some(domain),
-            reserve: Some(budget),
-            budget: Some(budget),
-            priority,
-            call_number,
+            rest,
+            place: rest,
+            priority: rest.base(),
+            table: TableSpan { base: owner.table_base, length: owner.table_length.into() },
+            takes: State::Replying(domain),
+            call,
             next_in_domain,
             ..Thread::EMPTY
         });

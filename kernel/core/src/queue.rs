@@ -3,7 +3,12 @@
 //! A queue is a list through `next`; `previous` of the first is the last. Queues by priority consist of runs of equals:
 //! the first and the last of a run know each other, so that a newcomer steps over a run at a time. A queue has at most
 //! as many runs as there are priorities, however many threads wait in it.
+//!
+//! Whoever is alone, in a queue or in a run, knows nobody there: a thread can be put into an empty queue, or taken out of
+//! one that it has for itself, without a word written about its neighbours.
 
+use crate::effect::Resume;
+use crate::endpoint::{EndpointName, Standing};
 use crate::identity::{CpuId, DomainId, EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::thread::State;
@@ -19,7 +24,7 @@ pub(crate) enum Queue {
     Receivers(EndpointId),
     /// Waits for bits.
     Waiters(NotificationId),
-    /// Its call was taken.
+    /// Its call was taken and put aside: nobody works on it just now.
     Taken(DomainId),
     /// Waits for shootdowns to be over.
     Forgetting,
@@ -57,17 +62,17 @@ impl<T: Tables> Kernel<T> {
 
     /// Inserts behind everybody who goes before.
     pub(crate) fn enqueue(&mut self, queue: Queue, thread: ThreadId) {
+        self.insert(queue, thread);
+        self.stand_at(queue);
+    }
+
+    fn insert(&mut self, queue: Queue, thread: ThreadId) {
         let Some(head) = self.queue_head(queue) else {
-            let entry = self.thread_mut(thread);
-            entry.next = None;
-            entry.previous = Some(thread);
-            entry.run = Some(thread);
             self.set_queue_head(queue, Some(thread));
             return;
         };
         if !queue.is_by_priority() {
             let tail = self.thread(head).previous.unwrap_or(head);
-            self.thread_mut(thread).run = Some(thread);
             self.insert_between(Some(tail), None, head, thread);
             return;
         }
@@ -91,7 +96,6 @@ impl<T: Tables> Kernel<T> {
             before = Some(last);
             run = self.thread(last).next;
         }
-        self.thread_mut(thread).run = Some(thread);
         self.insert_between(before, run, head, thread);
         if before.is_none() {
             self.set_queue_head(queue, Some(thread));
@@ -109,10 +113,10 @@ impl<T: Tables> Kernel<T> {
                 self.thread_mut(after.unwrap_or(head)).previous = Some(thread);
             }
             None => {
-                let tail = self.thread(head).previous;
+                let tail = self.thread(head).previous.unwrap_or(head);
                 let entry = self.thread_mut(thread);
                 entry.next = Some(head);
-                entry.previous = tail;
+                entry.previous = Some(tail);
                 self.thread_mut(head).previous = Some(thread);
             }
         }
@@ -126,25 +130,58 @@ impl<T: Tables> Kernel<T> {
         }
         if head == thread {
             if let Some(next) = next {
-                self.thread_mut(next).previous = previous;
+                self.thread_mut(next).previous = previous.filter(|last| *last != next);
             }
             self.set_queue_head(queue, next);
         } else {
             if let Some(previous) = previous {
                 self.thread_mut(previous).next = next;
             }
-            self.thread_mut(next.unwrap_or(head)).previous = previous;
+            let alone = next.is_none() && previous == Some(head);
+            self.thread_mut(next.unwrap_or(head)).previous = previous.filter(|_| !alone);
         }
         let entry = self.thread_mut(thread);
         entry.next = None;
         entry.previous = None;
         entry.run = None;
+        self.stand_at(queue);
+    }
+
+    fn stand_at(&mut self, queue: Queue) {
+        if let Queue::Callers(endpoint) | Queue::Receivers(endpoint) = queue {
+            self.stand(endpoint);
+        }
+    }
+
+    /// Notes who waits at an endpoint. Follows whatever changes that, or whether it lives.
+    pub(crate) fn stand(&mut self, id: EndpointId) {
+        self.endpoints.at_mut(id.index()).standing = self.standing_of(id);
+    }
+
+    /// Who waits at an endpoint.
+    pub(crate) fn standing_of(&self, id: EndpointId) -> Standing {
+        let entry = self.endpoints.at(id.index());
+        if !self.endpoints.is_live(id.index()) || entry.callers.is_some() {
+            return Standing::OTHER;
+        }
+        let name = self.endpoint_name(id);
+        let Some(receiver) = entry.receivers else { return Standing::quiet(name) };
+        let receiver = self.thread(receiver);
+        if receiver.next.is_some() || receiver.place.timer() != 0 || !receiver.rest.is_steady() {
+            return Standing::OTHER;
+        }
+        Standing::receiving(name, receiver.place.cpu())
+    }
+
+    /// An endpoint in its present generation.
+    pub(crate) fn endpoint_name(&self, id: EndpointId) -> EndpointName {
+        EndpointName::new(id, self.endpoints.generation(id.index()))
     }
 
     /// Takes a thread out of its run of equals: if it is the first or the last, its neighbour becomes that.
     fn leave_run(&mut self, thread: ThreadId, next: Option<ThreadId>, previous: Option<ThreadId>) {
-        // Nobody but the first and the last of a run knows anybody; a run of one is both.
-        let Some(other) = self.thread(thread).run.filter(|other| *other != thread) else { return };
+        // Nobody but the first and the last of a run of several knows anybody.
+        let Some(other) = self.thread(thread).run else { return };
         let priority = self.thread(thread).priority;
         let is_equal = |neighbour: &ThreadId| self.thread(*neighbour).priority == priority;
         // The first one's next is of the same run; the last one's next is not.
@@ -153,8 +190,9 @@ impl<T: Tables> Kernel<T> {
             None => previous,
         };
         if let Some(heir) = heir {
-            self.thread_mut(heir).run = Some(other);
-            self.thread_mut(other).run = Some(heir);
+            let alone = heir == other;
+            self.thread_mut(heir).run = Some(other).filter(|_| !alone);
+            self.thread_mut(other).run = Some(heir).filter(|_| !alone);
         }
     }
 
@@ -162,13 +200,13 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn queue_of(&self, thread: ThreadId) -> Option<Queue> {
         let entry = self.thread(thread);
         match entry.state {
-            State::Ready => Some(Queue::Ready(entry.cpu, entry.priority)),
+            State::Ready => Some(Queue::Ready(entry.place.cpu(), entry.priority)),
             State::Sending(endpoint) => Some(Queue::Callers(endpoint)),
-            State::Replying(domain) => Some(Queue::Taken(domain)),
+            State::Replying(domain) if self.borrower_of(thread).is_none() => Some(Queue::Taken(domain)),
             State::Receiving(Some(endpoint)) => Some(Queue::Receivers(endpoint)),
             State::Waiting(notification) => Some(Queue::Waiters(notification)),
             State::Forgetting => Some(Queue::Forgetting),
-            State::Stopped | State::Receiving(None) | State::Sleeping | State::Exhausted => None,
+            State::Stopped | State::Replying(_) | State::Receiving(None) | State::Sleeping | State::Exhausted => None,
         }
     }
 
@@ -184,13 +222,19 @@ impl<T: Tables> Kernel<T> {
         let entry = self.thread_mut(thread);
         entry.state = state;
         entry.priority = priority;
+        // What it finds is told when its wait ends.
+        if let State::Sending(_) | State::Replying(_) | State::Receiving(_) | State::Waiting(_) | State::Sleeping =
+            state
+        {
+            entry.resume = Resume::Continue;
+        }
         if let Some(cpu) = elsewhere {
             // It must not run on there.
             self.kick(cpu);
         }
+        self.start_timer(thread, deadline);
         if let Some(queue) = self.queue_of(thread) {
             self.enqueue(queue, thread);
         }
-        self.start_timer(thread, deadline);
     }
 }

@@ -111,7 +111,7 @@ impl<T: Tables> Kernel<T> {
     pub fn holdings(&self) -> impl Iterator<Item = Holding> + '_ {
         (1..T::Caps::LENGTH).filter_map(CapId::from_index).filter_map(|slot| {
             let entry = self.cap(slot);
-            let found = entry.capability?;
+            let found = entry.capability()?;
             Some(Holding {
                 name: self.name_of(slot),
                 holder: entry.domain?,
@@ -162,7 +162,8 @@ impl<T: Tables> Kernel<T> {
                     State::Waiting(notification) => Wait::Bits(notification),
                     State::Sleeping | State::Exhausted | State::Forgetting => Wait::Time,
                 },
-                behind: entry.previous.filter(|_| head != Some(thread)),
+                // Answers come in any order: nobody stands in line for them.
+                behind: entry.previous.filter(|_| head != Some(thread) && !matches!(entry.state, State::Replying(_))),
                 priority: entry.priority,
                 call: self.token_of(thread),
                 fault: entry.fault.is_some(),
@@ -188,7 +189,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The latest deadline for which somebody waits.
     pub fn latest_deadline(&self) -> Option<u64> {
-        let timed = self.living_threads().map(|thread| self.thread(thread)).filter(|entry| entry.timer_place != 0);
+        let timed = self.living_threads().map(|thread| self.thread(thread)).filter(|entry| entry.place.timer() != 0);
         timed.map(|entry| entry.deadline).max()
     }
 
@@ -209,8 +210,8 @@ impl<T: Tables> Kernel<T> {
     /// What hears of it if the call of a thread ends without an answer: the notification that watches the endpoint at which
     /// it was taken, and the bits.
     pub fn watch_of_call(&self, thread: ThreadId) -> Option<(NotificationId, u64)> {
-        let at = self.thread(thread).taken_at?;
-        let endpoint = self.endpoints.get(at.id.index(), at.generation)?;
+        let at = self.thread(thread).taken_at;
+        let endpoint = self.endpoints.get(at.index(), at.generation())?;
         let watch = endpoint.watch?;
         self.notifications.get(watch.id.index(), watch.generation).map(|_| (watch.id, endpoint.watch_bits))
     }

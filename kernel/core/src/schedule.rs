@@ -1,8 +1,10 @@
 //! Entries, events and the choice: who runs next.
 
+use crate::cpu::Undisturbed;
 use crate::effect::{Next, Resume};
 use crate::identity::{CpuId, CpuSet, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::table::Slots;
 use crate::thread::State;
 use abi::time::NEVER;
 
@@ -25,6 +27,7 @@ impl<T: Tables> Kernel<T> {
 
     /// Asks a processor to enter the kernel.
     pub(crate) fn kick(&mut self, cpu: CpuId) {
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
         let entry = self.cpu_mut(cpu);
         if !entry.kicked {
             entry.kicked = true;
@@ -42,6 +45,10 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn enter(&mut self, cpu: CpuId, now: u64) {
         self.active = cpu;
         self.now = self.now.max(now);
+        for other in self.online.iter() {
+            self.catch_up(other);
+        }
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
         self.charge_cpu(cpu);
         if let Some(thread) = self.current(cpu)
             && self.thread(thread).state != State::Ready
@@ -50,6 +57,30 @@ impl<T: Tables> Kernel<T> {
             self.cpu_mut(cpu).current = None;
         }
         self.take_part(cpu);
+    }
+
+    /// The short way leaves the ready queues alone: whoever it has let run takes the place of who stands there still.
+    fn catch_up(&mut self, cpu: CpuId) {
+        let entry = self.cpu(cpu);
+        let runs = self.undisturbed.at(cpu.index()).thread;
+        let Some(runs) = runs.filter(|runs| entry.current != Some(*runs)) else { return };
+        let left = entry.current_priority;
+        let priority = self.thread(runs).priority;
+        let entry = self.cpu_mut(cpu);
+        entry.set_ready(left, None);
+        entry.set_ready(priority, Some(runs));
+        entry.current = Some(runs);
+        entry.current_priority = priority;
+    }
+
+    /// Whether the thread that runs can go on without an entry: nothing that has happened since it was let run concerns its
+    /// processor.
+    pub(crate) fn goes_on(&self, cpu: CpuId) -> bool {
+        let entry = self.cpu(cpu);
+        let Some(thread) = self.current(cpu) else { return false };
+        let running = self.thread(thread);
+        let undisturbed = !entry.kicked && entry.owes.is_none() && !entry.forgets;
+        undisturbed && running.state == State::Ready && !running.turn_over && running.resume == Resume::Continue
     }
 
     /// A processor has been asked to enter the kernel by another one.
@@ -102,6 +133,7 @@ impl<T: Tables> Kernel<T> {
         let Some(thread) = current else { return Next::Idle { timer: first_deadline } };
         let forgets = core::mem::take(&mut self.cpu_mut(cpu).forgets);
         let resume = core::mem::replace(&mut self.thread_mut(thread).resume, Resume::Continue);
+        self.leave_undisturbed(cpu, thread);
         Next::Run {
             thread,
             root: self.root_of(thread),
@@ -111,10 +143,27 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
+    /// Notes whether calls and answers of the thread that runs from now on may go the short way.
+    fn leave_undisturbed(&mut self, cpu: CpuId, thread: ThreadId) {
+        let entry = self.thread(thread);
+        let priority = entry.priority;
+        let lives = entry.domain.is_some_and(|domain| self.domains.is_live(domain.index()));
+        let alone = entry.next.is_none() && entry.shootdown.is_none();
+        let steady = entry.place.is_steady() && entry.rest.is_steady();
+        let may = lives && alone && steady && !self.cpu(cpu).kicked;
+        let entry = self.cpu_mut(cpu);
+        entry.current_priority = priority;
+        if may {
+            // Everybody else is less urgent.
+            let above_others = priority.into();
+            *self.undisturbed.at_mut(cpu.index()) = Undisturbed { thread: Some(thread), above_others };
+        }
+    }
+
     /// When a thread that runs from now on has to give way. Nobody interrupts a turn for nobody's sake.
     fn turn_end(&self, thread: ThreadId) -> u64 {
         let entry = self.thread(thread);
-        let Some(budget) = entry.budget else { return NEVER };
+        let Some(budget) = entry.place.budget() else { return NEVER };
         let budget = self.budgets.at(budget.index());
         let shares = self.thread(thread).next.is_some();
         if budget.is_turn() && !shares { NEVER } else { self.now.saturating_add(budget.lasts()) }

@@ -42,7 +42,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The space whose translations a processor may remember: that of the thread it runs.
     fn space_in_use(&self, cpu: CpuId) -> Option<SpaceId> {
-        let thread = self.cpu(cpu).current?;
+        let thread = self.current(cpu)?;
         let domain = self.thread(thread).domain?;
         self.domains.at(domain.index()).space
     }

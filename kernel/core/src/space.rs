@@ -10,7 +10,7 @@ use abi::syscall::MapAccess;
 pub struct Space {
     pub(crate) account: Option<AccountId>,
     pub(crate) root: Frame,
-    /// Zeroed pages for tables, linked through the frame table, and how many.
+    /// Pages for tables, linked through the frame table, and how many.
     pub(crate) pool: u32,
     pub(crate) pool_count: u32,
     /// Pages in use as tables, the root not among them, linked the same way.

@@ -4,28 +4,53 @@
 //! left. There is no continuation to keep: an object that is to go becomes unreachable at once (its generation ends)
 //! and waits in its table's list of the condemned, where any later teardown finds it.
 
-use crate::capability::{BLOCK, Capability};
-use crate::effect::{Effect, Resume};
+use crate::capability::{BLOCK, CapSlot, Capability};
+use crate::cpu::Undisturbed;
+use crate::domain::Domain;
+use crate::effect::{Effect, Resume, TABLES_RETURNED};
+use crate::endpoint::EndpointName;
 use crate::frame::Frame;
-use crate::identity::{BudgetId, CapId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId};
+use crate::identity::{
+    BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
+};
 use crate::interrupt::line_bit;
 use crate::ipc::{failed, value};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
-use crate::table::count;
+use crate::space::Space;
+use crate::table::{Slots, count};
 use crate::thread::State;
 use abi::Error;
 use abi::rights::Kind;
 use abi::syscall::Charge;
 use abi::time::NEVER;
 
-/// Children or mappings handed up, or threads woken, in one piece.
+/// Children or mappings handed up in one piece.
 const PIECE: usize = 16;
+
+/// Units of [`Credit`] that it takes to zero a page.
+const UNITS_TO_ZERO: u32 = 6;
+
+/// How much one entry still may do, in units of some hundred instructions: what an entry takes is bounded. Whoever has some
+/// left may begin one more piece.
+struct Credit(u32);
+
+impl Credit {
+    fn spend(&mut self, units: u32) {
+        self.0 = self.0.saturating_sub(units);
+    }
+
+    const fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// How far one piece came.
 enum Progress {
-    /// There is more to do.
+    /// There is more to do, after this effect.
     More(Effect),
+    /// There is more to do, but not before another processor has been here.
+    Waits,
     /// This was the last piece.
     Done(Effect),
 }
@@ -37,70 +62,74 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// One piece of `CapDelete`.
+    /// Pieces of a system call that takes apart, after those of what is condemned, until something has to be carried out,
+    /// the entry's credit is spent, or nothing is left to do.
+    fn take_apart(&mut self, thread: ThreadId, mut piece: impl FnMut(&mut Self, &mut Credit) -> Progress) -> Effect {
+        let mut credit = Credit(T::CREDIT);
+        loop {
+            let progress = match self.reap_piece(&mut credit) {
+                Some(progress) => progress,
+                None => piece(self, &mut credit),
+            };
+            let (resume, effect) = match progress {
+                Progress::More(Effect::None) if !credit.is_spent() => continue,
+                Progress::More(effect) => (Resume::Again, effect),
+                Progress::Waits => (Resume::Again, Effect::None),
+                Progress::Done(effect) => (value(0), effect),
+            };
+            self.set_result(thread, resume);
+            return effect;
+        }
+    }
+
+    /// Pieces of `CapDelete`.
     pub(crate) fn delete_piece(&mut self, thread: ThreadId, id: CapId) -> Effect {
-        if let Some(effect) = self.reap_piece() {
-            self.set_result(thread, Resume::Again);
-            return effect;
-        }
-        match self.remove_piece(id) {
-            Progress::More(effect) => {
-                self.set_result(thread, Resume::Again);
-                effect
+        self.take_apart(thread, |kernel, credit| {
+            // Its table may have been that of a domain which has just been taken apart: the caller's own.
+            if kernel.cap(id).capability().is_none() {
+                Progress::Done(Effect::None)
+            } else {
+                kernel.remove_piece(id, credit)
             }
-            Progress::Done(effect) => {
-                self.set_result(thread, value(0));
-                effect
-            }
-        }
+        })
     }
 
-    /// One piece of `CapRevoke`: removes the first of what was made from the capability.
+    /// Pieces of `CapRevoke`: each removes the first of what was made from the capability.
     pub(crate) fn revoke_piece(&mut self, thread: ThreadId, id: CapId) -> Effect {
-        if let Some(effect) = self.reap_piece() {
-            self.set_result(thread, Resume::Again);
-            return effect;
-        }
-        if let Some(mapping) = self.cap(id).first_mapping {
-            self.set_result(thread, Resume::Again);
-            return self.remove_mapping(mapping);
-        }
-        let Some(child) = self.cap(id).first_child else {
-            self.set_result(thread, value(0));
-            return Effect::None;
-        };
-        self.set_result(thread, Resume::Again);
-        let (Progress::More(effect) | Progress::Done(effect)) = self.remove_piece(child);
-        effect
+        self.take_apart(thread, |kernel, credit| {
+            if let Some(mapping) = kernel.cap(id).first_mapping {
+                return Progress::More(kernel.remove_mapping_piece(mapping, credit));
+            }
+            let Some(child) = kernel.cap(id).first_child else { return Progress::Done(Effect::None) };
+            match kernel.remove_piece(child, credit) {
+                Progress::Done(effect) => Progress::More(effect),
+                progress => progress,
+            }
+        })
     }
 
-    /// One piece of `Destroy`: the first one makes the object unreachable, the others take it apart. A capability whose
+    /// Pieces of `Destroy`: the first one makes the object unreachable, the others take it apart. A capability whose
     /// object is gone already is a success, so that the same call can be executed again.
     pub(crate) fn destroy_piece(&mut self, thread: ThreadId, capability: Capability) -> Effect {
-        if let Some(effect) = self.reap_piece() {
-            self.set_result(thread, Resume::Again);
-            return effect;
-        }
-        if !self.is_object_live(&capability) {
-            self.set_result(thread, value(0));
-            return Effect::None;
-        }
-        if let Some((last, domain)) = self.last_thread_of_server(&capability) {
-            // It takes no more calls while it is relieved of those that it has taken.
-            self.withdraw(last);
-            self.set_result(thread, Resume::Again);
-            return self.fail_taken(domain);
-        }
-        self.set_result(thread, Resume::Again);
-        if capability.kind == Kind::Thread
-            && let Some(doomed) = ThreadId::from_index(capability.object as usize)
-            && self.runs_elsewhere(doomed).is_some()
-        {
-            // Its registers are on another processor: it dies once that has let it go.
-            self.withdraw(doomed);
-            return Effect::None;
-        }
-        self.kill(&capability)
+        self.take_apart(thread, |kernel, credit| {
+            if !kernel.is_object_live(&capability) {
+                return Progress::Done(Effect::None);
+            }
+            if let Some((last, domain)) = kernel.last_thread_of_server(&capability) {
+                // It takes no more calls while it is relieved of those that it has taken.
+                kernel.withdraw(last);
+                return Progress::More(kernel.fail_taken(domain, credit));
+            }
+            if capability.kind == Kind::Thread
+                && let Some(doomed) = ThreadId::from_index(capability.object as usize)
+                && kernel.runs_elsewhere(doomed).is_some()
+            {
+                // Its registers are on another processor: it dies once that has let it go.
+                kernel.withdraw(doomed);
+                return Progress::Waits;
+            }
+            Progress::More(kernel.kill(&capability, credit))
+        })
     }
 
     /// The last thread of a domain, if a capability names it and calls that the domain has taken are still unanswered.
@@ -112,40 +141,48 @@ impl<T: Tables> Kernel<T> {
         let domain = self.thread(thread).domain?;
         let entry = self.domains.at(domain.index());
         let only = entry.first_thread == Some(thread) && self.thread(thread).next_in_domain.is_none();
-        (only && entry.taken.is_some()).then_some((thread, domain))
+        let unanswered = entry.taken.is_some() || self.thread(thread).serving.token().is_some();
+        (only && unanswered).then_some((thread, domain))
     }
 
     /// One piece of removing a capability: its mappings and children go to its parent, then the slot is emptied. An
     /// object dies with its last capability.
-    fn remove_piece(&mut self, id: CapId) -> Progress {
-        let slot = *self.cap(id);
-        if slot.first_mapping.is_some() {
-            match slot.parent {
+    fn remove_piece(&mut self, id: CapId, credit: &mut Credit) -> Progress {
+        credit.spend(2);
+        let &CapSlot { parent, first_child, first_mapping, .. } = self.cap(id);
+        let capability = self.cap(id).capability();
+        if let Some(mapping) = first_mapping {
+            match parent {
                 Some(parent) => {
+                    credit.spend(10);
                     self.hand_mappings_up(id, parent, PIECE);
                     return Progress::More(Effect::None);
                 }
                 // Memory that no capability covers any more must not stay mapped.
-                None => {
-                    if let Some(mapping) = slot.first_mapping {
-                        return Progress::More(self.remove_mapping(mapping));
-                    }
-                }
+                None => return Progress::More(self.remove_mapping_piece(mapping, credit)),
             }
         }
-        if !seeded!(ChildrenLost) && !self.hand_children_up(id, PIECE) {
-            return Progress::More(Effect::None);
+        if !seeded!(ChildrenLost) && first_child.is_some() {
+            credit.spend(10);
+            if !self.hand_children_up(id, PIECE) {
+                return Progress::More(Effect::None);
+            }
         }
-        if let Some(capability) = slot.capability
+        if let Some(capability) = capability
             && self.is_object_live(&capability)
             && self.is_last_reference(&capability)
         {
-            return Progress::More(self.kill(&capability));
+            return Progress::More(self.kill(&capability, credit));
         }
         if let Some(capability) = self.empty_slot(id) {
             self.release_reference(&capability);
         }
         Progress::Done(Effect::None)
+    }
+
+    fn remove_mapping_piece(&mut self, mapping: MappingId, credit: &mut Credit) -> Effect {
+        credit.spend(3 + u32::from(self.mappings.at(mapping.index()).pages) / 8);
+        self.remove_mapping(mapping)
     }
 
     fn is_last_reference(&self, capability: &Capability) -> bool {
@@ -166,12 +203,13 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Makes an object unreachable. Small ones are gone at once, large ones are condemned and taken apart later.
-    fn kill(&mut self, capability: &Capability) -> Effect {
+    fn kill(&mut self, capability: &Capability, credit: &mut Credit) -> Effect {
+        credit.spend(5);
         let index = capability.object as usize;
         match capability.kind {
             Kind::Account => self.close_account(index),
             Kind::Space => self.spaces.condemn(index),
-            Kind::Domain => self.domains.condemn(index),
+            Kind::Domain => self.condemn_domain(index),
             Kind::Thread => {
                 if let Some(thread) = ThreadId::from_index(index) {
                     self.kill_thread(thread);
@@ -182,7 +220,7 @@ impl<T: Tables> Kernel<T> {
                     self.bury_budget(budget);
                 }
             }
-            Kind::Endpoint => self.endpoints.condemn(index),
+            Kind::Endpoint => self.condemn_endpoint(index),
             Kind::Notification => self.notifications.condemn(index),
             Kind::Interrupt => {
                 if let Some(interrupt) = InterruptId::from_index(index) {
@@ -192,6 +230,24 @@ impl<T: Tables> Kernel<T> {
             Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => {}
         }
         Effect::None
+    }
+
+    fn condemn_endpoint(&mut self, index: usize) {
+        self.endpoints.condemn(index);
+        if let Some(id) = EndpointId::from_index(index) {
+            self.stand(id);
+        }
+    }
+
+    /// Threads that run go on until they are found; but what they ask for is refused, and not the short way.
+    fn condemn_domain(&mut self, index: usize) {
+        self.domains.condemn(index);
+        for cpu in self.online.iter() {
+            let running = self.current(cpu).and_then(|thread| self.thread(thread).domain);
+            if running.is_some_and(|domain| domain.index() == index) {
+                *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+            }
+        }
     }
 
     fn kill_interrupt(&mut self, interrupt: InterruptId) -> Effect {
@@ -229,7 +285,7 @@ impl<T: Tables> Kernel<T> {
         self.set_state(thread, State::Stopped, NEVER);
         let entry = self.thread_mut(thread);
         entry.server = None;
-        entry.taken_at = None;
+        entry.taken_at = EndpointName::NONE;
         entry.fault = None;
         entry.shootdown = None;
         entry.resume = Resume::Continue;
@@ -254,7 +310,7 @@ impl<T: Tables> Kernel<T> {
         if let Some(account) = entry.account {
             self.discharge(account, Charge::Threads, 1);
         }
-        if let Some(budget) = entry.reserve.filter(|_| !seeded!(BudgetKept)) {
+        if let Some(budget) = entry.rest.budget().filter(|_| !seeded!(BudgetKept)) {
             self.budgets.at_mut(budget.index()).thread = None;
             if self.budgets.release(budget.index()) == 0 && self.budgets.is_live(budget.index()) {
                 self.bury_budget(budget);
@@ -278,17 +334,16 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// Tells up to [`PIECE`] callers that the server that had taken their calls is dead. A fault that it had taken is
-    /// not lost with it, but goes to the handler's endpoint again: at most one a piece, since it can meet a receiver.
-    fn fail_taken(&mut self, domain: DomainId) -> Effect {
-        for _ in 0..PIECE {
-            let Some(caller) = self.queue_head(Queue::Taken(domain)) else { break };
-            if let Some(report) = self.thread(caller).fault.filter(|_| !seeded!(FaultLost)) {
-                self.stop(caller);
-                return self.raise_fault(caller, report);
-            }
-            self.finish_call(caller, failed(Error::PeerDied));
+    /// Tells the first caller that the server that had taken its call is dead. A fault that it had taken is not lost with it,
+    /// but goes to the handler's endpoint again.
+    fn fail_taken(&mut self, domain: DomainId, credit: &mut Credit) -> Effect {
+        credit.spend(5);
+        let Some(caller) = self.queue_head(Queue::Taken(domain)) else { return Effect::None };
+        if let Some(report) = self.thread(caller).fault.filter(|_| !seeded!(FaultLost)) {
+            self.stop(caller);
+            return self.raise_fault(caller, report);
         }
+        self.finish_call(caller, failed(Error::PeerDied));
         Effect::None
     }
 
@@ -304,102 +359,102 @@ impl<T: Tables> Kernel<T> {
     // ---- the condemned ----
 
     /// One piece of taking apart what is condemned; `None` if nothing is.
-    pub(crate) fn reap_piece(&mut self) -> Option<Effect> {
-        if let Some(index) = self.endpoints.condemned() {
-            return Some(self.reap_endpoint(EndpointId::from_index(index)?));
-        }
-        if let Some(index) = self.notifications.condemned() {
-            return Some(self.reap_notification(NotificationId::from_index(index)?));
-        }
-        if let Some(index) = self.domains.condemned() {
-            return Some(self.reap_domain(DomainId::from_index(index)?));
-        }
-        if let Some(index) = self.spaces.condemned() {
-            return Some(self.reap_space(SpaceId::from_index(index)?));
-        }
-        None
+    fn reap_piece(&mut self, credit: &mut Credit) -> Option<Progress> {
+        let effect = if let Some(index) = self.endpoints.condemned() {
+            self.reap_endpoint(EndpointId::from_index(index)?, credit)
+        } else if let Some(index) = self.notifications.condemned() {
+            self.reap_notification(NotificationId::from_index(index)?, credit)
+        } else if let Some(index) = self.domains.condemned() {
+            return Some(self.reap_domain(DomainId::from_index(index)?, credit));
+        } else if let Some(index) = self.spaces.condemned() {
+            self.reap_space(SpaceId::from_index(index)?, credit)
+        } else {
+            return None;
+        };
+        Some(Progress::More(effect))
     }
 
-    fn reap_endpoint(&mut self, id: EndpointId) -> Effect {
-        for _ in 0..PIECE {
-            if let Some(caller) = self.queue_head(Queue::Callers(id)).filter(|_| !seeded!(CallersLeft)) {
-                self.finish_or_stop(caller, Error::EndpointGone);
-            } else if let Some(receiver) = self.queue_head(Queue::Receivers(id)) {
-                self.wake(receiver, failed(Error::EndpointGone));
-            } else {
-                if let Some(account) = self.endpoints.at(id.index()).account {
-                    self.discharge(account, Charge::Endpoints, 1);
-                }
-                self.endpoints.bury();
-                return Effect::None;
+    fn reap_endpoint(&mut self, id: EndpointId, credit: &mut Credit) -> Effect {
+        credit.spend(5);
+        if let Some(caller) = self.queue_head(Queue::Callers(id)).filter(|_| !seeded!(CallersLeft)) {
+            self.finish_or_stop(caller, Error::EndpointGone);
+        } else if let Some(receiver) = self.queue_head(Queue::Receivers(id)) {
+            self.wake(receiver, failed(Error::EndpointGone));
+        } else {
+            if let Some(account) = self.endpoints.at(id.index()).account {
+                self.discharge(account, Charge::Endpoints, 1);
             }
+            self.endpoints.bury();
         }
         Effect::None
     }
 
-    fn reap_notification(&mut self, id: NotificationId) -> Effect {
-        for _ in 0..PIECE {
-            if let Some(waiter) = self.queue_head(Queue::Waiters(id)) {
-                self.wake(waiter, failed(Error::StaleHandle));
-            } else {
-                if let Some(thread) = self.notifications.at(id.index()).bound {
-                    self.bind_notification(thread, None);
-                }
-                if let Some(account) = self.notifications.at(id.index()).account {
-                    self.discharge(account, Charge::Notifications, 1);
-                }
-                self.notifications.bury();
-                return Effect::None;
+    fn reap_notification(&mut self, id: NotificationId, credit: &mut Credit) -> Effect {
+        credit.spend(5);
+        if let Some(waiter) = self.queue_head(Queue::Waiters(id)) {
+            self.wake(waiter, failed(Error::StaleHandle));
+        } else {
+            if let Some(thread) = self.notifications.at(id.index()).bound {
+                self.bind_notification(thread, None);
             }
+            if let Some(account) = self.notifications.at(id.index()).account {
+                self.discharge(account, Charge::Notifications, 1);
+            }
+            self.notifications.bury();
         }
         Effect::None
     }
 
-    fn reap_domain(&mut self, id: DomainId) -> Effect {
-        let domain = *self.domains.at(id.index());
-        if let Some(thread) = domain.first_thread {
+    fn reap_domain(&mut self, id: DomainId, credit: &mut Credit) -> Progress {
+        // By reference: copying all of it would cost more than most pieces.
+        let &Domain { first_thread, taken, fresh_slot, table_base, table_length, space, account, .. } =
+            self.domains.at(id.index());
+        credit.spend(1);
+        if let Some(thread) = first_thread {
+            credit.spend(10);
             if self.runs_elsewhere(thread).is_some() {
                 self.withdraw(thread);
-            } else {
-                self.kill_thread(thread);
+                return Progress::Waits;
             }
-            return Effect::None;
+            self.kill_thread(thread);
+            return Progress::More(Effect::None);
         }
-        if domain.taken.is_some() {
-            return self.fail_taken(id);
+        if taken.is_some() {
+            return Progress::More(self.fail_taken(id, credit));
         }
         // The table, from its last slot that was ever used down to slot 1.
-        let last = domain.fresh_slot - 1;
+        let last = fresh_slot - 1;
         if last >= 1 {
-            let Some(slot) = CapId::from_index(domain.table_base as usize + last as usize) else {
-                return Effect::None;
+            let Some(slot) = CapId::from_index(table_base as usize + last as usize) else {
+                return Progress::More(Effect::None);
             };
-            if self.cap(slot).capability.is_some() {
-                let (Progress::More(effect) | Progress::Done(effect)) = self.remove_piece(slot);
-                return effect;
+            if self.cap(slot).capability().is_some() {
+                return match self.remove_piece(slot, credit) {
+                    Progress::Done(effect) => Progress::More(effect),
+                    progress => progress,
+                };
             }
             self.cap_mut(slot).next_free = 0;
             self.domains.at_mut(id.index()).fresh_slot = last;
-            return Effect::None;
+            return Progress::More(Effect::None);
         }
-        let length = domain.table_length as usize;
-        self.blocks.set(domain.table_base as usize / BLOCK, length / BLOCK, false);
-        if let Some(space) = domain.space {
+        let length = table_length as usize;
+        self.blocks.set(table_base as usize / BLOCK, length / BLOCK, false);
+        if let Some(space) = space {
             self.spaces.at_mut(space.index()).domains -= 1;
             if self.spaces.release(space.index()) == 0 {
                 self.spaces.condemn(space.index());
             }
         }
-        if let Some(account) = domain.account {
+        if let Some(account) = account {
             self.discharge(account, Charge::CapSlots, count(length));
             self.discharge(account, Charge::Domains, 1);
         }
         self.domains.bury();
-        Effect::None
+        Progress::More(Effect::None)
     }
 
-    fn reap_space(&mut self, id: SpaceId) -> Effect {
-        let space = *self.spaces.at(id.index());
+    fn reap_space(&mut self, id: SpaceId, credit: &mut Credit) -> Effect {
         if let Some(sources) = self.spaces.at_mut(id.index()).sources.take() {
             return if seeded!(DeviceLeftAttached) {
                 Effect::None
@@ -407,31 +462,45 @@ impl<T: Tables> Kernel<T> {
                 Effect::DetachDevices { sources, space: id }
             };
         }
-        if let Some(mapping) = space.first_mapping {
+        let &Space { first_mapping, pool, tables, root, account, .. } = self.spaces.at(id.index());
+        if let Some(mapping) = first_mapping {
             // No thread runs in the space any more, on no processor, no device sees it, and its tables go next: no entry
             // needs to be cleared one by one.
-            self.remove_mapping(mapping);
+            self.remove_mapping_piece(mapping, credit);
             return Effect::None;
         }
-        let (frame, last) = if space.pool != 0 {
-            let frame = Frame(space.pool);
-            self.spaces.at_mut(id.index()).pool = self.frames.entry(frame).next;
-            self.spaces.at_mut(id.index()).pool_count -= 1;
-            (frame, false)
-        } else if space.tables != 0 {
-            let frame = Frame(space.tables);
-            self.spaces.at_mut(id.index()).tables = self.frames.entry(frame).next;
-            (frame, false)
-        } else {
-            (space.root, true)
-        };
-        if last {
-            if let Some(account) = space.account {
-                self.discharge(account, Charge::Spaces, 1);
-            }
-            self.spaces.bury();
+        if pool != 0 {
+            // It was never a table.
+            credit.spend(1);
+            let frame = Frame(pool);
+            let entry = self.spaces.at_mut(id.index());
+            entry.pool_count -= 1;
+            entry.pool = self.frames.entry(frame).next;
+            self.frames.give_back(frame);
+            return Effect::None;
         }
-        self.frames.give_back(frame);
-        Effect::ReturnFrame(frame)
+        let mut returned = [None; TABLES_RETURNED];
+        let mut next = tables;
+        for place in &mut returned {
+            credit.spend(UNITS_TO_ZERO);
+            let frame = Frame(next);
+            if next == 0 {
+                *place = Some(root);
+                if let Some(account) = account {
+                    self.discharge(account, Charge::Spaces, 1);
+                }
+                self.spaces.bury();
+                self.frames.give_back(root);
+                return Effect::ReturnTables(returned);
+            }
+            *place = Some(frame);
+            next = self.frames.entry(frame).next;
+            self.frames.give_back(frame);
+            if credit.is_spent() {
+                break;
+            }
+        }
+        self.spaces.at_mut(id.index()).tables = next;
+        Effect::ReturnTables(returned)
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::cpu::Shootdown;
 use crate::effect::{FaultReport, Resume};
+use crate::endpoint::EndpointName;
 use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, MappingId, NotificationId, ThreadId};
-use crate::table::Reference;
+use crate::table::Slot;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 
 /// What a thread does. A thread is in at most one queue, the one its state names.
@@ -16,7 +17,7 @@ pub(crate) enum State {
     Ready,
     /// Has called and waits to be received: in the endpoint's queue of callers.
     Sending(EndpointId),
-    /// Its call was taken and it waits for the answer: in the serving domain's list.
+    /// Its call was taken and it waits for the answer: in the serving domain's list, unless a thread works on the call.
     Replying(DomainId),
     /// Waits for a call or for the bits of its bound notification: in the endpoint's queue of receivers, or in none.
     Receiving(Option<EndpointId>),
@@ -30,83 +31,186 @@ pub(crate) enum State {
     Forgetting,
 }
 
-/// A thread.
+/// Where and on what a thread runs: what a server takes over from the caller for whom it works. One word, so that this
+/// takes one move and one comparison.
+///
+/// | bits | meaning |
+/// | --- | --- |
+/// | 0–15 | its place in the timer heap, 0 if it is not there |
+/// | 16–31 | the one of its two budgets that it runs on |
+/// | 32–39 | the processor in whose ready queue it is or was last; while it runs, its registers are there |
+/// | 40–47 | 1 if its budget never runs dry, and is the one that it would choose again |
+/// | 48–55 | the budget's priority |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct Place(u64);
+
+impl Place {
+    const BUDGET: u32 = 16;
+    const CPU: u32 = 32;
+    const STEADY: u32 = 40;
+    const BASE: u32 = 48;
+
+    /// Without a budget, on the processor that boots.
+    pub(crate) const NOWHERE: Place = Place(0);
+
+    /// On a budget with this priority, on the processor that boots.
+    pub(crate) const fn on(budget: BudgetId, base: u8, is_steady: bool) -> Self {
+        let word = (budget.index() as u64) << Self::BUDGET;
+        Place(word | (is_steady as u64) << Self::STEADY | (base as u64) << Self::BASE)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are what is wanted")]
+    pub(crate) const fn timer(self) -> u16 {
+        self.0 as u16
+    }
+
+    pub(crate) const fn set_timer(&mut self, place: u16) {
+        self.0 = self.0 & !0xffff | place as u64;
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are what is wanted")]
+    pub(crate) const fn budget(self) -> Option<BudgetId> {
+        BudgetId::from_index((self.0 >> Self::BUDGET) as u16 as usize)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are what is wanted")]
+    pub(crate) const fn cpu(self) -> CpuId {
+        match CpuId::from_index((self.0 >> Self::CPU) as u8 as usize) {
+            Some(cpu) => cpu,
+            None => CpuId::BOOT,
+        }
+    }
+
+    /// The same on another processor.
+    pub(crate) const fn moved_to(self, cpu: CpuId) -> Self {
+        Place(self.0 & !(0xff << Self::CPU) | (cpu.index() as u64) << Self::CPU)
+    }
+
+    pub(crate) const fn is_steady(self) -> bool {
+        self.0 >> Self::STEADY & 1 != 0
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are what is wanted")]
+    pub(crate) const fn base(self) -> u8 {
+        (self.0 >> Self::BASE) as u8
+    }
+}
+
+/// A run of slots of the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TableSpan {
+    pub(crate) base: u32,
+    pub(crate) length: u32,
+}
+
+/// The name of the call that a thread works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct Serving(u64);
+
+impl Serving {
+    /// It works on none. No thread has index 0, so no name is 0.
+    pub(crate) const NOBODY: Serving = Serving(0);
+
+    pub(crate) const fn of(token: CallerToken) -> Self {
+        Serving(token.0)
+    }
+
+    pub(crate) const fn token(self) -> Option<CallerToken> {
+        if self.0 == 0 { None } else { Some(CallerToken(self.0)) }
+    }
+}
+
+/// A thread. What calls and answers touch comes first, in two cache lines, and a slot of the table is as long as a power of
+/// two, so that a shift finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Thread {
-    pub(crate) account: Option<AccountId>,
+    /// Where and on what it runs.
+    pub(crate) place: Place,
+    /// Its place when it works for nobody: on its own budget, the reserve, on the same processor.
+    pub(crate) rest: Place,
+    /// Where its domain's capabilities are.
+    pub(crate) table: TableSpan,
+    /// Name of its latest call. The number goes on rising when the slot is used again.
+    pub(crate) call: CallerToken,
+    /// The call that it works on, whose caller lends it the budget that it runs on itself.
+    pub(crate) serving: Serving,
+    /// Where its call was taken.
+    pub(crate) taken_at: EndpointName,
+    /// The message of its pending call.
+    pub(crate) info: MessageInfo,
+    /// The interface that its pending call is for.
+    pub(crate) interface: u64,
+
+    /// How many capabilities it accepts with the message that it waits for.
+    pub(crate) accepts: u64,
+    pub(crate) state: State,
+    /// How those wait whose calls it takes: for an answer of its domain.
+    pub(crate) takes: State,
+    /// Who has taken its call.
+    pub(crate) server: Option<ThreadId>,
+    /// The notification whose bits its `Receive` also returns.
+    pub(crate) bound: Option<NotificationId>,
     pub(crate) domain: Option<DomainId>,
-    /// Its own budget.
-    pub(crate) reserve: Option<BudgetId>,
-    /// The budget that the caller of [`Thread::serving`] lends it.
-    pub(crate) loan: Option<BudgetId>,
-    /// The one of the two that it runs on.
-    pub(crate) budget: Option<BudgetId>,
-    /// The processor in whose ready queue it is or was last. While it runs, its registers are there.
-    pub(crate) cpu: CpuId,
-    /// Others go first once the entry has ended in which this was found.
-    pub(crate) turn_over: bool,
+    pub(crate) account: Option<AccountId>,
+    /// The priority at which it is queued: its budget's, or that of the endpoint whose call it works on.
+    pub(crate) priority: u8,
     /// Priority of the endpoint whose call it works on; it runs at this one at least.
     pub(crate) ceiling: u8,
-    /// The priority at which it is queued.
-    pub(crate) priority: u8,
-    pub(crate) state: State,
-    /// What it finds when it goes on.
-    pub(crate) resume: Resume,
-
+    /// Others go first once the entry has ended in which this was found.
+    pub(crate) turn_over: bool,
     pub(crate) next: Option<ThreadId>,
     pub(crate) previous: Option<ThreadId>,
-    /// Of the first of a run of equals in a queue by priority, the last; of the last, the first.
+    /// Of the first of a run of several equals in a queue by priority, the last; of the last, the first.
     pub(crate) run: Option<ThreadId>,
     pub(crate) next_in_domain: Option<ThreadId>,
     pub(crate) previous_in_domain: Option<ThreadId>,
 
-    /// When its wait ends at the latest; its place in the timer heap, 0 if it is not there.
+    /// What it finds when it goes on.
+    pub(crate) resume: Resume,
+    /// When its wait ends at the latest.
     pub(crate) deadline: u64,
-    pub(crate) timer_place: u16,
-
-    /// Number of its latest call. It goes on rising when the slot is used again.
-    pub(crate) call_number: u64,
-    /// The message of its pending call.
-    pub(crate) info: MessageInfo,
+    /// The badge under which it waits to be received.
     pub(crate) badge: u64,
-    /// The interface that its pending call is for.
-    pub(crate) interface: u64,
     pub(crate) handles: [u64; MAX_CAPS],
     pub(crate) leases: [Lease; MAX_LEASES],
     /// Its pending call is a fault.
     pub(crate) fault: Option<FaultReport>,
-    /// Who has taken its call.
-    pub(crate) server: Option<ThreadId>,
-    /// Where its call was taken.
-    pub(crate) taken_at: Option<Reference<EndpointId>>,
-    /// The call whose caller lends it the budget it runs on.
-    pub(crate) serving: Option<CallerToken>,
-    /// How many capabilities it accepts with the message that it waits for.
-    pub(crate) accepts: u8,
-
     /// Its message buffer, and the record that pins it.
     pub(crate) buffer: Option<Frame>,
     pub(crate) buffer_mapping: Option<MappingId>,
-    /// The notification whose bits its `Receive` also returns.
-    pub(crate) bound: Option<NotificationId>,
     /// The last shootdown that it has caused and that it is to wait for.
     pub(crate) shootdown: Option<Shootdown>,
-    /// Nanoseconds it has run.
+    /// Nanoseconds it has run, as far as entries have told.
     pub(crate) runtime: u64,
+    pub(crate) spare: [u64; Thread::SPARE],
 }
 
+static_assertions::const_assert_eq!(core::mem::size_of::<Slot<Thread>>(), 512);
+
 impl Thread {
+    /// Words that make a slot as long as a power of two.
+    const SPARE: usize = 24;
+
+    /// Where it is, it is from now on on this processor.
+    pub(crate) fn move_to(&mut self, cpu: CpuId) {
+        self.place = self.place.moved_to(cpu);
+        self.rest = self.rest.moved_to(cpu);
+    }
+
     /// The contents of an empty slot.
     pub const EMPTY: Thread = Thread {
         account: None,
         domain: None,
-        reserve: None,
-        loan: None,
-        budget: None,
-        cpu: CpuId::BOOT,
+        rest: Place::NOWHERE,
+        table: TableSpan { base: 0, length: 0 },
+        takes: State::Stopped,
+        place: Place::NOWHERE,
+        priority: 0,
         turn_over: false,
         ceiling: 0,
-        priority: 0,
         state: State::Stopped,
         resume: Resume::Continue,
         next: None,
@@ -115,8 +219,7 @@ impl Thread {
         next_in_domain: None,
         previous_in_domain: None,
         deadline: 0,
-        timer_place: 0,
-        call_number: 0,
+        call: CallerToken(0),
         info: MessageInfo(0),
         badge: 0,
         interface: 0,
@@ -124,13 +227,14 @@ impl Thread {
         leases: [Lease { address: 0, length_and_access: 0 }; MAX_LEASES],
         fault: None,
         server: None,
-        taken_at: None,
-        serving: None,
+        taken_at: EndpointName::NONE,
+        serving: Serving::NOBODY,
         accepts: 0,
         buffer: None,
         buffer_mapping: None,
         bound: None,
         shootdown: None,
         runtime: 0,
+        spare: [0; Thread::SPARE],
     };
 }

@@ -51,7 +51,7 @@ impl<T: Tables> Kernel<T> {
 
     fn place_timer(&mut self, cpu: CpuId, place: usize, thread: ThreadId) {
         *self.heap_mut(cpu).places.at_mut(place) = Some(thread);
-        self.thread_mut(thread).timer_place = short(place);
+        self.thread_mut(thread).place.set_timer(short(place));
     }
 
     fn deadline_at(&self, cpu: CpuId, place: usize) -> u64 {
@@ -62,7 +62,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn start_timer(&mut self, thread: ThreadId, deadline: u64) {
         let entry = self.thread_mut(thread);
         entry.deadline = deadline;
-        let cpu = entry.cpu;
+        let cpu = entry.place.cpu();
         if deadline == NEVER {
             return;
         }
@@ -80,11 +80,11 @@ impl<T: Tables> Kernel<T> {
     /// Takes a thread out of the heap, if it is there.
     pub(crate) fn cancel_timer(&mut self, thread: ThreadId) {
         let entry = self.thread_mut(thread);
-        let (cpu, place) = (entry.cpu, usize::from(entry.timer_place));
+        let (cpu, place) = (entry.place.cpu(), usize::from(entry.place.timer()));
         if place == 0 {
             return;
         }
-        entry.timer_place = 0;
+        entry.place.set_timer(0);
         let heap = self.heap_mut(cpu);
         let last = heap.length();
         let moved = heap.at(last);
@@ -95,7 +95,7 @@ impl<T: Tables> Kernel<T> {
         {
             self.place_timer(cpu, place, moved);
             self.sift_up(cpu, place);
-            let place = usize::from(self.thread(moved).timer_place);
+            let place = usize::from(self.thread(moved).place.timer());
             self.sift_down(cpu, place);
         }
     }

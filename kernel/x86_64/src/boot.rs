@@ -90,13 +90,20 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
         let local_apic = LocalApic::start(&info.platform.local_apic).map_err(Unbootable::LocalApic)?;
         (local_apic, lines)
     };
+    let (mut iommu, mut pages) = (None, 0);
+    let meanwhile = || {
+        // SAFETY: as above, for the IOMMU; the root table is the kernel's.
+        iommu = unsafe { Iommu::start(&info.platform, root_table) };
+        let mut state = state::lock();
+        // SAFETY: the loader has set this memory aside for the frame table, zeroed, and mapped it.
+        state.kernel.attach_frames(unsafe { frame_table(info) });
+        pages = declare_memory(&mut state, info);
+    };
     // SAFETY: as above, for the machine's timers.
-    let calibration = unsafe { Clock::calibrate(&info.platform, info.entry_tsc, &local_apic) };
+    let calibration = unsafe { Clock::calibrate(&info.platform, info.entry_tsc, &local_apic, meanwhile) };
     let calibration = calibration.map_err(|_| Unbootable::Clock)?;
     local_apic.enable_timer();
     log_ring::set_clock(calibration.clock);
-    // SAFETY: as above, for the IOMMU; the root table is the kernel's.
-    let iommu = unsafe { Iommu::start(&info.platform, root_table) };
     let machine = state::set_machine(Machine {
         clock: calibration.clock,
         local_apic,
@@ -113,12 +120,9 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
 
     let mut state = state::lock();
     let state = &mut *state;
-    // SAFETY: the loader has set this memory aside for the frame table, zeroed, and mapped it.
-    state.kernel.attach_frames(unsafe { frame_table(info) });
-    let pages = declare_memory(state, info);
     greet(pages, calibration.hz, &calibration.reference, protections);
     // SAFETY: it is in use already; this makes it known.
-    unsafe { state.processor(CpuId::BOOT).use_root(root_table) };
+    unsafe { PerCpu::current().use_root(root_table) };
     root::make(state, machine, info, processor::physical_address_bits()).map_err(Unbootable::Root)?;
     Ok(machine)
 }

@@ -6,7 +6,7 @@ use abi::boot::{Platform, PmTimer};
 use core::arch::x86_64::_rdtsc;
 use x86_64::instructions::port::Port;
 
-/// Nanoseconds that a measurement takes.
+/// Nanoseconds that a measurement takes at least.
 const MEASUREMENT: u64 = 10_000_000;
 /// The power-management timer's speed in Hz (ACPI 6.4, 4.8.2.1).
 const PM_TIMER_HZ: u64 = 3_579_545;
@@ -185,13 +185,15 @@ struct Measurement {
 }
 
 impl Measurement {
-    /// Lets time-stamp counter and local timer run beside a reference; `None` if that stands still.
-    fn take(reference: &Reference, timer: &LocalApic) -> Option<Self> {
+    /// Lets time-stamp counter and local timer run beside a reference, and `meanwhile`; `None` if the reference stands
+    /// still.
+    fn take(reference: &Reference, timer: &LocalApic, meanwhile: impl FnOnce()) -> Option<Self> {
         reference.start();
         timer.start_measurement();
         let wanted = (reference.hz() * MEASUREMENT / 1_000_000_000) as u32;
         let passed_since = |first: u32| reference.read().wrapping_sub(first) & reference.mask();
         let (first, timer_first) = (Sample::take(|| reference.read()), Sample::take(|| timer.measured()));
+        meanwhile();
         (0..READS_MAX).find(|_| passed_since(first.value) >= wanted)?;
         let (last, timer_last) = (Sample::take(|| reference.read()), Sample::take(|| timer.measured()));
         let passed = last.value.wrapping_sub(first.value) & reference.mask();
@@ -237,17 +239,29 @@ pub struct Calibration {
 }
 
 impl Clock {
-    /// Measures the time-stamp counter, which read `boot` at time 0, and the local timer.
+    /// Measures the time-stamp counter, which read `boot` at time 0, and the local timer. The machine does not wait for
+    /// that: it does `meanwhile`, once.
     ///
     /// # Errors
     /// [`NoReference`] if no timer of the machine gives a plausible result.
     ///
     /// # Safety
     /// The loader has mapped the HPET's registers and nothing else uses the machine's timers.
-    pub unsafe fn calibrate(platform: &Platform, boot: u64, timer: &LocalApic) -> Result<Calibration, NoReference> {
+    pub unsafe fn calibrate(
+        platform: &Platform,
+        boot: u64,
+        timer: &LocalApic,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Calibration, NoReference> {
+        let mut work = Some(meanwhile);
+        let mut meanwhile = || work.take().map_or((), |work| work());
         // SAFETY: the caller vouches for the timers.
         for reference in unsafe { Reference::all(platform) }.into_iter().flatten() {
-            let Some(measured) = Measurement::take(&reference, timer) else {
+            // This one begins anew after 55 ms, which are sooner over than any work.
+            if matches!(reference, Reference::IntervalTimer) {
+                meanwhile();
+            }
+            let Some(measured) = Measurement::take(&reference, timer, &mut meanwhile) else {
                 continue;
             };
             let hz = measured.time_stamp_hz();

@@ -7,7 +7,7 @@ use abi::message::REGISTER_WORDS;
 use abi::syscall::Registers;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use kernel_core::{CpuId, MachineTables, ThreadId};
+use kernel_core::{CpuId, Frame, MachineTables, ThreadId};
 
 /// Places in [`Context::general`], in the order of [`Registers::general`].
 #[expect(missing_docs, reason = "each is the register of that name")]
@@ -61,6 +61,8 @@ pub struct Context {
     pub thread_local: u64,
     /// How it got into the kernel.
     pub entered: Entered,
+    /// Address of the root table of its space, since it has run for the first time.
+    root: u64,
     /// Number of the processor on which it ran last, so that segment registers and FS base may be its own there, and 1; 0
     /// if they are to be loaded anew.
     loaded_on: u64,
@@ -73,6 +75,10 @@ pub mod offset {
     pub const INSTRUCTION: usize = offset_of!(Context, instruction);
     /// Of the flags.
     pub const FLAGS: usize = offset_of!(Context, flags);
+    /// Of the FS base.
+    pub const THREAD_LOCAL: usize = offset_of!(Context, thread_local);
+    /// Of the root table's address.
+    pub const ROOT: usize = offset_of!(Context, root);
     /// Of how it entered.
     pub const ENTERED: usize = offset_of!(Context, entered);
 }
@@ -84,6 +90,7 @@ impl Context {
         flags: 0,
         thread_local: 0,
         entered: Entered::ByException,
+        root: 0,
         loaded_on: 0,
     };
 
@@ -96,15 +103,17 @@ impl Context {
         self.flags = START_FLAGS;
     }
 
-    /// It runs on this processor. Tells whether that is not where it ran last.
-    pub fn load_on(&mut self, cpu: CpuId) -> bool {
+    /// It runs on this processor, in the space with this root table. Tells whether that is not where it ran last.
+    pub fn load_on(&mut self, cpu: CpuId, root: Frame) -> bool {
+        self.root = root.address();
         let number = cpu.index() as u64 + 1;
         core::mem::replace(&mut self.loaded_on, number) != number
     }
 
     /// Gives it another FS base.
     pub fn set_thread_local(&mut self, address: u64) {
-        self.thread_local = address;
+        // Whatever comes, it is canonical.
+        self.thread_local = address & 0x0000_7fff_ffff_ffff;
         self.loaded_on = 0;
     }
 
@@ -133,10 +142,22 @@ impl Context {
         MESSAGE_REGISTERS.map(|register| self.general[register])
     }
 
-    /// Delivers message words; registers beyond `count` become zero.
-    pub fn set_message_words(&mut self, words: &[u64; REGISTER_WORDS], count: usize) {
-        for (place, register) in MESSAGE_REGISTERS.into_iter().enumerate() {
-            self.general[register] = if place < count { words[place] } else { 0 };
+    /// Delivers message words.
+    pub fn set_message_words(&mut self, words: &[u64; REGISTER_WORDS]) {
+        for (register, word) in MESSAGE_REGISTERS.into_iter().zip(words) {
+            self.general[register] = *word;
+        }
+    }
+
+    /// The badge of the call that a server takes.
+    pub fn set_badge(&mut self, badge: u64) {
+        self.general[RDI] = badge;
+    }
+
+    /// Keeps arguments of a system call that was tried the short way.
+    pub fn keep_arguments(&mut self, arguments: [u64; 3]) {
+        for (register, value) in [RSI, RDX, R8].into_iter().zip(arguments) {
+            self.general[register] = value;
         }
     }
 
@@ -200,7 +221,13 @@ impl ContextAccess {
 
     /// Where the entry code saves the registers of a thread.
     pub fn pointer(&self, thread: ThreadId) -> *mut Context {
-        CONTEXTS.0[thread.index() % MachineTables::THREADS].get()
+        self.pointer_at(thread.index())
+    }
+
+    /// The same for the thread with this index.
+    #[inline(always)]
+    pub fn pointer_at(&self, index: usize) -> *mut Context {
+        CONTEXTS.0[index % MachineTables::THREADS].get()
     }
 }
 
@@ -218,14 +245,6 @@ mod tests {
         assert!(others.map(|register| context.general[register]).all(|value| value == 0));
         assert_eq!(context.thread_local, 0);
         assert_eq!(context.flags, 0x202);
-    }
-
-    #[test]
-    fn message_words_beyond_the_count_become_zero() {
-        let mut context = Context::EMPTY;
-        context.general = [9; 16];
-        context.set_message_words(&[1, 2, 3, 4, 5, 6], 2);
-        assert_eq!(context.message_words(), [1, 2, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -5,14 +5,17 @@ use crate::entry::KernelFrame;
 use crate::interrupt_table::{EXCEPTIONS, Exception, LEGACY_FIRST, LEGACY_LAST};
 use crate::local_apic::{KICK_VECTOR, SPURIOUS_VECTOR, STRAY_VECTOR, TIMER_VECTOR};
 use crate::per_cpu::PerCpu;
+use crate::ram::RamPage;
 use crate::state::{self, Held, Machine, State};
 use crate::world::View;
 use crate::{clock, emergency, processor};
 use abi::fault::FaultKind;
+use abi::message::{MessageInfo, REGISTER_WORDS, offset};
 use abi::syscall::EntryKind;
+use abi::time::NEVER;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kernel_core::{CpuId, Effect, FaultReport, InterruptId, Next, Request};
+use kernel_core::{CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Next, Request};
 
 bitflags! {
     /// Error code of a page fault (AMD64 manual volume 2, 8.4.2).
@@ -30,6 +33,109 @@ const INTERRUPT_FLAG: u64 = 1 << 9;
 /// Non-maskable interrupts that nobody has spoken of yet: they come at any instruction, so the log must wait.
 static NON_MASKABLE: AtomicU32 = AtomicU32::new(0);
 
+/// What the entry code does after the short way.
+#[repr(C)]
+pub(crate) struct GoesOn {
+    /// The context to go on with, whose message registers hold the message already; null if the system call was not simple
+    /// enough.
+    context: *const Context,
+    /// The name of the call, for its server.
+    token: u64,
+}
+
+/// A plain system call `Call`: if it is a simple one, the server goes on. The entry code passes the arguments as they came, and
+/// gives `info` to the server.
+pub(crate) extern "C" fn call_at_once(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
+    pass_call::<InRegisters>(handle, info, interface)
+}
+
+/// The same with words in the message buffer.
+pub(crate) extern "C" fn long_call_at_once(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
+    pass_call::<InBuffers>(handle, info, interface)
+}
+
+#[inline(always)]
+fn pass_call<M: Medium>(handle: u64, info: u64, interface: u64) -> GoesOn {
+    let mut state = state::lock();
+    match state.kernel.call_at_once::<M>(PerCpu::own_cpu(), handle, MessageInfo(info), interface) {
+        Some(Delivery { server, badge, token, way }) => {
+            M::carry(way, MessageInfo(info));
+            let context = state.go_on(server);
+            // SAFETY: as the core says, the thread does not run, and the lock is held.
+            unsafe { (*context).set_badge(badge) };
+            GoesOn { context, token: token.0 }
+        }
+        None => {
+            try_at_length([info, NEVER, interface]);
+            GoesOn { context: core::ptr::null(), token: 0 }
+        }
+    }
+}
+
+/// A plain system call `ReplyReceive`: if it is a simple one, the caller goes on.
+pub(crate) extern "C" fn answer_at_once(
+    handle: u64,
+    info: u64,
+    _: u64,
+    _: u64,
+    token: u64,
+    accepts: u64,
+) -> *const Context {
+    pass_answer::<InRegisters>(handle, info, token, accepts)
+}
+
+/// The same with words in the message buffer.
+pub(crate) extern "C" fn long_answer_at_once(
+    handle: u64,
+    info: u64,
+    _: u64,
+    _: u64,
+    token: u64,
+    accepts: u64,
+) -> *const Context {
+    pass_answer::<InBuffers>(handle, info, token, accepts)
+}
+
+#[inline(always)]
+fn pass_answer<M: Medium>(handle: u64, info: u64, token: u64, accepts: u64) -> *const Context {
+    let mut state = state::lock();
+    match state.kernel.answer_at_once::<M>(PerCpu::own_cpu(), handle, token, accepts) {
+        Some((caller, way)) => {
+            M::carry(way, MessageInfo(info));
+            state.go_on(caller)
+        }
+        None => {
+            try_at_length([info, NEVER, token]);
+            core::ptr::null()
+        }
+    }
+}
+
+/// Carries the words of a message that registers do not.
+trait Medium: kernel_core::Medium {
+    fn carry(way: Self::Way, info: MessageInfo);
+}
+
+impl Medium for InRegisters {
+    #[inline(always)]
+    fn carry((): (), _: MessageInfo) {}
+}
+
+impl Medium for InBuffers {
+    #[inline(always)]
+    fn carry([from, to]: [Frame; 2], info: MessageInfo) {
+        // SAFETY: the core has named two pinned message buffers: RAM of users.
+        let [from, to] = [from, to].map(|frame| unsafe { RamPage::new(frame) });
+        to.copy_words(from, offset::WORDS / 8 + REGISTER_WORDS, info.words().saturating_sub(REGISTER_WORDS));
+    }
+}
+
+/// Keeps those arguments of a system call that is not simple which the entry code has not kept, for [`syscall`].
+fn try_at_length(arguments: [u64; 3]) {
+    // SAFETY: the context is that of the thread that runs on this processor, and the lock is held.
+    unsafe { (*PerCpu::current().context()).keep_arguments(arguments) };
+}
+
 /// A system call: `context` holds the calling thread's registers. Returns the context to go on with.
 pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
     let entry = Entry::begin();
@@ -38,13 +144,19 @@ pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
     let now = machine.clock.now();
     // SAFETY: the entry code passes the context of the thread that ran on this processor; the lock is held.
     let (number, arguments) = unsafe { (*context).request() };
-    let request = Request { cpu: entry.cpu, number, arguments, now };
-    match state.kernel.decode(&View(machine), &request) {
+    match state.kernel.decode(&View(machine), &Request { cpu: entry.cpu, number, arguments, now }) {
         Ok(command) => {
             let effect = state.kernel.perform(entry.cpu, command, now);
             state.carry_out(machine, effect);
         }
-        Err(refusal) => state.kernel.refuse(entry.cpu, refusal, now),
+        Err(refusal) => {
+            if let Some(result) = state.kernel.refuse(entry.cpu, refusal, now) {
+                // SAFETY: as above.
+                unsafe { (*context).set_result(result) };
+                PerCpu::current().leave();
+                return context;
+            }
+        }
     }
     entry.end(state, machine, EntryKind::of_syscall(number))
 }
@@ -208,7 +320,7 @@ fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) ->
             Next::Run { thread, root, resume, timer, forgets } => {
                 if forgets {
                     // At once: the core takes it for done, whoever runs in the end.
-                    state.processor(cpu).forget_translations();
+                    PerCpu::current().forget_translations();
                 }
                 state.prepare(thread, resume);
                 if !state.contexts.get(thread).has_canonical_instruction() {
@@ -219,18 +331,14 @@ fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) ->
                     state.carry_out(machine, effect);
                     continue;
                 }
-                let (processor, contexts) = state.processor_and_contexts(cpu);
-                processor.run(cpu, thread, contexts);
+                state.processor(cpu).arm_timer(machine, timer, now);
                 // SAFETY: the core names root tables of living spaces, which have the kernel's half.
-                unsafe { processor.use_root(root) };
-                processor.arm_timer(machine, timer, now);
-                break Some(contexts.pointer(thread).cast_const());
+                break Some(unsafe { state.run(cpu, thread, root) });
             }
             Next::Idle { timer } => {
-                let processor = state.processor(cpu);
                 // SAFETY: this is the kernel's own table. No space is used while nobody runs, so that it can go.
-                unsafe { processor.use_root(machine.root) };
-                processor.arm_timer(machine, timer, now);
+                unsafe { PerCpu::current().use_root(machine.root) };
+                state.processor(cpu).arm_timer(machine, timer, now);
                 break None;
             }
         }

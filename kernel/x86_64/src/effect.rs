@@ -19,7 +19,7 @@ use x86_64::instructions::port::Port;
 const SINGLE_FLUSHES_MAX: u16 = 32;
 
 fn table(root: Frame) -> PageTable {
-    // SAFETY: the effects name root tables of living spaces only, which `Effect::TakeFrames` has prepared.
+    // SAFETY: the effects name root tables of living spaces only, which `Effect::MakeRoot` has prepared.
     unsafe { PageTable::at(root) }
 }
 
@@ -73,21 +73,19 @@ impl State {
                     iommu.get().detach(sources, space);
                 }
             }
-            Effect::TakeFrames { first, count, root } => {
-                for index in 0..u32::from(count) {
-                    page(first.offset(index)).zero();
-                }
-                if root {
-                    table(first).share_kernel_half(table(machine.root));
-                }
-            }
-            Effect::ReturnFrame(frame) => {
-                let processor = self.processor(PerCpu::current().cpu());
-                if processor.uses_root(frame) {
-                    // SAFETY: this is the kernel's own root table, and this processor's record.
-                    unsafe { processor.use_root(machine.root) };
-                }
+            Effect::MakeRoot(frame) => {
                 page(frame).zero();
+                table(frame).share_kernel_half(table(machine.root));
+            }
+            Effect::ReturnTables(frames) => {
+                let processor = PerCpu::current();
+                for frame in frames.into_iter().flatten() {
+                    if processor.uses_root(frame) {
+                        // SAFETY: this is the kernel's own root table.
+                        unsafe { processor.use_root(machine.root) };
+                    }
+                    page(frame).zero();
+                }
             }
             Effect::StartThread { thread, instruction, stack, argument } => {
                 self.contexts.get_mut(thread).start(instruction, stack, argument);
@@ -168,13 +166,11 @@ impl State {
             TransferSource::Thread(thread, _) => self.contexts.get(thread).message_words(),
             TransferSource::Fault(thread, report) => self.fault_words(thread, &report),
         };
-        self.contexts.get_mut(transfer.target).set_message_words(&words, count);
+        self.contexts.get_mut(transfer.target).set_message_words(&words);
         let Some(target) = transfer.target_buffer.map(page) else { return };
         if let TransferSource::Thread(_, Some(source)) = transfer.source {
             let source = page(source);
-            for word in REGISTER_WORDS..count {
-                target.set_word(offset::WORDS / 8 + word, source.word(offset::WORDS / 8 + word));
-            }
+            target.copy_words(source, offset::WORDS / 8 + REGISTER_WORDS, count.saturating_sub(REGISTER_WORDS));
         }
         for (place, handle) in transfer.handles.iter().take(transfer.caps as usize).enumerate() {
             target.set_word(offset::CAPS_IN / 8 + place, *handle);
@@ -201,7 +197,7 @@ impl State {
 
     fn unmap(&mut self, piece: &UnmapPiece) {
         table(piece.tree.root).unmap(piece.address, piece.pages);
-        let processor = self.processor(PerCpu::current().cpu());
+        let processor = PerCpu::current();
         if !processor.uses_root(piece.tree.root) {
             // No translation of another space is kept: loading its root table again forgets them all. What other processors
             // remember is the core's business.

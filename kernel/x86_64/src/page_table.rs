@@ -106,7 +106,7 @@ impl PageTable {
     /// The page tables below a root table.
     ///
     /// # Safety
-    /// The frame holds a root table that the core handed out ([`kernel_core::Effect::TakeFrames`]), so that every frame
+    /// The frame holds a root table that the core handed out ([`kernel_core::Effect::MakeRoot`]), so that every frame
     /// linked below its lower half is a donated frame, and every page mapped without [`EntryFlags::DEVICE`] RAM of users.
     pub const unsafe fn at(root: Frame) -> Self {
         PageTable {
@@ -157,16 +157,20 @@ impl PageTable {
                 None => {
                     // The core counted the missing tables through `probe` before it allowed this.
                     let Some(frame) = spare.next() else { return };
+                    // SAFETY: the core hands out donated frames, which are RAM that no Rust object lives in.
+                    let below = unsafe { RamPage::new(frame) };
+                    below.zero();
                     table.set_word(place, Entry::new(frame, Entry::TABLE).0);
-                    // SAFETY: the core hands out donated frames, zeroed when they were taken.
-                    unsafe { RamPage::new(frame) }
+                    below
                 }
             };
         }
         let flags = Entry::for_page(piece);
         let first = index(piece.address, 0);
-        for page in 0..(piece.pages as usize).min(ENTRIES - first) {
-            table.set_word(first + page, Entry::new(piece.frame.offset(page as u32), flags).0);
+        let mut entry = Entry::new(piece.frame, flags).0;
+        for place in first..(first + piece.pages as usize).min(ENTRIES) {
+            table.set_word(place, entry);
+            entry += PAGE_SIZE;
         }
     }
 

@@ -1,12 +1,12 @@
 //! What belongs to one processor and is reached through its GS base.
 
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::segment::{Segments, Stacks};
 use crate::{interrupt_table, processor};
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use kernel_core::CpuId;
+use kernel_core::{CpuId, Frame};
 use kernel_sync::Presence;
 
 /// What the entry code finds at the GS base. Only the processor itself uses it, with interrupts off; others ask its
@@ -15,12 +15,15 @@ use kernel_sync::Presence;
 pub struct PerCpu {
     /// Where this is.
     itself: Cell<*const PerCpu>,
-    /// Top of the stack on which every entry from user mode begins.
+    /// Top of the stack on which every entry from user mode begins: with one word on it, it is where functions want it, at a
+    /// multiple of 16.
     stack: Cell<u64>,
     /// Where `syscall` puts the user's stack pointer for a moment.
     user_stack: Cell<u64>,
     /// Where the registers of the running thread are saved.
     context: Cell<*mut Context>,
+    /// Address of the root table in use.
+    root: Cell<u64>,
     /// Which processor it is.
     cpu: Cell<CpuId>,
     /// The vector of the interrupt that ended the processor's idleness, 0 if none has yet.
@@ -48,6 +51,7 @@ impl PerCpu {
             stack: Cell::new(0),
             user_stack: Cell::new(0),
             context: Cell::new(core::ptr::null_mut()),
+            root: Cell::new(0),
             cpu: Cell::new(CpuId::BOOT),
             woken_by: Cell::new(0),
             waiting: Cell::new(false),
@@ -85,7 +89,7 @@ impl PerCpu {
             (*SEGMENTS.of(cpu)).load(stacks);
             let own = &*ALL.of(cpu);
             own.itself.set(own);
-            own.stack.set(stacks.kernel);
+            own.stack.set(stacks.kernel - 8);
             own.cpu.set(cpu);
             own.presence.enter();
             interrupt_table::load();
@@ -110,9 +114,82 @@ impl PerCpu {
         self.cpu.get()
     }
 
-    /// From now on the entry code saves registers there.
-    pub fn set_context(&self, context: *mut Context) {
-        self.context.set(context);
+    /// Where the registers of the running thread are saved.
+    pub fn context(&self) -> *mut Context {
+        self.context.get()
+    }
+
+    /// Which processor this is, without a look at anything else.
+    #[inline(always)]
+    pub fn own_cpu() -> CpuId {
+        let number: u32;
+        // SAFETY: in kernel mode the GS base is that of this processor's data.
+        unsafe {
+            asm!("movzx {:e}, byte ptr gs:[{}]", out(reg) number, const offset_of!(PerCpu, cpu),
+                options(nostack, preserves_flags, readonly, pure));
+        }
+        // SAFETY: what lies there is a `CpuId`.
+        unsafe { core::hint::assert_unchecked((number as usize) < CpuId::MAX) };
+        CpuId::from_index(number as usize).unwrap_or(CpuId::BOOT)
+    }
+
+    /// This processor goes on with the registers in a context, but for the general ones: FS base and space.
+    ///
+    /// # Safety
+    /// It is the context of a living thread, which has run.
+    #[inline(always)]
+    pub unsafe fn switch_to(context: *mut Context) {
+        // SAFETY: in kernel mode the GS base is that of this processor's data. The FS base in a context is canonical, and only
+        // user mode uses it. The root table in it is of a living space, as the core named it when the thread ran, and has
+        // the kernel's half.
+        unsafe {
+            asm!(
+                "mov eax, [{context} + {THREAD_LOCAL}]",
+                "mov edx, [{context} + {THREAD_LOCAL} + 4]",
+                "mov ecx, {FS_BASE}",
+                "wrmsr",
+                "mov gs:[{CONTEXT}], {context}",
+                "mov rax, [{context} + {ROOT}]",
+                "mov gs:[{CPU_ROOT}], rax",
+                "mov cr3, rax",
+                context = in(reg) context,
+                THREAD_LOCAL = const context::offset::THREAD_LOCAL,
+                ROOT = const context::offset::ROOT,
+                FS_BASE = const processor::FS_BASE,
+                CONTEXT = const offset::CONTEXT,
+                CPU_ROOT = const offset_of!(PerCpu, root),
+                out("rax") _, out("rcx") _, out("rdx") _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// From now on the entry code saves registers there. Tells whether it did not yet.
+    pub fn set_context(&self, context: *mut Context) -> bool {
+        self.context.replace(context) != context
+    }
+
+    /// Makes this the root table in use.
+    ///
+    /// # Safety
+    /// The table's kernel half is the kernel's own.
+    #[inline(always)]
+    pub unsafe fn use_root(&self, root: Frame) {
+        if !self.uses_root(root) {
+            // SAFETY: the caller vouches for the table.
+            unsafe { processor::load_root_table(root) };
+            self.root.set(root.address());
+        }
+    }
+
+    /// Whether this is the root table in use.
+    pub fn uses_root(&self, root: Frame) -> bool {
+        self.root.get() == root.address()
+    }
+
+    /// Forgets every translation of user space.
+    pub fn forget_translations(&self) {
+        x86_64::instructions::tlb::flush_all();
     }
 
     /// The processor has entered the kernel and will look at its state.

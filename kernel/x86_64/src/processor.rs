@@ -15,9 +15,14 @@ use x86_64::registers::rflags::RFlags;
 const STAR: u32 = 0xc000_0081;
 const LSTAR: u32 = 0xc000_0082;
 const SFMASK: u32 = 0xc000_0084;
-const FS_BASE: u32 = 0xc000_0100;
+/// Model-specific register: FS base.
+pub const FS_BASE: u32 = 0xc000_0100;
 const GS_BASE: u32 = 0xc000_0101;
 const KERNEL_GS_BASE: u32 = 0xc000_0102;
+/// The beginnings of the names of those who make processors of this kind (CPUID, leaf 0, ebx).
+const AMD: u32 = u32::from_le_bytes(*b"Auth");
+const HYGON: u32 = u32::from_le_bytes(*b"Hygo");
+const INTEL: u32 = u32::from_le_bytes(*b"Genu");
 /// The page-attribute table: entry 3 must be "uncached", which it is after reset.
 const PAT: u32 = 0x277;
 /// The page-attribute table after reset.
@@ -69,6 +74,13 @@ impl core::fmt::Display for Protections {
         }
         Ok(())
     }
+}
+
+/// Whether a processor of this kind can be started as soon as it has been reset: all with 64 bits by AMD and Hygon, and
+/// Intel's of family 6.
+pub fn resets_at_once() -> bool {
+    let family = __cpuid(1).eax >> 8 & 0xf;
+    matches!((__cpuid(0).ebx, family), (AMD | HYGON, _) | (INTEL, 6))
 }
 
 /// How many bits a physical address has.
@@ -155,8 +167,7 @@ pub unsafe fn set_kernel_gs(base: u64) {
 /// Loads what user mode can see of the segments: null selectors, whatever the thread before has loaded, and the FS base.
 pub fn load_user_segments(thread_local: u64) {
     // SAFETY: in 64-bit mode neither kernel nor user data accesses go through these selectors. Loading GS may change the
-    // active GS base, so it happens while that is user mode's. The FS base is used by user mode only; the core has
-    // checked that it is a user address, and the mask keeps it canonical in any case.
+    // active GS base, so it happens while that is user mode's.
     unsafe {
         asm!(
             "mov ds, {zero:e}",
@@ -168,7 +179,7 @@ pub fn load_user_segments(thread_local: u64) {
             zero = in(reg) 0u32,
             options(nostack, preserves_flags)
         );
-        Msr::new(FS_BASE).write(thread_local & 0x0000_7fff_ffff_ffff);
+        Msr::new(FS_BASE).write(thread_local);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use abi::PAGE_SIZE;
 use abi::boot::DIRECT_MAP_BASE;
+use core::arch::asm;
 use kernel_core::Frame;
 
 /// Words in a page.
@@ -43,6 +44,18 @@ impl RamPage {
     pub fn set_word(self, index: usize, value: u64) {
         // SAFETY: `new` promises that the page is RAM without Rust objects; the index is reduced to the page.
         unsafe { self.word_pointer(index).write_volatile(value) }
+    }
+
+    /// Takes over `count` words of another page, those from index `first` on; none beyond the end of the page.
+    #[inline(always)]
+    pub fn copy_words(self, from: RamPage, first: usize, count: usize) {
+        let count = count.min(WORDS - first % WORDS);
+        // SAFETY: `new` promises of both pages that they are RAM without Rust objects, and all words lie in them. What somebody
+        // else writes meanwhile is bytes like others.
+        unsafe {
+            asm!("rep movsq", inout("rcx") count => _, inout("rsi") from.word_pointer(first) => _,
+                inout("rdi") self.word_pointer(first) => _, options(nostack, preserves_flags));
+        }
     }
 
     /// Where a word lies in the kernel's address space.

@@ -20,7 +20,7 @@ use kernel_core::{CpuId, Frame};
 const PAGES: u64 = 4;
 /// Above this physical address a start-up interrupt cannot begin.
 const END: u64 = 0xa_0000;
-/// Nanoseconds between the reset of the processors and their start.
+/// Nanoseconds between the reset of old processors and their start.
 const RESET: u64 = 10_000_000;
 /// Nanoseconds after which a processor that has not come is asked again.
 const SECOND_TRY: u64 = 10_000_000;
@@ -145,7 +145,10 @@ pub unsafe fn start_others(machine: &'static Machine, info: &BootInfo) {
     let apic = &machine.local_apic;
     let others = || (1..processors.len()).filter_map(CpuId::from_index);
     others().for_each(|cpu| apic.reset_processor(machine.apic_id(cpu)));
-    wait(machine, RESET, || false);
+    // Those of today are ready when the command has reached them, as Linux has relied on for years.
+    if !processor::resets_at_once() {
+        wait(machine, RESET, || false);
+    }
     for cpu in others() {
         let Some(stacks) = secondary_stack::of(cpu, machine.root) else { continue };
         way.lead(cpu, stacks.kernel);
@@ -259,7 +262,7 @@ extern "C" fn main(number: u32) -> ! {
     machine.local_apic.enable_timer();
     let mut state = state::lock();
     // SAFETY: it is in use already; this makes it known.
-    unsafe { state.processor(cpu).use_root(machine.root) };
+    unsafe { PerCpu::current().use_root(machine.root) };
     state.kernel.start_cpu(cpu);
     ARRIVED.fetch_or(cpu.bit(), Ordering::Release);
     let context = dispatch::leave(state, machine, machine.clock.now());

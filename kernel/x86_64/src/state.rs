@@ -1,7 +1,7 @@
 //! The kernel's state: the core behind one big lock, and what the shell knows of the machine.
 
 use crate::clock::Clock;
-use crate::context::ContextAccess;
+use crate::context::{Context, ContextAccess};
 use crate::entry_time::EntryTimes;
 use crate::interrupt_line::InterruptLines;
 use crate::iommu::{Iommu, Remapping};
@@ -72,10 +72,6 @@ pub fn machine() -> &'static Machine {
 
 /// What a processor is doing.
 pub struct Processor {
-    /// The thread whose registers the entry code saves.
-    running: Option<ThreadId>,
-    /// The root table in use.
-    root: Frame,
     /// The time for which the timer is armed, 0 if it is not.
     armed: u64,
     /// Nanoseconds without anything to do.
@@ -85,40 +81,7 @@ pub struct Processor {
 }
 
 impl Processor {
-    const EMPTY: Processor = Processor { running: None, root: Frame(0), armed: 0, idle: 0, times: EntryTimes::NONE };
-
-    /// Makes this the root table in use.
-    ///
-    /// # Safety
-    /// This is the processor that executes it, and the table's kernel half is the kernel's own.
-    pub unsafe fn use_root(&mut self, root: Frame) {
-        if self.root != root {
-            // SAFETY: the caller vouches for the table.
-            unsafe { processor::load_root_table(root) };
-            self.root = root;
-        }
-    }
-
-    /// Forgets every translation of user space.
-    pub fn forget_translations(&self) {
-        // SAFETY: it is in use already.
-        unsafe { processor::load_root_table(self.root) };
-    }
-
-    /// Whether this is the root table in use.
-    pub fn uses_root(&self, root: Frame) -> bool {
-        self.root == root
-    }
-
-    /// Makes the entry code of this processor, `cpu`, save registers for this thread from now on.
-    pub fn run(&mut self, cpu: CpuId, thread: ThreadId, contexts: &mut ContextAccess) {
-        let context = contexts.get_mut(thread);
-        if context.load_on(cpu) || self.running != Some(thread) {
-            processor::load_user_segments(context.thread_local);
-            PerCpu::current().set_context(contexts.pointer(thread));
-            self.running = Some(thread);
-        }
-    }
+    const EMPTY: Processor = Processor { armed: 0, idle: 0, times: EntryTimes::NONE };
 
     /// Arms the timer for a time, unless it is armed for an earlier one: that interrupt comes for nothing and arms the
     /// timer anew, which is cheaper than a device access on each switch.
@@ -152,9 +115,31 @@ impl State {
         &mut self.processors[cpu.index() % CpuId::MAX]
     }
 
-    /// What a processor is doing, beside the registers of threads.
-    pub fn processor_and_contexts(&mut self, cpu: CpuId) -> (&mut Processor, &mut ContextAccess) {
-        (&mut self.processors[cpu.index() % CpuId::MAX], &mut self.contexts)
+    /// Makes this processor, `cpu`, run a thread in the space with this root table. Returns where its registers are.
+    ///
+    /// # Safety
+    /// The table's kernel half is the kernel's own.
+    pub unsafe fn run(&mut self, cpu: CpuId, thread: ThreadId, root: Frame) -> *const Context {
+        let own = PerCpu::current();
+        let pointer = self.contexts.pointer(thread);
+        let context = self.contexts.get_mut(thread);
+        if context.load_on(cpu, root) | own.set_context(pointer) {
+            processor::load_user_segments(context.thread_local);
+        }
+        // SAFETY: the caller vouches for it.
+        unsafe { own.use_root(root) };
+        pointer
+    }
+
+    /// Lets the thread with this index go on in the place of another, with a message of it in the registers that both have for
+    /// that. It ran on this processor last and has left by a system call; so the address behind that is canonical, since no
+    /// memory is mapped at the very end of the lower half.
+    #[inline(always)]
+    pub fn go_on(&mut self, thread: usize) -> *mut Context {
+        let context = self.contexts.pointer_at(thread);
+        // SAFETY: the core has named the thread, and has let it run before.
+        unsafe { PerCpu::switch_to(context) };
+        context
     }
 
     /// Nanoseconds for which processors had nothing to do, all together.

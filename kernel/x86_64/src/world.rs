@@ -15,7 +15,7 @@ use kernel_core::{Frame, IommuInfo, Probe, Tree, World};
 pub struct View<'a>(pub &'a Machine);
 
 fn table(root: Frame) -> PageTable {
-    // SAFETY: the core names root tables of living spaces only, which it has had prepared by `Effect::TakeFrames`.
+    // SAFETY: the core names root tables of living spaces only, which it has had prepared by `Effect::MakeRoot`.
     unsafe { PageTable::at(root) }
 }
 

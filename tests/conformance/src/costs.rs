@@ -2,19 +2,20 @@
 //!
 //! Runs in a machine that counts instructions (QEMU's `-icount shift=0,sleep=off`, one processor), where a tick of the
 //! time-stamp counter is an instruction. Of many rounds the shortest counts: the machine's timer lengthens some. Each work
-//! writes a line `cost NAME N`.
+//! writes a line `cost NAME N`, and a line `middle NAME N` with the median, which counts where ticks are time.
 
 use crate::actor::{self, Body};
 use crate::bench::{Bench, INTERFACE, LEVEL, PRIORITY, WINDOW};
 use crate::call::{Received, ask, call, notify, raw, receive, reply_receive, wait};
 use crate::cases::Case;
 use crate::console::print;
-use crate::instructions::fewest;
+use crate::instructions::{fewest, middle};
 use crate::outcome::{Failure, refused, same};
 use abi::message::{Lease, MessageInfo, REGISTER_WORDS};
 use abi::syscall::{MapAccess, Syscall};
 use abi::time::NEVER;
-use abi::{Error, PAGE_SIZE, root};
+use abi::{Error, Handle, PAGE_SIZE, root};
+use userlib::sys;
 
 /// Bytes that are lent.
 const LENT: usize = PAGE_SIZE as usize;
@@ -31,7 +32,7 @@ macro_rules! works {
         /// The works.
         pub(crate) const CASES: &[Case] = &[$(Case { name: $name, run: |bench| {
             let cost = $work(bench)?;
-            print(format_args!("cost {} {cost}\n", $name));
+            print(format_args!("cost {} {cost}\nmiddle {} {}\n", $name, $name, middle()));
             Ok(())
         } }),*];
     };
@@ -62,23 +63,46 @@ fn server(bench: &mut Bench, body: Body) -> Result<u64, Failure> {
 
 /// Answers with as many words as came, and the same ones.
 extern "C" fn echo(endpoint: u64) -> ! {
+    let endpoint = Handle(endpoint);
     let mut words = [0; REGISTER_WORDS];
-    let mut received = receive(endpoint, 0, NEVER, &mut words);
+    let mut received = sys::receive(endpoint, 0, NEVER, &mut words);
     loop {
-        let Ok(Received::Message { info, token, .. }) = received else { userlib::thread::exit(1) };
-        received = reply_receive(endpoint, MessageInfo::new(0, info.words() as u8), token, &mut words);
+        let Ok(sys::Received::Message { info, token, .. }) = received else { userlib::thread::exit(1) };
+        let info = MessageInfo::new(0, info.words() as u8);
+        received = sys::reply_receive(endpoint, info, NEVER, token, 0, &mut words);
+    }
+}
+
+/// A call without words to a domain that answers, to be measured again and again.
+pub(crate) struct CallCost(u64);
+
+impl CallCost {
+    /// Makes the other domain.
+    pub(crate) fn new(bench: &mut Bench) -> Result<Self, Failure> {
+        server(bench, echo).map(CallCost)
+    }
+
+    /// What one costs.
+    pub(crate) fn measure(&self) -> Result<u64, Failure> {
+        let mut words = [0; REGISTER_WORDS];
+        fewest(|| {
+            ask(self.0, MessageInfo::new(7, 0), NEVER, INTERFACE, &mut words)?;
+            Ok(())
+        })
     }
 }
 
 /// A call with so many words and its answer with as many.
 fn round_trip(bench: &mut Bench, count: usize) -> Result<u64, Failure> {
     let endpoint = server(bench, echo)?;
-    let mut words = [1; REGISTER_WORDS];
+    let (endpoint, info) = (Handle(endpoint), MessageInfo::new(7, count as u8));
     fewest(|| {
+        let mut words = [1; REGISTER_WORDS];
         for place in REGISTER_WORDS..count {
             actor::own_buffer().set_word(place, place as u64);
         }
-        ask(endpoint, MessageInfo::new(7, count as u8), NEVER, INTERFACE, &mut words)?;
+        // SAFETY: nothing is lent.
+        unsafe { sys::call(endpoint, info, NEVER, INTERFACE, &mut words) }?;
         Ok(())
     })
 }

@@ -19,6 +19,7 @@ mod cases;
 mod console;
 mod costs;
 mod dma;
+mod domains;
 mod entry_times;
 mod hostile;
 mod instructions;
@@ -50,12 +51,16 @@ fn main(info: &'static RootInfo) -> ! {
             if let Err(error) = bench.take_ballast(parameters.number("ballast").unwrap_or(0)) {
                 print(format_args!("FAIL ballast: {error}\n"));
             }
+            if let Some(count) = parameters.number("rounds") {
+                instructions::set_rounds(count);
+            }
             let wanted = parameters.value("case").unwrap_or_default();
             let counts = match suite {
                 "hostile" => hostile::run(&mut bench, &parameters),
                 "time" => run(&mut bench, isolation::CASES, wanted),
                 "rpc" => run(&mut bench, rpc::CASES, wanted),
                 "costs" => run(&mut bench, costs::CASES, wanted),
+                "domains" => run(&mut bench, domains::CASES, wanted),
                 "dma" => run(&mut bench, dma::CASES, wanted),
                 _ => run(&mut bench, cases::all(), wanted),
             };

@@ -10,7 +10,7 @@ pub type Fingerprint = u128;
 
 /// Collects what is to be hashed, to hash it at one go.
 #[derive(Debug, Default)]
-pub struct Recorder(Vec<u8>);
+pub struct Recorder(pub(crate) Vec<u8>);
 
 impl Hasher for Recorder {
     fn finish(&self) -> u64 {

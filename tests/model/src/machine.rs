@@ -4,15 +4,17 @@ mod peer;
 
 pub use peer::{PEER_PAGES, Peer, PeerPlan, SLICE};
 
+use crate::fingerprint::Recorder;
 use crate::sizes::SmallTables;
 use crate::world::FakeWorld;
 use abi::device::Stray;
-use abi::message::{REGISTER_WORDS, offset};
-use abi::syscall::{MapAccess, Registers, Statistics};
+use abi::message::{MessageInfo, REGISTER_WORDS, offset};
+use abi::syscall::{MapAccess, RECEIVED_MESSAGE, Registers, Statistics};
 use abi::{Handle, Syscall, root};
 use kernel_core::{
-    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InterruptId, IommuInfo, Kernel, LeaseCopy, Next, Refusal,
-    Request, Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource, Tree,
+    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, IommuInfo, Kernel,
+    LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
+    Tree, is_plain,
 };
 use std::hash::{Hash, Hasher};
 
@@ -38,6 +40,9 @@ pub struct Context {
     /// It goes on after a fault.
     pub repaired: bool,
 }
+
+/// Who goes on after the short way, and what it finds.
+type GoesOn = (ThreadId, [u64; 4]);
 
 /// How a system call ended for the thread that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +126,10 @@ pub const DATA: u64 = 0x40_0000;
 /// Where every domain of a test has the message buffer of its first thread.
 pub const BUFFER: u64 = 0x40_2000;
 
-impl<T: SmallTables> Machine<T> {
+impl<T: SmallTables> Machine<T>
+where
+    Kernel<T>: Clone,
+{
     /// Boots: the root domain runs, with a data page at [`DATA`] (page 0 of [`Machine::ram`]) and a message buffer at
     /// [`BUFFER`] (page 1).
     pub fn boot(plan: Plan) -> Self {
@@ -244,13 +252,18 @@ impl<T: SmallTables> Machine<T> {
         context.request = Some((number, arguments));
         context.again = false;
         context.result = None;
+        let shortened = self.shortened(&request);
         match self.kernel.decode(&self.world, &request) {
             Ok(command) => {
                 let effect = self.kernel.perform(self.cpu, command, self.now);
                 self.settle(effect);
+                if let Some((kernel, goes_on)) = shortened {
+                    self.agrees(*kernel, goes_on);
+                }
                 Ok(())
             }
             Err(refusal) => {
+                assert!(shortened.is_none(), "what is refused is no simple call: {refusal:?}");
                 if let Some(syscall) = abi::Syscall::from_number(number) {
                     let error = refusal.error;
                     assert!(
@@ -258,11 +271,64 @@ impl<T: SmallTables> Machine<T> {
                         "{syscall:?} says nothing of {error:?}, `abi::refusal` should"
                     );
                 }
-                self.kernel.refuse(self.cpu, refusal, self.now);
-                self.settle(Effect::None);
+                match self.kernel.refuse(self.cpu, refusal, self.now) {
+                    Some(result) => self.current_context().result = Some(result),
+                    None => self.settle(Effect::None),
+                }
                 Err(refusal)
             }
         }
+    }
+
+    /// What the kernel comes to in the short way, if a system call is simple enough, and who goes on with what.
+    fn shortened(&self, request: &Request) -> Option<(Box<Kernel<T>>, GoesOn)> {
+        let [handle, info, deadline, fourth, accepts, _] = request.arguments;
+        let message = MessageInfo(info);
+        if !is_plain(message, deadline) {
+            return None;
+        }
+        let mut kernel = Box::new(self.kernel.clone());
+        let (cpu, long) = (request.cpu, message.words() > REGISTER_WORDS);
+        let goes_on = match Syscall::from_number(request.number)? {
+            Syscall::Call => {
+                let (server, badge, token) = if long {
+                    let delivery = kernel.call_at_once::<InBuffers>(cpu, handle, message, fourth)?;
+                    (delivery.server, delivery.badge, delivery.token)
+                } else {
+                    let delivery = kernel.call_at_once::<InRegisters>(cpu, handle, message, fourth)?;
+                    (delivery.server, delivery.badge, delivery.token)
+                };
+                (ThreadId::from_index(server)?, [RECEIVED_MESSAGE, badge, info, token.0])
+            }
+            Syscall::ReplyReceive => {
+                let caller = if long {
+                    kernel.answer_at_once::<InBuffers>(cpu, handle, fourth, accepts)?.0
+                } else {
+                    kernel.answer_at_once::<InRegisters>(cpu, handle, fourth, accepts)?.0
+                };
+                (ThreadId::from_index(caller)?, [0, 0, info, 0])
+            }
+            _ => return None,
+        };
+        Some((kernel, goes_on))
+    }
+
+    /// The long way has come to the same as the short one, once that has caught up.
+    fn agrees(&self, mut short: Kernel<T>, (thread, result): GoesOn) {
+        assert_eq!(self.current(), Some(thread), "both ways let the same thread go on");
+        let context = self.context(thread);
+        assert_eq!(context.result, Some(result), "it finds the same");
+        short.look(self.cpu, self.now);
+        let next = short.schedule(self.cpu, self.now);
+        let Next::Run { thread: chosen, root, resume, .. } = next else { panic!("nobody goes on: {next:?}") };
+        assert_eq!((chosen, resume), (thread, Resume::Continue), "an entry lets it go on");
+        short.check_invariants().unwrap_or_else(|violation| panic!("the short way: {violation}"));
+        assert_eq!(context.root, Some(root), "in the same space");
+        let [mut long_form, mut short_form] = [Recorder::default(), Recorder::default()];
+        self.kernel.normal(self.now, &mut long_form);
+        short.normal(self.now, &mut short_form);
+        let difference = self.kernel.difference(&short);
+        assert!(long_form.0 == short_form.0, "and the state is the same: {difference:?}");
     }
 
     /// The system call that a thread has made last.
@@ -417,8 +483,10 @@ impl<T: SmallTables> Machine<T> {
             }
             Effect::Map(piece) => self.world.map(&piece),
             Effect::Unmap(piece) => self.world.unmap(self.cpu, &piece),
-            Effect::TakeFrames { first, count, root } => self.world.take_frames(first, count, root),
-            Effect::ReturnFrame(frame) => self.world.return_frame(self.cpu, frame),
+            Effect::MakeRoot(frame) => self.world.make_root(frame),
+            Effect::ReturnTables(frames) => {
+                frames.into_iter().flatten().for_each(|frame| self.world.return_table(self.cpu, frame));
+            }
             Effect::StartThread { thread, instruction, stack, argument } => {
                 self.contexts[thread.index()] =
                     Context { start: Some((instruction, stack, argument)), ..Context::default() };

@@ -203,17 +203,13 @@ impl FakeWorld {
         self.processors.remove(&cpu);
     }
 
-    pub(crate) fn take_frames(&mut self, first: Frame, count: u8, root: bool) {
-        for index in 0..u32::from(count) {
-            self.zero(first.offset(index));
-        }
-        if root {
-            let earlier = self.spaces.insert(first, PageTables::default());
-            assert!(earlier.is_none(), "{first:?} is a root table already");
-        }
+    pub(crate) fn make_root(&mut self, frame: Frame) {
+        self.zero(frame);
+        let earlier = self.spaces.insert(frame, PageTables::default());
+        assert!(earlier.is_none(), "{frame:?} is a root table already");
     }
 
-    pub(crate) fn return_frame(&mut self, cpu: CpuId, frame: Frame) {
+    pub(crate) fn return_table(&mut self, cpu: CpuId, frame: Frame) {
         for (other, remembered) in &mut self.processors {
             if remembered.root == Some(frame) {
                 assert_eq!(*other, cpu, "{frame:?} is returned while {other:?} uses it as a root table");
@@ -225,7 +221,7 @@ impl FakeWorld {
     }
 
     pub(crate) fn attach(&mut self, sources: SourceRange, tree: Tree) {
-        self.take_frames(tree.root, 1, true);
+        self.make_root(tree.root);
         let earlier = self.devices.insert(sources.to_register(), tree);
         assert!(earlier.is_none(), "{sources:?} sees a space already");
     }
@@ -236,6 +232,7 @@ impl FakeWorld {
     }
 
     pub(crate) fn map(&mut self, piece: &MapPiece) {
+        piece.tables.iter().flatten().for_each(|frame| self.zero(*frame));
         let space = self.spaces.get_mut(&piece.tree.root).expect("a map is of a living root table");
         let mut given = piece.tables.iter().flatten();
         for place in PageTables::way(piece.address) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ABI, Audit, CORE, File, KERNEL_LIMIT, PARTS, PATTERNS, SHELL, SHELL_LIMIT, TRUSTED};
+use super::{ABI, Audit, CORE, File, IOMMU, KERNEL_LIMIT, PARTS, PATTERNS, SHELL, SHELL_LIMIT, TRUSTED};
 
 /// The columns beside the names.
 #[derive(Default)]
@@ -48,12 +48,12 @@ impl fmt::Display for Audit {
                 Row::of(std::iter::once(file)).write(f, &file.path.display().to_string())?;
             }
         }
-        let (core, shell, abi) = (self.code_of(CORE), self.code_of(SHELL), self.code_of(ABI));
+        let [core, shell, iommu, abi] = [CORE, SHELL, IOMMU, ABI].map(|part| self.code_of(part));
         writeln!(f, "\nhardware shell: {shell} lines of code, fewer than {SHELL_LIMIT} wanted")?;
         writeln!(
             f,
-            "kernel: {} lines of code (core {core}, shell {shell}), fewer than {KERNEL_LIMIT} wanted",
-            core + shell
+            "kernel: {} lines of code (core {core}, shell {shell}, IOMMU {iommu}), fewer than {KERNEL_LIMIT} wanted",
+            core + shell + iommu
         )?;
         writeln!(f, "shared with programs (abi): {abi} lines of code")?;
         match &self.image {

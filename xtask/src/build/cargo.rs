@@ -17,8 +17,10 @@ use crate::workspace;
 const TARGET: &str = "x86_64-unknown-none";
 
 /// How every bare-metal crate is compiled. One set of flags, so that loader, kernel and programs share one build of
-/// the library: addresses are fixed, high ones are reached, and a crash can be traced by frame pointers.
-const FLAGS: [&str; 3] = ["-Crelocation-model=static", "-Ccode-model=kernel", "-Cforce-frame-pointers=yes"];
+/// the library: addresses are fixed, high ones are reached, and a crash can be traced by frame pointers. What calls nothing
+/// has none: it is on no trace but as the place of the crash itself, and the shortest ways through the kernel are such.
+const FLAGS: [&str; 4] =
+    ["-Crelocation-model=static", "-Ccode-model=kernel", "-Zunstable-options", "-Cforce-frame-pointers=non-leaf"];
 
 /// What [`check`] asks of the bare-metal crates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,15 @@ pub(super) fn build_all(
         programs.extend(build(step, cargo)?);
     }
     Ok(programs)
+}
+
+/// Builds crates of this workspace that are part of no composition, and says where their programs are.
+pub(super) fn build_alone(
+    step: &Step,
+    packages: &[String],
+    source: &LibrarySource,
+) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+    build(step, bare_metal_cargo("build", packages, source, &FLAGS))
 }
 
 /// Has cargo build, and says where the programs are.

@@ -49,7 +49,7 @@ fn closing(line: &str) -> Option<Tally> {
 const MACHINES: [(u32, &str); 4] = [(1, "max"), (2, "max"), (4, "max"), (1, "max,-smap,-smep,-umip")];
 
 /// A machine whose root server is the suite, asked for something by `words` ([`Console::start`] starts it).
-pub(super) fn machine(image: &Path, cpus: u32, words: &str) -> Machine {
+pub(crate) fn machine(image: &Path, cpus: u32, words: &str) -> Machine {
     let mut machine = Machine::new(image);
     machine.memory = Memory::mebibytes(128);
     machine.cpus = Cpus(cpus);

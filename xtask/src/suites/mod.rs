@@ -14,6 +14,7 @@ use std::ops::AddAssign;
 use std::time::Instant;
 
 pub(crate) use bound::counting_machine;
+pub(crate) use conformance::machine;
 pub use hostile::Hostility;
 
 use crate::build::BuildError;

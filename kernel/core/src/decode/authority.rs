@@ -59,7 +59,7 @@ impl<T: Tables> Kernel<T> {
         }
         let place = owner.table_base as usize + usize::from(index);
         let report = match crate::CapId::from_index(place).map(|id| (id, self.cap(id))) {
-            Some((id, slot)) if index != 0 => match slot.capability {
+            Some((id, slot)) if index != 0 => match slot.capability() {
                 Some(found) => {
                     [found.kind as u64, u64::from(found.rights), visible_badge(&found), self.handle_of(id).0]
                 }

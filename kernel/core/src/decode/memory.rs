@@ -1,13 +1,13 @@
 //! Memory, mappings, message buffers, and ranges of I/O ports.
 
-use super::{Caller, MAP_WINDOW, MAX_DONATION, narrow, user_range};
+use super::{Caller, MAP_WINDOW, narrow, user_range};
 use crate::capability::{Capability, Extent};
 use crate::command::{Command, Refusal, Request};
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::world::World;
 use abi::rights::{Kind, MemoryRights, PortsRights, SpaceRights, ThreadRights};
-use abi::syscall::{Charge, DEVICE_INTERRUPTS, MapAccess};
+use abi::syscall::{Charge, DEVICE_INTERRUPTS, DONATION_MAX, MapAccess};
 use abi::{Error, Handle, PAGE_SIZE};
 
 impl<T: Tables> Kernel<T> {
@@ -96,7 +96,7 @@ impl<T: Tables> Kernel<T> {
         let needed = MemoryRights::DONATE.bits();
         let (_, memory) = self.lookup_kind(caller.domain, Handle(handle), Kind::Memory, needed)?;
         let part = Extent::from_badge(memory.badge).part(first, pages).ok_or(Error::BadArgument)?;
-        if pages > MAX_DONATION {
+        if pages > DONATION_MAX {
             return Err(Error::BadArgument);
         }
         let frame = crate::Frame(part.frame);

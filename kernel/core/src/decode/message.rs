@@ -25,7 +25,7 @@ impl<T: Tables> Kernel<T> {
         let [handle, info, deadline, interface, ..] = request.arguments;
         let deadline = moment(deadline, request.now);
         let (endpoint, capability) = self.endpoint(caller, handle, EndpointRights::CALL)?;
-        let entry = *self.endpoints.at(endpoint.index());
+        let entry = self.endpoints.at(endpoint.index());
         if entry.interface != interface {
             return Err(Error::WrongInterface.into());
         }
@@ -112,7 +112,7 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn decode_forward(&self, caller: Caller, token: u64, handle: u64) -> Result<Command, Error> {
         let pending = self.pending_caller(caller.thread, token)?;
         let (endpoint, capability) = self.endpoint(caller, handle, EndpointRights::CALL)?;
-        let entry = *self.endpoints.at(endpoint.index());
+        let entry = self.endpoints.at(endpoint.index());
         if self.thread(pending).fault.is_some() {
             return Err(Error::WrongState);
         }

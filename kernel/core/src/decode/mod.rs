@@ -28,8 +28,6 @@ use abi::{Error, Handle, PAGE_SIZE, USER_END};
 
 /// Bytes of the window within which one map must lie: what one page table covers.
 const MAP_WINDOW: u64 = 512 * PAGE_SIZE;
-/// The most pages that one donation takes.
-const MAX_DONATION: u64 = 8;
 /// The most bytes of log that one call reads.
 const MAX_LOG_READ: u64 = 4096;
 /// Highest value that a result register can have without looking like an error.
@@ -222,7 +220,7 @@ impl<T: Tables> Kernel<T> {
             Syscall::ThreadRead => {
                 let target = self.thread_cap(caller, a, ThreadRights::INSPECT)?;
                 // The registers of a thread that runs are in a processor.
-                if target == thread || self.current(self.thread(target).cpu) == Some(target) {
+                if target == thread || self.current(self.thread(target).place.cpu()) == Some(target) {
                     return Err(Error::WrongState.into());
                 }
                 self.writable(world, caller, b, size_of::<Registers>() as u64)?;

@@ -10,7 +10,7 @@ use abi::rights::Kind;
 impl<T: Tables> Kernel<T> {
     /// Every slot that holds a capability, wherever it is.
     pub(super) fn full_slots(&self) -> impl Iterator<Item = CapId> + '_ {
-        (1..T::Caps::LENGTH).filter_map(CapId::from_index).filter(|id| self.cap(*id).capability.is_some())
+        (1..T::Caps::LENGTH).filter_map(CapId::from_index).filter(|id| self.cap(*id).capability().is_some())
     }
 
     pub(super) fn slots_are_sound(&self) -> Result<(), Contradiction> {
@@ -23,7 +23,7 @@ impl<T: Tables> Kernel<T> {
             for place in 1..domain.fresh_slot as usize {
                 let Some(id) = CapId::from_index(domain.table_base as usize + place) else { continue };
                 let slot = self.cap(id);
-                if slot.capability.is_some() {
+                if slot.capability().is_some() {
                     full += 1;
                     expect(slot.domain == DomainId::from_index(index), "a slot of another domain", id.index())?;
                     expect(slot.generation != 0, "a full slot without a generation", id.index())?;
@@ -39,7 +39,7 @@ impl<T: Tables> Kernel<T> {
             while next != 0 {
                 expect(next < domain.fresh_slot, "a free slot that was never used", index)?;
                 let Some(id) = CapId::from_index(domain.table_base as usize + next as usize) else { break };
-                expect(self.cap(id).capability.is_none(), "a full slot in the list of free ones", id.index())?;
+                expect(self.cap(id).capability().is_none(), "a full slot in the list of free ones", id.index())?;
                 free += 1;
                 expect(free <= empty, "a list of free slots without an end", index)?;
                 next = self.cap(id).next_free;
@@ -55,7 +55,7 @@ impl<T: Tables> Kernel<T> {
                 && slot.next.is_none()
                 && slot.previous.is_none()
                 && slot.first_mapping.is_none();
-            expect(slot.capability.is_some() || unlinked, "an empty slot with links", id.index())?;
+            expect(slot.capability().is_some() || unlinked, "an empty slot with links", id.index())?;
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl<T: Tables> Kernel<T> {
             let (mut next, mut previous) = (slot.first_child, None);
             while let Some(child) = next {
                 let entry = self.cap(child);
-                expect(entry.capability.is_some(), "an empty slot as a child", child.index())?;
+                expect(entry.capability().is_some(), "an empty slot as a child", child.index())?;
                 expect(entry.parent == Some(id), "a child of another parent", child.index())?;
                 expect(entry.previous == previous, "a sibling with a wrong link", child.index())?;
                 previous = next;
@@ -93,9 +93,9 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn children_have_no_more_than_parents(&self) -> Result<(), Contradiction> {
         for id in self.full_slots() {
             let slot = self.cap(id);
-            let Some(capability) = slot.capability else { continue };
+            let Some(capability) = slot.capability() else { continue };
             let Some(parent) = slot.parent else { continue };
-            match self.cap(parent).capability {
+            match self.cap(parent).capability() {
                 Some(above) => expect(lies_within(&capability, &above), "a child has more", id.index())?,
                 None => return expect(false, "a child of an empty slot", id.index()),
             }

@@ -48,7 +48,7 @@ impl<T: Tables> Kernel<T> {
         for thread in self.live_threads() {
             let (entry, at) = (self.thread(thread), thread.index());
             let taken = matches!(entry.state, State::Replying(_));
-            expect(taken == entry.taken_at.is_some(), "a call that was taken nowhere, or none that was", at)?;
+            expect(taken != entry.taken_at.is_none(), "a call that was taken nowhere, or none that was", at)?;
         }
         Ok(())
     }
@@ -63,15 +63,15 @@ impl<T: Tables> Kernel<T> {
 
     /// The caller whose pending call this thread works on, on that caller's budget.
     fn lender_of(&self, server: ThreadId) -> Option<ThreadId> {
-        let token = self.thread(server).serving?;
+        let token = self.thread(server).serving.token()?;
         ThreadId::from_index(token.thread() as usize)
     }
 
     pub(super) fn loans_are_of_pending_calls(&self) -> Result<(), Contradiction> {
         for thread in self.live_threads() {
             let (entry, at) = (self.thread(thread), thread.index());
-            let Some(token) = entry.serving else {
-                let own = entry.loan.is_none() && entry.budget == entry.reserve;
+            let Some(token) = entry.serving.token() else {
+                let own = entry.place.budget() == entry.rest.budget();
                 expect(own, "a loan without a call", at)?;
                 expect(entry.ceiling == 0, "a ceiling without a call", at)?;
                 continue;
@@ -79,13 +79,12 @@ impl<T: Tables> Kernel<T> {
             let Some(lender) = self.lender_of(thread) else { return expect(false, "a loan from nobody", at) };
             let other = self.thread(lender);
             expect(self.threads.is_live(lender.index()), "a loan from a dead thread", at)?;
-            expect(other.call_number == token.number(), "a loan for a call that has ended", at)?;
+            expect(other.call == token, "a loan for a call that has ended", at)?;
             expect(other.server == Some(thread), "a lender that knows another borrower", at)?;
             let pending = matches!(other.state, State::Replying(domain) if Some(domain) == entry.domain);
             expect(pending, "a lender that does not wait for the borrower", at)?;
             expect(other.fault.is_none(), "a loan for a fault", at)?;
-            expect(entry.loan == other.budget, "a loan of another budget", at)?;
-            let runs_on = entry.budget == entry.loan || entry.budget == entry.reserve;
+            let runs_on = entry.place.budget() == other.place.budget() || entry.place.budget() == entry.rest.budget();
             expect(runs_on, "a thread on a budget that it does not have", at)?;
         }
         Ok(())
@@ -105,7 +104,7 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn budgets_of_threads_live(&self) -> Result<(), Contradiction> {
         for thread in self.live_threads() {
             let entry = self.thread(thread);
-            for budget in [entry.reserve, entry.budget, entry.loan.or(entry.budget)] {
+            for budget in [entry.rest.budget(), entry.place.budget(), self.loan_of(thread).or(entry.place.budget())] {
                 let lives = budget.is_some_and(|budget| self.budgets.is_live(budget.index()));
                 expect(lives, "a thread with a dead budget", thread.index())?;
             }
@@ -113,7 +112,7 @@ impl<T: Tables> Kernel<T> {
         for index in self.budgets.live_indices() {
             let budget = self.budgets.at(index);
             let id = BudgetId::from_index(index);
-            let mut users = self.live_threads().filter(|thread| self.thread(*thread).reserve == id);
+            let mut users = self.live_threads().filter(|thread| self.thread(*thread).rest.budget() == id);
             let known = users.next() == budget.thread && users.next().is_none();
             expect(known, "a budget that is another thread's own", index)?;
         }
@@ -134,13 +133,15 @@ impl<T: Tables> Kernel<T> {
 
     pub(super) fn one_thread_uses_a_budget(&self) -> Result<(), Contradiction> {
         for thread in self.live_threads().filter(|thread| self.thread(*thread).state == State::Ready) {
-            let budget = self.thread(thread).budget;
+            let budget = self.thread(thread).place.budget();
             let same = |other: &ThreadId| {
-                *other != thread && self.thread(*other).state == State::Ready && self.thread(*other).budget == budget
+                *other != thread
+                    && self.thread(*other).state == State::Ready
+                    && self.thread(*other).place.budget() == budget
             };
             expect(!self.live_threads().any(|other| same(&other)), "a budget that two threads use", thread.index())?;
             let usable = budget.is_some_and(|budget| self.budgets.at(budget.index()).is_usable(self.now));
-            let runs = self.current(self.thread(thread).cpu) == Some(thread);
+            let runs = self.current(self.thread(thread).place.cpu()) == Some(thread);
             expect(usable || runs, "a thread is ready on a budget that is dry", thread.index())?;
         }
         Ok(())

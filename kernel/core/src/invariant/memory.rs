@@ -29,7 +29,7 @@ impl<T: Tables> Kernel<T> {
         expect(listed == self.mappings.live_indices().count(), "a mapping in no capability's list", 0)?;
         for index in self.mappings.live_indices() {
             let entry = self.mappings.at(index);
-            let Some(capability) = entry.parent.and_then(|parent| self.cap(parent).capability) else {
+            let Some(capability) = entry.parent.and_then(|parent| self.cap(parent).capability()) else {
                 return expect(false, "a mapping without a capability", index);
             };
             let extent = Extent::from_badge(capability.badge);

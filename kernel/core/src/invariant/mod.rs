@@ -8,6 +8,7 @@ mod ipc;
 mod memory;
 mod objects;
 mod queues;
+mod short;
 #[cfg(test)]
 mod tests;
 
@@ -110,6 +111,10 @@ invariants! {
     donated_frames_have_one_place: "a donated frame is in exactly one list of the space to which it belongs";
     device_spaces_are_apart: "no function sees two device spaces, and no domain runs in one";
     strays_are_told_in_order: "what devices were refused is kept in its order, without gaps";
+    places_are_true: "what a thread has noted of its budgets, its table and its domain is so";
+    endpoints_know_who_waits: "an endpoint's word tells whether it lives and whether just one thread waits there";
+    capabilities_know_their_ways: "a capability for an endpoint that lives says what its holder's level and its rights allow";
+    who_is_undisturbed_is_alone: "a thread whose calls may go the short way is ready, steady, at home, and nobody else is as urgent";
     frame_counters_agree: "the counters of frames tell how many there are";
 }
 

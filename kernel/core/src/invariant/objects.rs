@@ -159,7 +159,8 @@ impl<T: Tables> Kernel<T> {
         }
         for index in self.budgets.live_indices() {
             let id = BudgetId::from_index(index);
-            let users = self.threads.live_indices().filter(|thread| self.threads.at(*thread).reserve == id).count();
+            let users =
+                self.threads.live_indices().filter(|thread| self.threads.at(*thread).rest.budget() == id).count();
             let count = self.caps_of(Kind::Budget, index, self.budgets.generation(index)) + count(users);
             expect(self.budgets.references(index) == count, "a budget counts otherwise", index)?;
             expect(count > 0, "a budget that nobody needs", index)?;
@@ -191,7 +192,7 @@ impl<T: Tables> Kernel<T> {
         let names = |capability: crate::capability::Capability| {
             capability.kind == kind && capability.object as usize == object && capability.generation == generation
         };
-        count(self.full_slots().filter(|id| self.cap(*id).capability.is_some_and(names)).count())
+        count(self.full_slots().filter(|id| self.cap(*id).capability().is_some_and(names)).count())
     }
 
     pub(super) fn domains_own_their_threads(&self) -> Result<(), Contradiction> {

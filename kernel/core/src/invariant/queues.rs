@@ -67,7 +67,8 @@ impl<T: Tables> Kernel<T> {
             expect(ends, "a queue without an end", at)?;
             member = next;
         }
-        expect(self.thread(head).previous == Some(member), "a queue whose head does not know its tail", at)?;
+        let last = Some(member).filter(|last| *last != head);
+        expect(self.thread(head).previous == last, "a queue whose head does not know its tail", at)?;
         if queue.is_by_priority() {
             self.check_runs(head)?;
         }
@@ -81,7 +82,8 @@ impl<T: Tables> Kernel<T> {
             let priority = self.thread(member).priority;
             let next = self.thread(member).next;
             if next.is_none_or(|next| self.thread(next).priority != priority) {
-                let mutual = self.thread(first).run == Some(member) && self.thread(member).run == Some(first);
+                let [others, own] = [first, member].map(|end| Some(end).filter(|_| first != member));
+                let mutual = self.thread(first).run == own && self.thread(member).run == others;
                 expect(mutual, "a run whose ends do not know each other", first.index())?;
             } else if member != first {
                 expect(self.thread(member).run.is_none(), "the middle of a run knows somebody", member.index())?;
@@ -121,15 +123,15 @@ impl<T: Tables> Kernel<T> {
             let Some(thread) = entry.current else { continue };
             expect(entry.online, "a thread runs on a processor that has not started", index)?;
             expect(self.threads.is_live(thread.index()), "a dead thread runs", index)?;
-            expect(self.thread(thread).cpu == cpu, "a thread runs that belongs elsewhere", index)?;
+            expect(self.thread(thread).place.cpu() == cpu, "a thread runs that belongs elsewhere", index)?;
         }
         for thread in self.live_threads() {
             let entry = self.thread(thread);
-            let runs = self.current(entry.cpu) == Some(thread);
+            let runs = self.current(entry.place.cpu()) == Some(thread);
             expect(runs || !entry.turn_over, "a turn is over that nobody has", thread.index())?;
             if entry.state == State::Ready {
-                let at_home = self.home_of(thread) == entry.cpu;
-                let leaves = runs && self.cpu(entry.cpu).kicked;
+                let at_home = self.home_of(thread) == entry.place.cpu();
+                let leaves = runs && self.cpu(entry.place.cpu()).kicked;
                 expect(at_home || leaves, "a thread on a processor whose time it does not use", thread.index())?;
             }
         }
@@ -171,8 +173,8 @@ impl<T: Tables> Kernel<T> {
             for place in 1..=timers.length() {
                 let Some(thread) = timers.at(place) else { return expect(false, "a hole in the heap", place) };
                 let entry = self.thread(thread);
-                expect(entry.timer_place as usize == place, "a thread elsewhere in the heap", place)?;
-                expect(entry.cpu == cpu, "a thread in another processor's heap", place)?;
+                expect(entry.place.timer() as usize == place, "a thread elsewhere in the heap", place)?;
+                expect(entry.place.cpu() == cpu, "a thread in another processor's heap", place)?;
                 expect(self.threads.is_live(thread.index()), "a dead thread in the heap", place)?;
                 if let Some(above) = timers.at(place / 2) {
                     expect(deadline(above) <= deadline(thread), "a heap out of order", place)?;
@@ -183,7 +185,7 @@ impl<T: Tables> Kernel<T> {
         for thread in self.live_threads() {
             let entry = self.thread(thread);
             let waits = !matches!(entry.state, State::Ready | State::Stopped | State::Forgetting);
-            let has_timer = entry.timer_place != 0;
+            let has_timer = entry.place.timer() != 0;
             timed += usize::from(has_timer);
             expect(waits || !has_timer, "a thread with a deadline that does not wait", thread.index())?;
             expect(!waits || has_timer == (entry.deadline != NEVER), "a deadline that nobody watches", thread.index())?;

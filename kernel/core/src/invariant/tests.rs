@@ -1,8 +1,9 @@
 //! A checker needs a witness: for each invariant, a state that violates just it, and first of all it.
 
-use crate::capability::Capability;
+use crate::capability::{Capability, ShortWays};
 use crate::command::{Command, DomainOrder};
 use crate::cpu::Shootdown;
+use crate::endpoint::{EndpointName, Standing};
 use crate::frame::{Frame, FrameEntry, FrameState};
 use crate::identity::{
     BudgetId, CapId, CpuId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
@@ -11,11 +12,11 @@ use crate::ipc::{Outgoing, Reception};
 use crate::kernel::{Kernel, Storage, Tables};
 use crate::memory::MapOrder;
 use crate::table::Slot;
-use crate::thread::State;
+use crate::thread::{Place, Serving, State};
 use crate::{
     Account, Budget, CapSlot, Cpu, Domain, Endpoint, Interrupt, Mapping, Notification, RootPlan, Space, Thread,
 };
-use abi::message::{Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
+use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 use abi::rights::Kind;
 use abi::syscall::{Charge, InterruptSource, MapAccess};
 use abi::time::NEVER;
@@ -109,7 +110,7 @@ fn scene() -> Kernel<Few> {
         kernel.perform(CpuId::BOOT, Command::CreateThread { account, domain, budget }, 1);
     }
     let (memory, _) = kernel.lookup(root.domain, extent).expect("the extent is there");
-    let capability = kernel.cap(memory).capability.expect("the extent is there");
+    let capability = kernel.cap(memory).capability().expect("the extent is there");
     kernel.insert_cap(root.domain, Capability { rights: 1, ..capability }, Some(memory));
     kernel.map(MapOrder {
         space: root.space,
@@ -152,31 +153,46 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("derivation_is_a_forest", |k| k.cap_mut(id(CapId::from_index(2))).parent = CapId::from_index(1)),
     ("children_have_no_more_than_parents", |k| {
         let child = id(k.full_slots().find(|id| k.cap(*id).parent.is_some()));
-        k.cap_mut(child).capability.as_mut().expect("a child").rights = u16::MAX;
+        k.cap_mut(child).rights = u16::MAX;
     }),
     ("queues_agree_with_states", |k| k.thread_mut(WAITING_CLIENT).state = State::Sleeping),
     ("ready_bits_agree", |k| k.cpu_mut(CpuId::BOOT).ready_bits[0] |= 1),
     ("the_highest_runs", |k| k.cpu_mut(CpuId::BOOT).current = None),
     ("priorities_agree", |k| k.thread_mut(STOPPED).priority += 1),
-    ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).timer_place = 0),
+    ("places_are_true", |k| {
+        let place = k.thread(STOPPED).place;
+        k.thread_mut(STOPPED).place = Place::on(id(place.budget()), place.base(), !place.is_steady());
+    }),
+    ("endpoints_know_who_waits", |k| {
+        let quiet = Standing::quiet(k.endpoint_name(id(EndpointId::from_index(1))));
+        k.endpoints.at_mut(1).standing = quiet;
+    }),
+    ("capabilities_know_their_ways", |k| {
+        let slot = id(k.full_slots().find(|id| !k.cap(*id).endpoint.is_none()));
+        k.cap_mut(slot).short_ways.toggle(ShortWays::CALL);
+    }),
+    ("who_is_undisturbed_is_alone", |k| k.undisturbed[0].thread = Some(STOPPED)),
+    ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).place.set_timer(0)),
     ("callers_wait_for_somebody", |k| k.thread_mut(STOPPED).server = Some(SERVER)),
-    ("taken_calls_know_where", |k| k.thread_mut(CLIENT).taken_at = None),
+    ("taken_calls_know_where", |k| k.thread_mut(CLIENT).taken_at = EndpointName::NONE),
     ("endpoints_match_eagerly", |k| {
         k.set_state(STOPPED, State::Receiving(EndpointId::from_index(1)), NEVER);
     }),
     ("loans_are_of_pending_calls", |k| k.thread_mut(STOPPED).ceiling = 1),
     ("lenders_form_no_circle", |k| {
         let client = id(k.thread(CLIENT).domain);
-        k.set_state(SERVER, State::Replying(client), NEVER);
         k.thread_mut(SERVER).server = Some(CLIENT);
         k.thread_mut(SERVER).taken_at = k.thread(CLIENT).taken_at;
-        k.thread_mut(CLIENT).serving = Some(k.token_of(SERVER));
-        k.thread_mut(CLIENT).loan = k.thread(SERVER).budget;
+        k.thread_mut(CLIENT).serving = Serving::of(k.token_of(SERVER));
+        k.set_state(SERVER, State::Replying(client), NEVER);
     }),
     ("threads_run_in_one_place", |k| k.thread_mut(STOPPED).turn_over = true),
     ("shootdowns_come_to_an_end", |k| k.cpu_mut(CpuId::BOOT).owes = Some(Shootdown::after(None))),
     ("budgets_of_threads_live", |k| k.budgets.at_mut(1).thread = None),
-    ("budgets_keep_to_their_share", |k| k.budgets.at_mut(1).slice -= 1),
+    ("budgets_keep_to_their_share", |k| {
+        let budget = k.budgets.at_mut(1);
+        (budget.slice, budget.period) = (budget.slice - 1, budget.period - 1);
+    }),
     ("one_thread_uses_a_budget", |k| {
         let budget = k.budgets.at_mut(1);
         budget.period += 1;
@@ -196,7 +212,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     }),
     ("mappings_are_derived", |k| k.mappings.at_mut(id(MappingId::from_index(1)).index()).pages = 25),
     ("mappings_have_one_holder", |k| k.mappings.at_mut(1).address = 1),
-    ("pins_count_mappings", |k| k.frames.pin(Frame(8))),
+    ("pins_count_mappings", |k| k.frames.pin(Frame(8), 1)),
     ("kernel_frames_are_never_mapped", |k| k.frames.donate(Frame(9), 0, 0)),
     ("donated_frames_have_one_place", |k| {
         let space = id(SpaceId::from_index(1));
@@ -233,11 +249,11 @@ fn every_invariant_has_a_witness_and_a_sentence() {
 #[test]
 fn call_numbers_begin_again_after_as_many_as_fit_into_a_token() {
     let mut kernel = scene();
-    kernel.thread_mut(STOPPED).call_number = (1 << 48) - 1;
+    kernel.thread_mut(STOPPED).call = CallerToken::new(5, (1 << 48) - 1);
     let before = kernel.token_of(STOPPED);
     kernel.number_call(STOPPED);
     assert_ne!(kernel.token_of(STOPPED), before);
-    assert_eq!(kernel.token_of(STOPPED).number(), kernel.thread(STOPPED).call_number);
+    assert_eq!(kernel.token_of(STOPPED), CallerToken::new(5, 0));
 }
 
 #[test]
@@ -262,7 +278,7 @@ fn an_object_whose_generations_are_used_up_leaves_a_slot_that_is_never_used_agai
     let account = id(kernel.domains.at(1).account);
     kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 2);
     kernel.notifications.age(2);
-    let aged = kernel.full_slots().last().and_then(|id| kernel.cap(id).capability).expect("the newest capability");
+    let aged = kernel.full_slots().last().and_then(|id| kernel.cap(id).capability()).expect("the newest capability");
     assert_eq!((aged.kind, aged.object), (Kind::Notification, 2));
     kernel.notifications.condemn(2);
     kernel.discharge(account, Charge::Notifications, 1);

@@ -2,7 +2,7 @@
 
 use crate::scene::{ALL, M, SPARE, boot, by, grant, peer, refused, stage, statistics};
 use abi::rights::{MemoryRights, SpaceRights};
-use abi::syscall::MapAccess;
+use abi::syscall::{DONATION_MAX, MapAccess};
 use abi::{Error, PAGE_SIZE, Syscall, USER_END};
 use kernel_core::Frame;
 use model::machine::{DATA, Machine, Plan, own};
@@ -193,7 +193,7 @@ fn only_memory_that_nobody_uses_can_be_donated() {
     refused(&mut m, root, Syscall::SpaceDonate, &[space, own::RAM.0, 1, 1], Error::NotSoleOwner);
     refused(&mut m, root, Syscall::SpaceCreate, &[own::ACCOUNT.0, own::RAM.0, 1], Error::NotSoleOwner);
     refused(&mut m, root, Syscall::SpaceDonate, &[space, own::DEVICE.0, 0, 1], Error::BadArgument);
-    refused(&mut m, root, Syscall::SpaceDonate, &[space, own::RAM.0, SPARE + 2, 9], Error::BadArgument);
+    refused(&mut m, root, Syscall::SpaceDonate, &[space, own::RAM.0, SPARE + 2, DONATION_MAX + 1], Error::BadArgument);
     refused(&mut m, root, Syscall::SpaceDonate, &[space, own::RAM.0, SPARE + 2, 0], Error::BadArgument);
     refused(&mut m, root, Syscall::SpaceDonate, &[space, own::RAM.0, 200, 1], Error::BadArgument);
     let kept = m.make(Syscall::CapCopy, &[own::RAM.0, (MemoryRights::READ | MemoryRights::WRITE).bits().into(), 0]);

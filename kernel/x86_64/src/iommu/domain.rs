@@ -1,25 +1,28 @@
 //! The identifiers by which an IOMMU keeps the translations of one space apart from those of others. It may have fewer of
 //! them than there can be spaces.
 
-use crate::ram::RamPage;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kernel_core::{SPACES_MAX, SpaceId};
 
-static_assertions::const_assert!(SPACES_MAX <= crate::ram::WORDS);
+/// Words of the set of identifiers that are given.
+const WORDS: usize = 4;
 
-/// The most identifiers that are used, whatever a unit has: more devices do not have spaces at once.
-const MOST: usize = 256;
+/// Which identifier each space has, 0 without one. Only used while the big lock is held, as the next.
+static OF_SPACES: [AtomicU8; SPACES_MAX] = [const { AtomicU8::new(0) }; SPACES_MAX];
+/// The identifiers that some space has, one bit each. There are 256, whatever a unit has: more devices do not have spaces
+/// at once.
+static GIVEN: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
-/// Which identifier each space has, in a page of its own: a word for each space, 0 without one.
+/// Which identifiers there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Domains {
-    page: RamPage,
     limit: u64,
 }
 
 impl Domains {
-    /// Identifiers below `limit`, of which none is given yet.
-    pub const fn new(page: RamPage, limit: u64) -> Self {
-        Domains { page, limit }
+    /// Identifiers below `limit`.
+    pub const fn new(limit: u64) -> Self {
+        Domains { limit }
     }
 
     /// One more unit is told of them, which knows those below `limit` only.
@@ -29,27 +32,27 @@ impl Domains {
 
     /// The identifier of a space that has one.
     pub fn of(&self, space: SpaceId) -> u16 {
-        self.page.word(space.index()) as u16
+        OF_SPACES[space.index() % SPACES_MAX].load(Ordering::Relaxed).into()
     }
 
     /// One that no space has. Identifier 0 is never given: units may keep it for themselves (VT-d 9.3).
-    pub fn free(&self) -> Option<u16> {
-        let mut given = [1, 0, 0, 0];
-        for index in 0..SPACES_MAX {
-            let id = self.page.word(index) as usize % MOST;
-            given[id / 64] |= 1_u64 << (id % 64);
-        }
-        let free = (0_u16..).zip(given).find(|(_, bits)| *bits != u64::MAX);
-        free.map(|(word, bits)| 64 * word + bits.trailing_ones() as u16).filter(|id| u64::from(*id) < self.limit)
+    pub fn free(&self) -> Option<u8> {
+        let given = |word: usize| GIVEN[word].load(Ordering::Relaxed) | u64::from(word == 0);
+        let word = (0..WORDS).find(|word| given(*word) != u64::MAX)?;
+        let id = 64 * word as u64 + u64::from(given(word).trailing_ones());
+        (id < self.limit).then_some(id as u8)
     }
 
     /// Gives a space one, if there is one.
     pub fn give(&self, space: SpaceId) {
-        self.page.set_word(space.index(), self.free().unwrap_or(0).into());
+        let id = self.free().unwrap_or(0);
+        OF_SPACES[space.index() % SPACES_MAX].store(id, Ordering::Relaxed);
+        GIVEN[usize::from(id) / 64].fetch_or(1 << (id % 64), Ordering::Relaxed);
     }
 
     /// Takes it back, when the units know nothing of the space any more.
     pub fn take_back(&self, space: SpaceId) {
-        self.page.set_word(space.index(), 0);
+        let id = OF_SPACES[space.index() % SPACES_MAX].swap(0, Ordering::Relaxed);
+        GIVEN[usize::from(id) / 64].fetch_and(!(1 << (id % 64)), Ordering::Relaxed);
     }
 }

@@ -122,8 +122,9 @@ impl<'f> DeviceTree<'f> {
             if !self.format.is_present(entry) {
                 // The core counted the missing tables through `probe` before it allowed this.
                 let Some(frame) = spare.next() else { return };
-                // SAFETY: the core hands out donated frames, zeroed when they were taken.
+                // SAFETY: the core hands out donated frames, which are RAM that no Rust object lives in.
                 let below = unsafe { RamPage::new(frame) };
+                below.zero();
                 if self.format.needs_flush {
                     processor::flush(below);
                 }

@@ -4,7 +4,7 @@ use super::{BUFFER, DATA, Machine, Outcome};
 use crate::sizes::SmallTables;
 use abi::syscall::MapAccess;
 use abi::{Error, Handle, PAGE_SIZE, Syscall};
-use kernel_core::{CpuId, Frame, ThreadId};
+use kernel_core::{CpuId, Frame, Kernel, ThreadId};
 
 /// A domain that the root has made, with one thread.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,10 @@ pub const PEER_PAGES: u64 = 6;
 /// The slice of every budget that tests make, in nanoseconds.
 pub const SLICE: u64 = 10_000_000;
 
-impl<T: SmallTables> Machine<T> {
+impl<T: SmallTables> Machine<T>
+where
+    Kernel<T>: Clone,
+{
     /// A system call of the running thread that ends at once.
     pub fn sys(&mut self, syscall: Syscall, arguments: &[u64]) -> Result<[u64; 4], Error> {
         match self.call(syscall, arguments) {

@@ -61,8 +61,7 @@ const INTERRUPT_REASONS: core::ops::RangeInclusive<u8> = 0x20..=0x27;
 const ROOT_TABLE: usize = 0;
 const INTERRUPT_TABLE: usize = 1;
 const ANSWER: usize = 2;
-const DOMAINS: usize = 3;
-const FIRST_QUEUE: usize = 4;
+const FIRST_QUEUE: usize = 3;
 const FIRST_CONTEXT_TABLE: usize = FIRST_QUEUE + IOMMUS_MAX;
 /// Context tables: a machine whose devices are on more buses than these has devices that nobody can use.
 const CONTEXT_TABLES: usize = 16;
@@ -242,7 +241,7 @@ impl Vtd {
             root_table: own(ROOT_TABLE)?,
             interrupt_table: own(INTERRUPT_TABLE)?,
             answer: own(ANSWER)?,
-            domains: Domains::new(own(DOMAINS)?, u64::MAX),
+            domains: Domains::new(u64::MAX),
             root,
         };
         let (mut levels, mut width) = ([true; 2], u8::MAX);
