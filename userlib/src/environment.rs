@@ -58,6 +58,21 @@ pub struct RingResources {
     pub peer: Peer,
     /// Bits of the own notification that the peer sets after a change.
     pub bits: u64,
+    /// Whose ring it is, for its server: the lower half of the badge with which that client calls.
+    pub client: u16,
+    /// Under which number the driver that serves this domain's own requests knows the memory; 0 if it does not.
+    pub area: u16,
+}
+
+fn ring_of(entry: &Entry) -> Option<RingResources> {
+    Some(RingResources {
+        shared: shared(entry.memory)?,
+        memory: Cap::from_handle(entry.handle()),
+        peer: Peer::new(Cap::from_handle(Handle(entry.peer)), entry.peer_bits),
+        bits: entry.bits,
+        client: entry.client,
+        area: entry.area,
+    })
 }
 
 /// Another domain's notification.
@@ -188,6 +203,7 @@ impl Environment {
                 EntryKind::Memory => "memory",
                 EntryKind::Peer => "notification of a peer",
                 EntryKind::Capability => "capability",
+                EntryKind::LentRing => "ring of others",
             },
             name,
         })
@@ -215,12 +231,19 @@ impl Environment {
     /// [`NotGiven`], also if the ring's memory is not mapped.
     pub fn ring(&self, kind: EntryKind, name: &'static str) -> Result<RingResources, NotGiven> {
         let entry = self.entry(kind, name)?;
-        Ok(RingResources {
-            shared: shared(entry.memory).ok_or(NotGiven { kind: "mapping of the ring", name })?,
-            memory: Cap::from_handle(entry.handle()),
-            peer: Peer::new(Cap::from_handle(Handle(entry.peer)), entry.peer_bits),
-            bits: entry.bits,
-        })
+        ring_of(entry).ok_or(NotGiven { kind: "mapping of the ring", name })
+    }
+
+    /// Every ring named `name` that the domain serves, one for each client that has one.
+    pub fn served_rings(&self, name: &str) -> impl Iterator<Item = RingResources> {
+        let entries = self.page.entries_of(EntryKind::RingServer);
+        entries.filter(move |entry| entry.name.as_str() == name).filter_map(ring_of)
+    }
+
+    /// Memory of rings between others that the domain's device is to read and write, by the number of its area.
+    pub fn lent_rings(&self) -> impl Iterator<Item = (u16, Cap<Memory>)> {
+        let entries = self.page.entries_of(EntryKind::LentRing);
+        entries.map(|entry| (entry.area, Cap::from_handle(entry.handle())))
     }
 
     /// The interrupt named `name`, bound to its bits of the domain's notification.

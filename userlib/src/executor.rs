@@ -52,6 +52,9 @@ use core::task::{Context, Poll, Waker};
 /// The task that `run` itself was given.
 const MAIN: usize = usize::MAX;
 
+/// So many rounds pass at most before the clock is read, if there are timers.
+const ROUNDS: u32 = 32;
+
 /// Tasks that can go on, in order.
 #[derive(Default)]
 struct ReadyQueue {
@@ -124,6 +127,8 @@ pub(crate) struct Reactor {
     bit_waiters: RefCell<Vec<(u64, Waker)>>,
     timers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     timers_made: Cell<u64>,
+    /// Rounds since the clock was last read for the timers.
+    rounds: Cell<u32>,
     service: RefCell<Option<Served>>,
     /// A reply that leaves together with the next wait, and its words.
     outgoing: Cell<Option<(CallerToken, MessageInfo)>>,
@@ -164,6 +169,7 @@ impl Reactor {
             bit_waiters: RefCell::new(Vec::new()),
             timers: RefCell::new(BTreeMap::new()),
             timers_made: Cell::new(0),
+            rounds: Cell::new(0),
             service: RefCell::new(None),
             outgoing: Cell::new(None),
             outgoing_words: Cell::new([0; REGISTER_WORDS]),
@@ -270,12 +276,16 @@ impl Reactor {
         }
     }
 
-    /// Wakes the tasks whose time has come, and says when the next one's comes.
+    /// Wakes the tasks whose time has come, and says when the next one's comes. To read the clock is a system call, and the
+    /// kernel tells when the deadline passes: a thread that has much to do all the time looks now and then.
     fn fire_timers(&self) -> Deadline {
         let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
-            return Deadline::NEVER;
+        let Some((&(earliest, _), _)) = timers.first_key_value() else { return Deadline::NEVER };
+        self.rounds.set(self.rounds.get() + 1);
+        if self.rounds.get() < ROUNDS {
+            return Deadline::at(earliest);
         }
+        self.rounds.set(0);
         let now = Instant::now();
         while let Some(first) = timers.first_entry() {
             let (moment, _) = *first.key();
@@ -323,7 +333,7 @@ impl Reactor {
                 drop(served);
                 self.post(bits);
             }
-            Err(Error::TimedOut | Error::WouldBlock) => {}
+            Err(Error::TimedOut | Error::WouldBlock) => self.rounds.set(ROUNDS),
             Err(error) => {
                 drop(served);
                 log::error!("the endpoint cannot be served any more: {error}");
@@ -337,9 +347,13 @@ impl Reactor {
         self.flush();
         match sys::receive(Handle::NONE, 0, deadline.to_register(), &mut [0; REGISTER_WORDS]) {
             Ok(Received::Bits(bits)) => self.post(bits),
-            Ok(Received::Message { .. }) | Err(Error::TimedOut | Error::WouldBlock) => {}
+            Ok(Received::Message { .. }) => {}
+            Err(Error::TimedOut | Error::WouldBlock) => self.rounds.set(ROUNDS),
             // No notification is bound to this thread: time is all that can pass.
-            Err(_) => sleep_thread(deadline),
+            Err(_) => {
+                sleep_thread(deadline);
+                self.rounds.set(ROUNDS);
+            }
         }
     }
 

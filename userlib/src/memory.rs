@@ -2,7 +2,7 @@
 
 use crate::cap::{Cap, MapFailure, MappingId, Memory, Space};
 use crate::device::Width;
-use abi::syscall::MapAccess;
+use abi::syscall::{DONATION_MAX, MapAccess};
 use abi::{Error, PAGE_SIZE};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -201,9 +201,7 @@ impl<'a> SharedMemory<'a> {
 
     /// Sets every byte to zero.
     pub fn fill_zero(self) {
-        for word in self.words {
-            word.store(0, Ordering::Relaxed);
-        }
+        words::clear(self.words);
     }
 
     /// Copies bytes in. A word that is written only in part must not be written by a peer meanwhile.
@@ -211,9 +209,14 @@ impl<'a> SharedMemory<'a> {
     /// # Errors
     /// [`OutOfBounds`].
     pub fn write(self, offset: usize, bytes: &[u8]) -> Result<(), OutOfBounds> {
-        let words = self.covering(offset, bytes.len())?;
+        let mut words = self.covering(offset, bytes.len())?;
         let mut skip = offset % 8;
         let mut rest = bytes;
+        if skip == 0 {
+            let (whole, last) = words.split_at(bytes.len() / 8);
+            rest = words::fill(whole, bytes);
+            words = last;
+        }
         for word in words {
             let count = rest.len().min(8 - skip);
             let (now, later) = rest.split_at(count);
@@ -224,6 +227,55 @@ impl<'a> SharedMemory<'a> {
             skip = 0;
         }
         Ok(())
+    }
+}
+
+/// Many words at once. A string instruction stores word by word, as a loop of relaxed stores would, at an eighth of the
+/// instructions of one that is rolled out.
+#[cfg(target_arch = "x86_64")]
+mod words {
+    use core::arch::asm;
+    use core::sync::atomic::AtomicU64;
+
+    /// Makes every word zero.
+    pub(super) fn clear(words: &[AtomicU64]) {
+        // SAFETY: the words are mapped and writable, and may be written while others use them. Aligned stores of eight bytes
+        // are single accesses (Intel SDM volume 3A, 9.1.1), which `rep` repeats; the direction flag is clear by convention.
+        unsafe {
+            asm!("rep stosq", inout("rcx") words.len() => _, inout("rdi") words.as_ptr() => _, in("rax") 0_u64,
+                 options(nostack, preserves_flags));
+        }
+    }
+
+    /// Stores bytes, as many as fill all words; there are so many. Returns what is left of them.
+    pub(super) fn fill<'b>(words: &[AtomicU64], bytes: &'b [u8]) -> &'b [u8] {
+        let count = words.len().min(bytes.len() / 8);
+        // SAFETY: as in `clear`, and `count` words are read of bytes that have so many.
+        unsafe {
+            asm!("rep movsq", inout("rcx") count => _, inout("rsi") bytes.as_ptr() => _,
+                 inout("rdi") words.as_ptr() => _, options(nostack, preserves_flags));
+        }
+        bytes.get(count * 8..).unwrap_or_default()
+    }
+}
+
+/// Many words at once.
+#[cfg(not(target_arch = "x86_64"))]
+mod words {
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    /// Makes every word zero.
+    pub(super) fn clear(words: &[AtomicU64]) {
+        words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// Stores bytes, as many as fill all words; there are so many. Returns what is left of them.
+    pub(super) fn fill<'b>(words: &[AtomicU64], bytes: &'b [u8]) -> &'b [u8] {
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, bytes) in words.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
+        bytes.get(words.len().min(whole.len()) * 8..).unwrap_or(rest)
     }
 }
 
@@ -400,7 +452,7 @@ impl AddressSpace {
         }
         let mut left = missing;
         while left > 0 {
-            let count = left.min(8);
+            let count = left.min(DONATION_MAX);
             self.0.space.donate(tables.memory, tables.next, count)?;
             tables.next += count;
             left -= count;

@@ -28,28 +28,29 @@ pub const NAME_MAX: usize = 24;
 pub const ARGUMENTS_MAX: usize = 256;
 
 /// Addresses that a builder may use for what the start page mentions, unless it has reasons for others. They keep clear
-/// of programs, which are linked from `0x20_0000` up, and leave a guard page or more between neighbours.
+/// of programs, which are linked from `0x20_0000` up, and leave a guard page or more between neighbours. What every domain
+/// has lies in one window of 2 MiB if it is small, so that it takes few page tables.
 pub mod layout {
-    /// The start page.
-    pub const START_PAGE: u64 = 0x1000_0000_0000;
-    /// The status page.
-    pub const STATUS_PAGE: u64 = 0x1000_0000_2000;
-    /// The message buffer of the first thread.
-    pub const BUFFER: u64 = 0x1000_0000_4000;
+    use abi::PAGE_SIZE;
+
+    /// The start page. Programs end below it.
+    pub const START_PAGE: u64 = 0x1000_0000;
     /// The register of clients that are gone.
-    pub const CLIENTS: u64 = 0x1000_0000_6000;
+    pub const CLIENTS: u64 = START_PAGE + PAGE_SIZE;
+    /// The status page.
+    pub const STATUS_PAGE: u64 = CLIENTS + 2 * PAGE_SIZE;
+    /// The message buffer of the first thread.
+    pub const BUFFER: u64 = STATUS_PAGE + PAGE_SIZE;
+    /// The first thread's stack, and behind its top the heap. What lies below is a guard.
+    pub const STACK: u64 = START_PAGE + 0x1_0000;
     /// The vault.
-    pub const VAULT: u64 = 0x1000_0010_0000;
-    /// Top of the first thread's stack; what lies below its lowest page is a guard.
-    pub const STACK_TOP: u64 = 0x1000_0100_0000;
-    /// The heap.
-    pub const HEAP: u64 = 0x1000_1000_0000;
+    pub const VAULT: u64 = 0x40_0000_0000;
     /// Rings and other memory of entries, one after the other.
-    pub const ENTRIES: u64 = 0x1008_0000_0000;
+    pub const ENTRIES: u64 = 0x50_0000_0000;
     /// First address of the window in which the domain itself maps.
-    pub const WINDOW: u64 = 0x1010_0000_0000;
+    pub const WINDOW: u64 = 0x60_0000_0000;
     /// Length of that window.
-    pub const WINDOW_LENGTH: u64 = 0x0010_0000_0000;
+    pub const WINDOW_LENGTH: u64 = 0x20_0000_0000;
 }
 
 /// A name of at most [`NAME_MAX`] bytes, filled up with zeros.
@@ -112,7 +113,9 @@ pub enum EntryKind {
     /// A request ring of which the domain is the client: `handle` is the memory, mapped at `memory`; `peer` with
     /// `peer_bits` is what to notify; `bits` are those that the peer sets in the domain's own notification.
     RingClient = 3,
-    /// A request ring that the domain serves; fields as for the client, and `handle` has the right `DMA`.
+    /// A request ring that the domain serves; fields as for the client, and `handle` has the right `DMA`. `client` says
+    /// whose it is, and `area`, if it is not 0, by which number the driver that serves this domain's own requests knows the
+    /// memory.
     RingServer = 4,
     /// An interrupt in `handle`, to be bound to `bits`.
     Interrupt = 5,
@@ -124,6 +127,9 @@ pub enum EntryKind {
     Peer = 8,
     /// Another capability in `handle`; its kind is found by [`crate::cap::describe`].
     Capability = 9,
+    /// Memory of a ring between others in `handle`, with the right `DMA`: the domain's device is to read and write it.
+    /// Requests name it by `area`.
+    LentRing = 10,
 }
 
 impl EntryKind {
@@ -139,6 +145,7 @@ impl EntryKind {
             7 => Self::Memory,
             8 => Self::Peer,
             9 => Self::Capability,
+            10 => Self::LentRing,
             _ => return None,
         })
     }
@@ -149,7 +156,10 @@ impl EntryKind {
 #[repr(C)]
 pub struct Entry {
     kind: u32,
-    reserved: u32,
+    /// Index of the client of a ring that the domain serves: the lower half of the badge with which it calls.
+    pub client: u16,
+    /// Number of the area of memory that requests to a device name.
+    pub area: u16,
     /// What the manifest calls it.
     pub name: Name,
     /// Id of the interface, of entries that have one.
@@ -167,19 +177,23 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// No entry: all zero.
+    const UNUSED: Entry = Entry {
+        kind: 0,
+        client: 0,
+        area: 0,
+        name: Name([0; NAME_MAX]),
+        interface: 0,
+        handle: 0,
+        peer: 0,
+        peer_bits: 0,
+        bits: 0,
+        memory: Range { address: 0, length: 0 },
+    };
+
     /// An entry; what is not given is zero and is set field by field.
     pub fn new(kind: EntryKind, name: &str) -> Self {
-        Self {
-            kind: kind as u32,
-            reserved: 0,
-            name: Name::new(name),
-            interface: 0,
-            handle: 0,
-            peer: 0,
-            peer_bits: 0,
-            bits: 0,
-            memory: Range::default(),
-        }
+        Self { kind: kind as u32, name: Name::new(name), ..Self::UNUSED }
     }
 
     /// What it is for; `None` if this library does not know it.
@@ -318,7 +332,7 @@ impl StartPage {
             arguments_used: 0,
             reserved: 0,
             arguments: [0; ARGUMENTS_MAX],
-            entries: [Entry::new(EntryKind::Capability, ""); ENTRIES_MAX],
+            entries: [const { Entry::UNUSED }; ENTRIES_MAX],
             padding: [0; PADDING],
         }
     }
@@ -341,9 +355,11 @@ impl StartPage {
         Ok(page)
     }
 
-    /// The bytes to copy into the domain's page.
+    /// The bytes to copy into the domain's page, up to the last one that is not zero for want of something to say.
     pub fn as_bytes(&self) -> &[u8] {
-        IntoBytes::as_bytes(self)
+        let entries = core::mem::offset_of!(StartPage, entries);
+        let used = entries + self.entries_used as usize * size_of::<Entry>();
+        IntoBytes::as_bytes(self).get(..used).unwrap_or_default()
     }
 
     /// Adds something that the domain is given.
@@ -401,7 +417,7 @@ impl fmt::Debug for StartPage {
 pub fn expected_kind(entry: EntryKind) -> Option<Kind> {
     Some(match entry {
         EntryKind::Provides | EntryKind::Uses => Kind::Endpoint,
-        EntryKind::RingClient | EntryKind::RingServer | EntryKind::Memory => Kind::Memory,
+        EntryKind::RingClient | EntryKind::RingServer | EntryKind::LentRing | EntryKind::Memory => Kind::Memory,
         EntryKind::Interrupt => Kind::Interrupt,
         EntryKind::Ports => Kind::Ports,
         EntryKind::Peer | EntryKind::Capability => return None,
@@ -418,14 +434,14 @@ mod tests {
 
     fn copied(page: &StartPage) -> Aligned {
         let mut copy = Aligned([0; 4096]);
-        copy.0.copy_from_slice(page.as_bytes());
+        copy.0[..page.as_bytes().len()].copy_from_slice(page.as_bytes());
         copy
     }
 
     #[test]
     fn what_the_builder_writes_is_what_the_domain_reads() {
         let mut page = StartPage::new("echo");
-        page.heap = Range::new(layout::HEAP, 1 << 20);
+        page.heap = Range::new(layout::STACK, 1 << 20);
         page.set_arguments("verbose name=ä").unwrap();
         let mut entry = Entry::new(EntryKind::Provides, "echo");
         entry.interface = 7;

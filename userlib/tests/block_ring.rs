@@ -115,7 +115,10 @@ fn a_driver_refuses_what_a_client_should_not_have_submitted() {
         (5, 1, 0, 16, 63),
         (6, 1, u64::MAX, 8, 0),
         (7, 2, 107, 1, 0),
-        (8, 1, 0, 8, 1 << 32),
+        // More sectors behind a page's begin than a page has; data that reaches behind the last page by that; no such area.
+        (8, 1, 0, 8, 8 << 32),
+        (12, 1, 0, 8, 1 << 32 | 63),
+        (13, 1, 0, 8, 1 << 48),
         (9, 3, 0, 1, 0),
     ] {
         put(slot, operation, sector, count, page);
@@ -449,6 +452,8 @@ fn futures_of_overlapping_requests_are_carried_out_in_order_across_a_death() {
             memory: Cap::from_handle(Handle::NONE),
             peer: Peer::new(Cap::from_handle(Handle::NONE), 1),
             bits: 2,
+            client: 0,
+            area: 0,
         };
         let ring = Rc::new(BlockRing::attach(resources).unwrap());
         let order = Rc::new(RefCell::new(Vec::new()));

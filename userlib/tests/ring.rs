@@ -238,6 +238,8 @@ fn tasks_send_and_receive_and_wait_for_each_other() {
             memory: Cap::from_handle(Handle::new(8, 1)),
             peer: Peer::new(notification, peer_bits),
             bits,
+            client: 0,
+            area: 0,
         };
         let mut sender = Sender::attach(resources(TO_RECEIVER, TO_SENDER)).unwrap();
         let mut receiver = Receiver::attach(resources(TO_SENDER, TO_RECEIVER)).unwrap();

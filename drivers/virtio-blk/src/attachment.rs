@@ -2,14 +2,12 @@
 
 use crate::capability::{Missing, Structure, find};
 use crate::disk::{CONTROL_BYTES, Disk, StartError, reset};
-use crate::platform::{CONTROL, POOL, Platform};
 use crate::region::Region;
 use crate::transport::{PciTransport, Vectors};
 use alloc::vec::Vec;
 use core::fmt;
 use driver::{AttachError, Interrupt, PciDevice, TooShort, Window};
 use interfaces::pci::{FunctionInfo, PciError};
-use userlib::abi::PAGE_SIZE;
 use userlib::block_ring::Status;
 use userlib::ipc::RetriedError;
 use userlib::time::{Deadline, Duration, sleep_thread};
@@ -21,15 +19,13 @@ const VENDOR: u16 = 0x1af4;
 const DEVICES: [u16; 2] = [0x1042, 0x1001];
 /// Most interrupts that a disk has use for: one for its configuration, one for its queue.
 const INTERRUPTS: usize = 2;
-/// Pages for the queue; a reset gives back the old one's before the new one takes its own.
-const QUEUE_PAGES: usize = 8;
 
 /// How long a device may take for a reset.
 const RESET_PATIENCE: Duration = Duration::from_millis(1000);
 const RESET_POLL: Duration = Duration::from_micros(100);
 
 /// The disk of this program.
-pub type MachineDisk = Disk<Platform, PciTransport>;
+pub type MachineDisk = Disk<PciTransport>;
 
 /// Why there is no disk.
 #[derive(Debug)]
@@ -86,7 +82,7 @@ pub struct Attachment {
     pub interrupts: Vec<Interrupt>,
     /// Their numbers.
     pub numbers: Vectors,
-    /// Memory for headers and status of requests.
+    /// Memory for the queue, and for headers and status of requests.
     pub control: Region,
 }
 
@@ -106,17 +102,10 @@ fn window(device: &PciDevice, structure: Structure) -> Result<Window, AttachErro
 
 /// Memory for the queue and for the control of requests.
 fn provide_memory(device: &PciDevice) -> Result<Region, AttachError> {
-    let pages = device.dma::<[u8; PAGE_SIZE as usize]>(QUEUE_PAGES)?;
-    let (address, bus) = (pages.shared().address() as usize, pages.bus_address());
-    // Both are kept for ever.
-    core::mem::forget(pages);
-    // SAFETY: the pages were taken from all that is shared with the device and are never given back, so that nobody else
-    // uses them. Nothing was allocated from the pool before.
-    unsafe { POOL.provide(address, bus, QUEUE_PAGES) };
     let control = device.dma::<u8>(CONTROL_BYTES)?;
     let (memory, bus) = (control.shared(), control.bus_address());
+    // It is kept for ever.
     core::mem::forget(control);
-    CONTROL.set(memory, bus);
     Ok(Region::new(memory, bus))
 }
 

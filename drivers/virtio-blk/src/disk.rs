@@ -1,26 +1,27 @@
 //! One device: setting up, requests in flight, completions.
 
 use crate::protocol::{self, Features, NO_STATUS, Outcome, SEGMENTS_MAX, SUPPORTED, Segmentation, config, header};
-use crate::region::Region;
+use crate::queue::{PLACES_MAX, Part, QUEUE_BYTES, Queue};
+use crate::region::{Region, Span};
 use crate::transport::{Device, VectorRefused, Vectors};
 use core::fmt;
-use core::sync::atomic::{Ordering, fence};
 use userlib::block_ring::{Limits, Operation, SECTOR_SIZE};
-use virtio_drivers::Hal;
-use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::DeviceStatus;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Descriptors of the queue. A request takes three, so that about forty are in flight together.
-pub const QUEUE_SIZE: usize = 128;
-/// Bytes of memory that a disk needs for headers and status of its requests: one part for each tag.
-pub const CONTROL_BYTES: usize = TAGS * CONTROL_STRIDE;
+/// The fewest places that the queue must have. A request takes three, so that about forty are in flight together, and twice
+/// as many if the device has more places.
+pub const PLACES_MIN: u16 = 128;
+/// Bytes of memory that a disk needs for its queue, and for headers and status of requests: one part for each tag.
+pub const CONTROL_BYTES: usize = QUEUE_BYTES + TAGS * CONTROL_STRIDE;
 /// Tags of requests are below this.
 pub const TAGS: usize = 128;
 
 const CONTROL_STRIDE: usize = 32;
 const STATUS_OFFSET: usize = protocol::HEADER_BYTES;
 const QUEUE: u16 = 0;
+/// So many requests in flight make it worth while to be told of several completions at once.
+const MANY: usize = 8;
 /// How often a configuration that changes while it is read is read again.
 const CONFIG_ATTEMPTS: usize = 16;
 
@@ -41,7 +42,7 @@ pub enum StartError {
     QueueTooSmall(u32),
     /// Its queue is in use right after a reset.
     QueueInUse,
-    /// There is no memory for the queue.
+    /// The memory for the queue is too short.
     NoMemory,
     /// It takes no message-signalled interrupts.
     NoInterrupts,
@@ -60,10 +61,10 @@ impl fmt::Display for StartError {
             StartError::Config => f.write_str("the disk's configuration cannot be read or does not hold still"),
             StartError::NoRequests => f.write_str("the disk's limits allow no request of even one sector"),
             StartError::QueueTooSmall(size) => {
-                write!(f, "the disk's queue has {size} places and at least {QUEUE_SIZE} are needed")
+                write!(f, "the disk's queue has {size} places and at least {PLACES_MIN} are needed")
             }
             StartError::QueueInUse => f.write_str("the disk's queue is in use right after a reset"),
-            StartError::NoMemory => f.write_str("there is no memory left for the disk's queue"),
+            StartError::NoMemory => f.write_str("the memory for the disk's queue is too short"),
             StartError::NoInterrupts => VectorRefused.fmt(f),
             StartError::Failed => f.write_str("the disk failed while it was set up"),
         }
@@ -82,9 +83,7 @@ impl From<VectorRefused> for StartError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It completed a request that is not in flight.
-    UnknownCompletion(u16),
-    /// It changed a completion while it was read, or completed a request in a way that the queue does not know.
-    BadCompletion,
+    UnknownCompletion(u32),
     /// It says that it has written so many bytes where another number belongs.
     WrongLength {
         /// What it says.
@@ -106,7 +105,6 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::UnknownCompletion(head) => write!(f, "it completed request {head}, which is not in flight"),
-            Fault::BadCompletion => f.write_str("it changed a completion while that was read"),
             Fault::WrongLength { written, expected } => {
                 write!(f, "it says that it has written {written} bytes instead of {expected}")
             }
@@ -146,8 +144,10 @@ impl Geometry {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     tag: usize,
-    operation: Operation,
-    data: Option<Region>,
+    /// Bytes that the device writes if it carries the request out, the status among them.
+    room: usize,
+    /// Places of the queue.
+    places: usize,
 }
 
 /// A request that the device has completed.
@@ -161,12 +161,13 @@ pub struct Completion {
 
 /// A device that is set up.
 #[derive(Debug)]
-pub struct Disk<H: Hal, T: Device> {
+pub struct Disk<T: Device> {
     transport: T,
-    queue: VirtQueue<H, QUEUE_SIZE>,
+    queue: Queue,
     control: Region,
     /// By first descriptor.
-    in_flight: [Option<InFlight>; QUEUE_SIZE],
+    in_flight: [Option<InFlight>; PLACES_MAX as usize],
+    in_flight_count: usize,
     features: Features,
     geometry: Geometry,
 }
@@ -213,15 +214,16 @@ fn read_geometry<T: Device>(transport: &T, features: Features) -> Result<Geometr
     })
 }
 
-impl<H: Hal, T: Device> Disk<H, T> {
+impl<T: Device> Disk<T> {
     /// Sets up a device that was [`reset`]. `control` has [`CONTROL_BYTES`].
     ///
     /// # Errors
     /// [`StartError`] with the transport; the device then knows of no queue that it may use.
     pub fn start(mut transport: T, control: Region, vectors: Vectors) -> Result<Self, (T, StartError)> {
-        match Self::set_up(&mut transport, vectors) {
-            Ok((queue, features, geometry)) => {
-                Ok(Disk { transport, queue, control, in_flight: [None; QUEUE_SIZE], features, geometry })
+        match Self::set_up(&mut transport, control, vectors) {
+            Ok((queue, control, features, geometry)) => {
+                let in_flight = [None; PLACES_MAX as usize];
+                Ok(Disk { transport, queue, control, in_flight, in_flight_count: 0, features, geometry })
             }
             Err(error) => {
                 // A reset takes back what was set up; the manual wants to be told of the failure, too.
@@ -232,11 +234,11 @@ impl<H: Hal, T: Device> Disk<H, T> {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "it is taken apart by the one caller")]
     fn set_up(
         transport: &mut T,
+        memory: Region,
         vectors: Vectors,
-    ) -> Result<(VirtQueue<H, QUEUE_SIZE>, Features, Geometry), StartError> {
+    ) -> Result<(Queue, Region, Features, Geometry), StartError> {
         let mut status = DeviceStatus::ACKNOWLEDGE;
         transport.set_status(status);
         status |= DeviceStatus::DRIVER;
@@ -253,15 +255,20 @@ impl<H: Hal, T: Device> Disk<H, T> {
         }
         let geometry = read_geometry(transport, features)?;
         transport.set_vectors(vectors)?;
-        let size = transport.max_queue_size(QUEUE);
-        if size < QUEUE_SIZE as u32 {
-            return Err(StartError::QueueTooSmall(size));
+        let places = transport.max_queue_size(QUEUE);
+        if places < PLACES_MIN.into() {
+            return Err(StartError::QueueTooSmall(places));
         }
-        let queue = VirtQueue::new(transport, QUEUE, false, false).map_err(|error| match error {
-            virtio_drivers::Error::AlreadyUsed => StartError::QueueInUse,
-            virtio_drivers::Error::DmaError => StartError::NoMemory,
-            _ => StartError::Failed,
-        })?;
+        if transport.queue_used(QUEUE) {
+            return Err(StartError::QueueInUse);
+        }
+        // Powers of two, as all queues' sizes are.
+        let places = if places < PLACES_MAX.into() { PLACES_MIN } else { PLACES_MAX };
+        let memory_of = |range| memory.part(range).ok_or(StartError::NoMemory);
+        let control = memory_of(QUEUE_BYTES..CONTROL_BYTES)?;
+        let queue = Queue::new(memory_of(0..QUEUE_BYTES)?, places, features.contains(Features::EVENT_IDX));
+        let parts = queue.addresses();
+        transport.queue_set(QUEUE, places.into(), parts.descriptors, parts.available, parts.used);
         if !transport.has_queue_vector() {
             // The device must forget the queue before its memory goes.
             transport.set_status(DeviceStatus::empty());
@@ -273,7 +280,7 @@ impl<H: Hal, T: Device> Disk<H, T> {
             transport.set_status(DeviceStatus::empty());
             return Err(StartError::Failed);
         }
-        Ok((queue, features, geometry))
+        Ok((queue, control, features, geometry))
     }
 
     /// What the disk is.
@@ -300,14 +307,7 @@ impl<H: Hal, T: Device> Disk<H, T> {
 
     /// Whether there is room for one more request, whatever it is.
     pub fn has_room(&self) -> bool {
-        self.queue.available_desc() >= 2 + self.geometry.segmentation.count
-    }
-
-    /// Where header and status of a request lie.
-    fn control(&self, tag: usize) -> Option<(Region, Region)> {
-        let start = tag.checked_mul(CONTROL_STRIDE)?;
-        let part = self.control.part(start..start + CONTROL_STRIDE)?;
-        Some((part.part(0..protocol::HEADER_BYTES)?, part.part(STATUS_OFFSET..STATUS_OFFSET + 1)?))
+        self.queue.room() >= 2 + self.geometry.segmentation.count
     }
 
     /// Gives the device a request. `tag` (below [`TAGS`]) names it and is not in use; `data` is as long as the request
@@ -316,34 +316,52 @@ impl<H: Hal, T: Device> Disk<H, T> {
     ///
     /// # Errors
     /// [`Fault::Full`].
-    pub fn submit(&mut self, tag: usize, operation: Operation, sector: u64, data: Option<Region>) -> Result<(), Fault> {
-        let (request_header, status) = self.control(tag).ok_or(Fault::Full)?;
-        request_header.write(0, &header(operation, sector));
-        status.write(0, &[NO_STATUS]);
-        let request = InFlight { tag, operation, data };
-        let queue = &mut self.queue;
-        let cut = self.geometry.segmentation.bytes;
-        let head = with_buffers(&request, request_header, status, cut, |inputs, outputs| {
-            // SAFETY: the buffers are parts of regions that stay mapped for the rest of the program's life. Until
-            // `next_completion` has popped the request, its header and status are left alone because its tag is in
-            // use, and the caller leaves its data alone.
-            unsafe { queue.add(inputs, outputs) }
-        });
-        let head = head.ok_or(Fault::Full)?.map_err(|_| Fault::Full)?;
+    pub fn submit(&mut self, tag: usize, operation: Operation, sector: u64, data: Option<Span>) -> Result<(), Fault> {
+        if tag >= TAGS {
+            return Err(Fault::Full);
+        }
+        let start = tag * CONTROL_STRIDE;
+        for (index, word) in header(operation, sector).into_iter().enumerate() {
+            self.control.set::<u64>(start + index * 8, word);
+        }
+        self.control.set::<u8>(start + STATUS_OFFSET, NO_STATUS);
+        let bus = self.control.bus() + start as u64;
+        let mut parts = [Part { bus, length: protocol::HEADER_BYTES as u32, writable: false }; SEGMENTS_MAX + 2];
+        let mut places = 1;
+        let mut rest = data.unwrap_or(Span { bus: 0, length: 0 });
+        let writable = operation == Operation::Read;
+        let mut room = 1;
+        while rest.length > 0 {
+            let length = rest.length.min(self.geometry.segmentation.bytes);
+            *parts.get_mut(places).ok_or(Fault::Full)? = Part { bus: rest.bus, length: length as u32, writable };
+            room += if writable { length } else { 0 };
+            rest = Span { bus: rest.bus + length as u64, length: rest.length - length };
+            places += 1;
+        }
+        let status = Part { bus: bus + STATUS_OFFSET as u64, length: 1, writable: true };
+        *parts.get_mut(places).ok_or(Fault::Full)? = status;
+        places += 1;
+        let head = parts.get(..places).and_then(|parts| self.queue.add(parts)).ok_or(Fault::Full)?;
         match self.in_flight.get_mut(usize::from(head)) {
-            Some(place) if place.is_none() => *place = Some(request),
+            Some(place) if place.is_none() => *place = Some(InFlight { tag, room, places }),
             _ => return Err(Fault::Full),
         }
+        self.in_flight_count += 1;
         Ok(())
     }
 
     /// Tells the device of new requests, unless it said that it looks by itself.
     pub fn notify(&mut self) {
-        // The queue's index must be visible before the device's wish is read: the device does it the other way round.
-        fence(Ordering::SeqCst);
-        if self.queue.should_notify() {
+        if self.queue.must_notify() {
             self.transport.notify(QUEUE);
         }
+    }
+
+    /// Says that the driver is about to wait for completions, and whether it must not because they are there already. With
+    /// many requests in flight it is told when half of them are complete: the device then has the other half to go on with.
+    pub fn await_completions(&mut self) -> bool {
+        let worth_while = if self.in_flight_count < MANY { 1 } else { self.in_flight_count / 2 };
+        self.queue.await_used(worth_while as u16)
     }
 
     /// The next request that the device has completed, if there is one.
@@ -351,24 +369,18 @@ impl<H: Hal, T: Device> Disk<H, T> {
     /// # Errors
     /// [`Fault`]: the device is then to be reset.
     pub fn next_completion(&mut self) -> Result<Option<Completion>, Fault> {
-        let Some(head) = self.queue.peek_used() else {
+        let Some(used) = self.queue.next_used() else {
             return Ok(None);
         };
-        let place = self.in_flight.get_mut(usize::from(head));
-        let request = place.and_then(Option::take).ok_or(Fault::UnknownCompletion(head))?;
-        let (request_header, status) = self.control(request.tag).ok_or(Fault::BadCompletion)?;
-        let queue = &mut self.queue;
-        let cut = self.geometry.segmentation.bytes;
-        let written = with_buffers(&request, request_header, status, cut, |inputs, outputs| {
-            // SAFETY: these are the buffers with which this request was added: they follow from it alone.
-            unsafe { queue.pop_used(head, inputs, outputs) }
-        });
-        let written = written.ok_or(Fault::BadCompletion)?.map_err(|_| Fault::BadCompletion)?;
-        let outcome = status.read(0);
+        let place = self.in_flight.get_mut(used.head as usize);
+        let request = place.and_then(Option::take).ok_or(Fault::UnknownCompletion(used.head))?;
+        self.in_flight_count -= 1;
+        // It is below the table's length, or there would have been no request.
+        self.queue.take_back(used.head as u16, request.places);
+        let outcome = self.control.get::<u8>(request.tag * CONTROL_STRIDE + STATUS_OFFSET);
         let outcome = Outcome::from_status(outcome).ok_or(Fault::BadStatus(outcome))?;
-        let read = request.operation == Operation::Read;
-        let room = 1 + request.data.filter(|_| read).map_or(0, |data| data.len());
         // A request that failed may have been filled in part; one that was carried out must be full.
+        let (written, room) = (used.written, request.room);
         if written as usize > room || outcome == Outcome::Done && (written as usize) < room {
             return Err(Fault::WrongLength { written, expected: room });
         }
@@ -378,51 +390,8 @@ impl<H: Hal, T: Device> Disk<H, T> {
     /// Resets the device, whatever it was doing, and gives its registers back. Nothing is in flight any more.
     ///
     /// # Errors
-    /// [`StartError::NoReset`]. The device may still use the queue's memory then, which is never used again.
+    /// [`StartError::NoReset`]. The device may still use the memory then, which must never be used again.
     pub fn stop(mut self, wait: &mut dyn FnMut() -> bool) -> Result<T, StartError> {
-        match reset(&mut self.transport, wait) {
-            Ok(()) => Ok(self.transport),
-            Err(error) => {
-                core::mem::forget(self.queue);
-                Err(error)
-            }
-        }
+        reset(&mut self.transport, wait).map(|()| self.transport)
     }
-}
-
-/// The buffers of a request, as the queue wants them: what the device reads, and what it writes. `None` if the data
-/// needs more segments than there can be.
-fn with_buffers<R>(
-    request: &InFlight,
-    header: Region,
-    status: Region,
-    cut: usize,
-    use_them: impl for<'a> FnOnce(&'a [&'a [u8]], &'a mut [&'a mut [u8]]) -> R,
-) -> Option<R> {
-    let mut inputs: [&[u8]; SEGMENTS_MAX + 1] = [&[]; SEGMENTS_MAX + 1];
-    let mut outputs: [&mut [u8]; SEGMENTS_MAX + 1] = core::array::from_fn(|_| Default::default());
-    let (mut input_count, mut output_count) = (1, 0);
-    // SAFETY: `add` and `pop_used` turn the slices into addresses (`Hal::share`), and they end with this function.
-    *inputs.first_mut()? = unsafe { header.readable() };
-    let mut offset = 0;
-    while let Some(data) = request.data.filter(|data| offset < data.len()) {
-        let end = data.len().min(offset + cut);
-        let segment = data.part(offset..end)?;
-        match request.operation {
-            Operation::Read => {
-                // SAFETY: as above.
-                *outputs.get_mut(output_count)? = unsafe { segment.writable() };
-                output_count += 1;
-            }
-            Operation::Write | Operation::Flush => {
-                // SAFETY: as above.
-                *inputs.get_mut(input_count)? = unsafe { segment.readable() };
-                input_count += 1;
-            }
-        }
-        offset = end;
-    }
-    // SAFETY: as above.
-    *outputs.get_mut(output_count)? = unsafe { status.writable() };
-    Some(use_them(inputs.get(..input_count)?, outputs.get_mut(..=output_count)?))
 }

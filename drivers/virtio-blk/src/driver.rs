@@ -2,13 +2,15 @@
 
 use crate::disk::{Disk, Fault, Geometry, StartError};
 use crate::protocol::Outcome;
-use crate::region::Region;
+use crate::region::{Region, Span};
 use crate::transport::{Device, Vectors};
 use alloc::boxed::Box;
-use userlib::block_ring::{Limits, Operation, RingServer, SLOTS, Slot, Status, Taken};
+use alloc::vec;
+use alloc::vec::Vec;
+use userlib::abi::PAGE_SIZE;
+use userlib::block_ring::{AREAS, Limits, Operation, RingServer, SLOTS, Slot, Status, Taken};
 use userlib::log;
 use userlib::time::{Duration, Instant};
-use virtio_drivers::Hal;
 
 /// How long a device may take for a request.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,8 +35,8 @@ struct Pending {
 
 /// The device, or what to answer instead.
 #[derive(Debug)]
-enum State<H: Hal, T: Device> {
-    Working(Box<Disk<H, T>>),
+enum State<T: Device> {
+    Working(Box<Disk<T>>),
     /// While the device is being reset.
     Between,
     /// There is none, or it does not work.
@@ -54,29 +56,33 @@ pub struct Counts {
 
 /// The driver of one disk for the client of one ring.
 #[derive(Debug)]
-pub struct Driver<'r, H: Hal, T: Device> {
+pub struct Driver<'r, T: Device> {
     ring: RingServer<'r>,
-    state: State<H, T>,
-    /// The ring's memory, as the device finds it.
-    memory: Region,
+    state: State<T>,
+    /// By number, the memory of each area as the device finds it: the ring's first.
+    areas: Vec<Option<Span>>,
     control: Region,
     vectors: Vectors,
     pending: [Option<Pending>; SLOTS],
+    /// How many there are.
+    pending_count: usize,
+    /// How many of them the device does not have, because it was reset.
+    held_count: usize,
     counts: Counts,
     /// Resets since the last completion.
     resets: u32,
     accepting: bool,
 }
 
-impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
+impl<'r, T: Device> Driver<'r, T> {
     /// Works for the client of `ring`, whose memory is `memory`, on `disk`, or answers every request with the status.
     /// Requests that a predecessor has left in the ring are carried out like new ones.
     pub fn new(
         mut ring: RingServer<'r>,
-        memory: Region,
+        memory: Span,
         control: Region,
         vectors: Vectors,
-        disk: Result<Disk<H, T>, Status>,
+        disk: Result<Disk<T>, Status>,
     ) -> Self {
         let limits = disk.as_ref().map_or(NO_LIMITS, |disk| disk.geometry().limits());
         ring.set_limits(limits);
@@ -84,16 +90,28 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
             Ok(disk) => State::Working(Box::new(disk)),
             Err(status) => State::Without(status),
         };
+        let mut areas = vec![None; AREAS];
+        areas[0] = Some(memory);
         Self {
             ring,
             state,
-            memory,
+            areas,
             control,
             vectors,
             pending: [None; SLOTS],
+            pending_count: 0,
+            held_count: 0,
             counts: Counts::default(),
             resets: 0,
             accepting: true,
+        }
+    }
+
+    /// Lets requests name a further area of memory. A number that cannot be is left alone.
+    pub fn lend(&mut self, area: u16, memory: Span) {
+        if let Some(place) = self.areas.get_mut(usize::from(area)).filter(|_| area != 0) {
+            *place = Some(memory);
+            self.ring.lend(area, memory.length / PAGE_SIZE as usize);
         }
     }
 
@@ -125,12 +143,14 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
     }
 
     /// Collects completions and gives the device what the client has asked for, as far as there is room. `wait` passes
-    /// some time while a device that broke its rules is reset, and says whether to go on waiting.
-    pub fn advance(&mut self, now: Instant, wait: &mut dyn FnMut() -> bool) {
+    /// some time while a device that broke its rules is reset, and says whether to go on waiting; the clock is read only when
+    /// the device is given something.
+    pub fn advance(&mut self, clock: &mut dyn FnMut() -> Instant, wait: &mut dyn FnMut() -> bool) {
         loop {
-            let outcome = self.collect().and_then(|()| self.give(now));
+            let outcome = self.collect().and_then(|()| self.give(clock));
             match outcome {
-                Ok(()) => break,
+                Ok(()) if self.may_wait() => break,
+                Ok(()) => {}
                 Err(fault) => self.recover(fault, wait),
             }
         }
@@ -147,7 +167,7 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.recover(Fault::Silent, wait);
         }
-        self.advance(now, wait);
+        self.advance(&mut || now, wait);
     }
 
     /// Takes note of a changed configuration.
@@ -159,7 +179,7 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
             Ok(geometry) => self.ring.set_limits(geometry.limits()),
             Err(fault) => self.recover(fault, wait),
         }
-        self.advance(now, wait);
+        self.advance(&mut || now, wait);
     }
 
     /// Takes no more requests from the ring; those under way go on.
@@ -167,9 +187,17 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
         self.accepting = false;
     }
 
+    /// Whether a request that came now would be carried out.
+    pub fn has_room(&self) -> bool {
+        match &self.state {
+            State::Working(disk) => self.accepting && disk.has_room(),
+            State::Between | State::Without(_) => self.accepting,
+        }
+    }
+
     /// Whether no request is under way.
     pub fn is_idle(&self) -> bool {
-        self.pending.iter().all(Option::is_none)
+        self.pending_count == 0
     }
 
     /// Resets the device for good. Requests that come later are left in the ring for another driver.
@@ -187,13 +215,22 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
         }
     }
 
+    /// Whether nothing is complete that would be worth the while.
+    fn may_wait(&mut self) -> bool {
+        match &mut self.state {
+            State::Working(disk) => !disk.await_completions(),
+            State::Between | State::Without(_) => true,
+        }
+    }
+
     fn collect(&mut self) -> Result<(), Fault> {
         let State::Working(disk) = &mut self.state else {
             return Ok(());
         };
         while let Some(completion) = disk.next_completion()? {
             let pending = self.pending.get_mut(completion.tag).and_then(Option::take);
-            let slot = pending.ok_or(Fault::BadCompletion)?.taken.slot;
+            let slot = pending.ok_or(Fault::Full)?.taken.slot;
+            self.pending_count -= 1;
             let status = match completion.outcome {
                 Outcome::Done => Status::Done,
                 Outcome::Failed | Outcome::Unsupported => Status::DeviceError,
@@ -204,18 +241,21 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
         Ok(())
     }
 
-    fn give(&mut self, now: Instant) -> Result<(), Fault> {
+    fn give(&mut self, clock: &mut dyn FnMut() -> Instant) -> Result<(), Fault> {
         let State::Working(disk) = &mut self.state else {
             return Ok(());
         };
-        let mut given = false;
+        let mut since = None;
+        let mut now = || *since.get_or_insert_with(&mut *clock);
         // First what the device had when it was reset.
-        for pending in self.pending.iter_mut().flatten().filter(|pending| pending.since.is_none()) {
-            if !disk.has_room() {
-                break;
+        if self.held_count > 0 {
+            for pending in self.pending.iter_mut().flatten().filter(|pending| pending.since.is_none()) {
+                if !disk.has_room() {
+                    break;
+                }
+                submit(disk, &self.areas, pending, now())?;
+                self.held_count -= 1;
             }
-            submit(disk, self.memory, pending, now)?;
-            given = true;
         }
         while self.accepting && disk.has_room() {
             let Some(taken) = self.ring.take() else { break };
@@ -225,10 +265,12 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
                 continue;
             }
             let Some(place) = self.pending.get_mut(taken.slot.index()) else { break };
-            submit(disk, self.memory, place.insert(Pending { taken, attempts: 0, since: None }), now)?;
-            given = true;
+            // Until the device has it, it is one that is to be given.
+            (self.pending_count, self.held_count) = (self.pending_count + 1, self.held_count + 1);
+            submit(disk, &self.areas, place.insert(Pending { taken, attempts: 0, since: None }), now())?;
+            self.held_count -= 1;
         }
-        if given {
+        if since.is_some() {
             disk.notify();
         }
         Ok(())
@@ -263,6 +305,7 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
                 self.state = State::Without(Status::DeviceError);
             }
         }
+        self.held_count = self.pending_count;
         for place in &mut self.pending {
             let Some(pending) = place else { continue };
             pending.since = None;
@@ -270,6 +313,7 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
                 log::error!("a request for sector {} is given up", pending.taken.request.sector);
                 complete(&mut self.ring, &mut self.counts, pending.taken.slot, Status::DeviceError);
                 *place = None;
+                (self.pending_count, self.held_count) = (self.pending_count - 1, self.held_count - 1);
             }
         }
     }
@@ -282,6 +326,7 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
         for pending in self.pending.iter_mut().filter_map(Option::take) {
             complete(&mut self.ring, &mut self.counts, pending.taken.slot, status);
         }
+        (self.pending_count, self.held_count) = (0, 0);
         while self.accepting
             && let Some(taken) = self.ring.take()
         {
@@ -290,9 +335,9 @@ impl<'r, H: Hal, T: Device> Driver<'r, H, T> {
     }
 }
 
-fn submit<H: Hal, T: Device>(
-    disk: &mut Disk<H, T>,
-    memory: Region,
+fn submit<T: Device>(
+    disk: &mut Disk<T>,
+    areas: &[Option<Span>],
     pending: &mut Pending,
     now: Instant,
 ) -> Result<(), Fault> {
@@ -301,8 +346,8 @@ fn submit<H: Hal, T: Device>(
         Operation::Flush => None,
         // The ring has checked that it is inside.
         Operation::Read | Operation::Write => {
-            let start = request.buffer_offset();
-            Some(memory.part(start..start + request.bytes()).ok_or(Fault::Full)?)
+            let area = areas.get(usize::from(request.area)).copied().flatten();
+            Some(area.and_then(|area| area.part(request.buffer_offset(), request.bytes())).ok_or(Fault::Full)?)
         }
     };
     pending.attempts += 1;

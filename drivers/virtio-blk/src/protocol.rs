@@ -17,6 +17,8 @@ bitflags! {
         const BLK_SIZE = 1 << 6;
         /// The disk has a cache and can flush it.
         const FLUSH = 1 << 9;
+        /// Each side says from which request on it wants to be told (2.7.10).
+        const EVENT_IDX = 1 << 29;
         /// The device is one of virtio 1.0 or later.
         const VERSION_1 = 1 << 32;
         /// The device uses addresses as the platform gives them to it, through an IOMMU if there is one.
@@ -42,17 +44,14 @@ pub mod config {
 /// Bytes of a request's header.
 pub const HEADER_BYTES: usize = 16;
 
-/// The header of a request.
-pub fn header(operation: Operation, sector: u64) -> [u8; HEADER_BYTES] {
-    let kind: u32 = match operation {
+/// The header of a request, in words of eight bytes.
+pub const fn header(operation: Operation, sector: u64) -> [u64; HEADER_BYTES / 8] {
+    let kind = match operation {
         Operation::Read => 0,
         Operation::Write => 1,
         Operation::Flush => 4,
     };
-    let mut header = [0; HEADER_BYTES];
-    header[..4].copy_from_slice(&kind.to_le_bytes());
-    header[8..].copy_from_slice(&sector.to_le_bytes());
-    header
+    [kind, sector]
 }
 
 /// What the driver puts where the device is to write the status: no status that exists.

@@ -2,14 +2,14 @@
 
 use crate::attachment::{Attachment, MachineDisk, set_up, waiter};
 use crate::driver::Driver;
-use crate::platform::{Platform, RING};
-use crate::region::Region;
+use crate::region::{Region, Span};
 use crate::transport::{Device, PciTransport, Vectors};
 use alloc::format;
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use driver::{AttachError, Interrupt, PciDevice, Running};
 use interfaces::block::{BlockError, BlockInfo, BlockServer, BlockService, BlockStatistics};
+use userlib::abi::PAGE_SIZE;
 use userlib::block_ring::{self, Limits, RingServer, SECTOR_SIZE, Status};
 use userlib::environment::{Peer, RingResources};
 use userlib::ipc::{Caller, Text};
@@ -17,7 +17,6 @@ use userlib::start::EntryKind;
 use userlib::sync::Event;
 use userlib::time::{Duration, Instant};
 use userlib::{Environment, executor, log};
-use virtio_drivers::Hal;
 
 /// How long requests under way may take when the domain is to come to rest.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -27,9 +26,9 @@ const NOTHING: Limits = Limits { sectors: 0, request_sectors: 0, read_only: true
 
 /// What the tasks of this domain share.
 #[derive(Debug)]
-pub struct Disks<H: Hal + 'static, T: Device + 'static> {
+pub struct Disks<T: Device + 'static> {
     /// What there is without a driver is in `info`.
-    driver: RefCell<Option<Driver<'static, H, T>>>,
+    driver: RefCell<Option<Driver<'static, T>>>,
     info: Result<BlockInfo, BlockError>,
     interrupts: alloc::vec::Vec<Interrupt>,
     /// Whom to tell of completions.
@@ -40,10 +39,10 @@ pub struct Disks<H: Hal + 'static, T: Device + 'static> {
     repeated: u64,
 }
 
-impl<H: Hal, T: Device> Disks<H, T> {
+impl<T: Device> Disks<T> {
     /// A disk as `info` describes it, with the driver that works for the client of a ring, if there is one.
     pub fn new(
-        driver: Option<Driver<'static, H, T>>,
+        driver: Option<Driver<'static, T>>,
         info: Result<BlockInfo, BlockError>,
         interrupts: alloc::vec::Vec<Interrupt>,
         client: Option<Peer>,
@@ -54,7 +53,7 @@ impl<H: Hal, T: Device> Disks<H, T> {
     /// Lets the driver do what there is to do, and notifies the client.
     pub fn advance(&self) {
         if let Some(driver) = self.driver.borrow_mut().as_mut() {
-            driver.check_silence(Instant::now(), &mut waiter());
+            driver.advance(&mut Instant::now, &mut waiter());
             if driver.take_notification()
                 && let Some(client) = self.client
                 && let Err(error) = client.notify()
@@ -79,9 +78,22 @@ impl<H: Hal, T: Device> Disks<H, T> {
 
     /// Takes requests whenever the client tells of some.
     async fn serve_doorbell(&self, bits: u64) {
+        // Whether the client has asked for more before it could see that this waits for it.
+        let wait = || {
+            let driver = self.driver.borrow();
+            driver.as_ref().is_some_and(|driver| {
+                driver.ring().set_waiting(true);
+                driver.ring().has_waiting() && driver.has_room()
+            })
+        };
         loop {
             self.advance();
-            executor::bits(bits).await;
+            if !wait() {
+                executor::bits(bits).await;
+            }
+            if let Some(driver) = self.driver.borrow().as_ref() {
+                driver.ring().set_waiting(false);
+            }
         }
     }
 
@@ -93,6 +105,9 @@ impl<H: Hal, T: Device> Disks<H, T> {
             match deadline {
                 Some(deadline) => {
                     executor::sleep_until(deadline).await;
+                    if let Some(driver) = self.driver.borrow_mut().as_mut() {
+                        driver.check_silence(Instant::now(), &mut waiter());
+                    }
                     self.advance();
                 }
                 None => advanced.await,
@@ -126,9 +141,9 @@ impl<H: Hal, T: Device> Disks<H, T> {
 
 /// The interface `Block`.
 #[derive(Debug)]
-pub struct Server<H: Hal + 'static, T: Device + 'static>(pub Rc<Disks<H, T>>);
+pub struct Server<T: Device + 'static>(pub Rc<Disks<T>>);
 
-impl<H: Hal, T: Device> BlockServer for Server<H, T> {
+impl<T: Device> BlockServer for Server<T> {
     async fn info(&self, _: &Caller) -> Result<BlockInfo, BlockError> {
         let info = self.0.info?;
         let driver = self.0.driver.borrow();
@@ -191,7 +206,7 @@ pub fn start(device: Result<PciDevice, AttachError>) -> Result<Running, AttachEr
 }
 
 /// Lets the driver work whenever something has happened. Whatever it was, everything is looked at.
-fn spawn_tasks<H: Hal, T: Device>(disks: &Rc<Disks<H, T>>, doorbell: Option<u64>) {
+fn spawn_tasks<T: Device>(disks: &Rc<Disks<T>>, doorbell: Option<u64>) {
     for (number, interrupt) in disks.interrupts.iter().enumerate() {
         let (disks, interrupt) = (disks.clone(), interrupt.clone());
         executor::spawn(async move { disks.serve_interrupt(interrupt, number == 0).await });
@@ -223,9 +238,24 @@ fn describe(disk: &Result<MachineDisk, Status>, attachment: Option<&Attachment>)
         name: Text::new(&format!("virtio {address}")),
         sectors: geometry.sectors,
         sector_size: SECTOR_SIZE as u32,
+        request_sectors: geometry.limits().request_sectors,
         read_only: geometry.read_only,
         has_cache: geometry.has_cache,
     })
+}
+
+/// Lets the device reach memory of the client's own clients.
+fn lend_areas(driver: &mut Driver<'static, PciTransport>, attachment: &Attachment) {
+    let Some(environment) = Environment::current() else { return };
+    for (area, memory) in environment.lent_rings() {
+        let pages = memory.memory_info().map(|info| info.pages as usize);
+        match (attachment.device.lend(memory), pages) {
+            (Ok(bus), Ok(pages)) => driver.lend(area, Span { bus, length: pages * PAGE_SIZE as usize }),
+            // Requests that name it are refused.
+            (Err(error), _) => log::error!("area {area} cannot be lent to the disk: {error}"),
+            (_, Err(error)) => log::error!("area {area} cannot be lent to the disk: {error}"),
+        }
+    }
 }
 
 /// Attaches to the ring that this domain was given.
@@ -233,7 +263,7 @@ fn attach(
     resources: &RingResources,
     disk: Result<MachineDisk, Status>,
     attachment: Option<&Attachment>,
-) -> Option<Driver<'static, Platform, PciTransport>> {
+) -> Option<Driver<'static, PciTransport>> {
     // Without a disk nothing is ever submitted to it, so that no place on the bus and no control memory is needed.
     let mut bus = 0;
     let (mut control, mut numbers) = (Region::new(resources.shared, 0).part(0..0)?, Vectors { config: 0, queue: 0 });
@@ -242,9 +272,15 @@ fn attach(
         bus = lent.inspect_err(|error| log::error!("the ring cannot be lent to the disk: {error}")).ok()?;
         (control, numbers) = (attachment.control, attachment.numbers);
     }
-    RING.set(resources.shared, bus);
     match RingServer::attach(resources.shared, NOTHING) {
-        Ok(ring) => Some(Driver::new(ring, Region::new(resources.shared, bus), control, numbers, disk)),
+        Ok(ring) => {
+            let memory = Span { bus, length: resources.shared.len() };
+            let mut driver = Driver::new(ring, memory, control, numbers, disk);
+            if let Some(attachment) = attachment {
+                lend_areas(&mut driver, attachment);
+            }
+            Some(driver)
+        }
         Err(error) => {
             log::error!("{error}");
             None

@@ -5,6 +5,7 @@ use crate::cache::Class;
 use crate::device::{BlockDevice, PAGE_SECTORS, PAGE_SIZE, SECTOR_SIZE};
 use crate::directory::{Entry, Location};
 use crate::error::{Damage, Error};
+use crate::layout::FileLayout;
 use crate::mounted::Mounted;
 use crate::record::{Attributes, set_first_cluster, set_modified, set_size};
 use crate::table::{ClusterRun, Link, LoopDetector, push_cluster};
@@ -117,6 +118,9 @@ pub(crate) struct Node {
     pub(crate) first_cluster: u32,
     pub(crate) size: u32,
     openings: u32,
+    /// Openings that may write, and openings past the cache: never both.
+    writers: u32,
+    direct: u32,
     window: ChainWindow,
     /// Where reading goes on if it goes on in order, and how much to read ahead then.
     expected: u64,
@@ -126,8 +130,17 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, Copy)]
 struct Opening {
     node: usize,
-    writable: bool,
+    kind: OpeningKind,
     generation: u32,
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpeningKind {
+    Read,
+    Write,
+    /// Reading past the cache.
+    Direct,
 }
 
 /// All open files.
@@ -144,7 +157,16 @@ impl FileTable {
         Self { nodes: Vec::new(), openings: Vec::new(), most, generation: 0 }
     }
 
-    pub(crate) fn open(&mut self, entry: &Entry, path: String, writable: bool) -> Result<FileId, Error> {
+    pub(crate) fn open(&mut self, entry: &Entry, path: String, kind: OpeningKind) -> Result<FileId, Error> {
+        let open = self.find(entry.location).and_then(|node| self.nodes[node].as_ref());
+        let in_the_way = open.is_some_and(|node| match kind {
+            OpeningKind::Read => false,
+            OpeningKind::Write => node.direct > 0,
+            OpeningKind::Direct => node.writers > 0,
+        });
+        if in_the_way {
+            return Err(Error::InUse { path });
+        }
         let place = match self.openings.iter().position(Option::is_none) {
             Some(place) => place,
             None if self.openings.len() < self.most => {
@@ -162,6 +184,8 @@ impl FileTable {
                     first_cluster: entry.data.first_cluster,
                     size: entry.data.size,
                     openings: 0,
+                    writers: 0,
+                    direct: 0,
                     window: ChainWindow::new(),
                     expected: 0,
                     ahead: FIRST_READ_AHEAD,
@@ -180,10 +204,12 @@ impl FileTable {
         };
         if let Some(node) = &mut self.nodes[node] {
             node.openings += 1;
+            node.writers += u32::from(kind == OpeningKind::Write);
+            node.direct += u32::from(kind == OpeningKind::Direct);
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        self.openings[place] = Some(Opening { node, writable, generation });
+        self.openings[place] = Some(Opening { node, kind, generation });
         Ok(FileId(u64::from(generation) << 32 | place as u64))
     }
 
@@ -200,6 +226,8 @@ impl FileTable {
         self.openings[place] = None;
         if let Some(node) = &mut self.nodes[opening.node] {
             node.openings -= 1;
+            node.writers -= u32::from(opening.kind == OpeningKind::Write);
+            node.direct -= u32::from(opening.kind == OpeningKind::Direct);
             if node.openings == 0 {
                 self.nodes[opening.node] = None;
             }
@@ -210,7 +238,7 @@ impl FileTable {
     /// The file that an opening is of.
     pub(crate) fn node_of(&self, id: FileId, to_write: bool) -> Result<usize, Error> {
         let (_, opening) = self.opening(id)?;
-        if to_write && !opening.writable {
+        if to_write && opening.kind != OpeningKind::Write {
             return Err(Error::NotOpenForWriting);
         }
         Ok(opening.node)
@@ -276,6 +304,21 @@ impl<D: BlockDevice> Mounted<D> {
         let clusters = window.end();
         self.files.node_mut(node)?.window = window;
         found.ok_or(Error::from(Damage::TooShort { first, clusters }))
+    }
+
+    /// Where a file lies on the disk, which has all of it when this is done.
+    pub(crate) async fn layout(&mut self, node: usize) -> Result<FileLayout, Error> {
+        self.cache.write_back(Class::Data, |_| true).await?;
+        let file = self.files.node(node)?;
+        let (first, length) = (file.first_cluster, u64::from(file.size));
+        let chain = self.chain(first).await?;
+        let per_cluster = u64::from(self.geometry.sectors_per_cluster);
+        let runs =
+            chain.iter().map(|run| (self.geometry.cluster_sector(run.first), u64::from(run.count) * per_cluster));
+        let layout = FileLayout::new(runs, length);
+        let whole = layout.sectors >= length / SECTOR_SIZE as u64;
+        let clusters = chain.iter().map(|run| run.count).sum();
+        if whole { Ok(layout) } else { Err(Error::from(Damage::TooShort { first, clusters })) }
     }
 
     fn clusters_of(&self, size: u32) -> u32 {

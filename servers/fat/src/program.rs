@@ -3,6 +3,7 @@
 use crate::disk::Disk;
 use alloc::rc::Rc;
 use core::time::Duration;
+use fat::direct::Direct;
 use fat::service::{self, Disposition, Files};
 use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SECTOR_SIZE, Timestamp, Volume};
 use interfaces::block::{BlockClient, BlockInfo};
@@ -48,7 +49,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
 
 /// Mounts before anybody is served: a call that comes meanwhile waits at the endpoint.
 async fn start(environment: &'static Environment, state: Rc<State>) {
-    let outcome = mount(environment).await;
+    let outcome = mount(environment, &state).await;
     let disposition = match outcome {
         Ok(volume) => Disposition::Mounted(Rc::new(volume)),
         Err(error) => Disposition::Failed(error),
@@ -60,7 +61,7 @@ async fn start(environment: &'static Environment, state: Rc<State>) {
     executor::spawn(write_back(state));
 }
 
-async fn mount(environment: &'static Environment) -> Result<Mounted, FsError> {
+async fn mount(environment: &'static Environment, state: &State) -> Result<Mounted, FsError> {
     let (Ok(endpoint), Ok(resources)) = (environment.uses("block"), environment.ring(EntryKind::RingClient, "block"))
     else {
         log::warn!("there is no disk: the machine has no disk that a driver knows");
@@ -77,7 +78,9 @@ async fn mount(environment: &'static Environment) -> Result<Mounted, FsError> {
     })?;
     let geometry = DeviceGeometry { sectors: info.sectors, read_only: info.read_only };
     let cache_bytes = environment.page().heap.length as usize / CACHE_SHARE;
-    let disk = Disk::new(Rc::new(ring), geometry, cache_bytes / PAGE_SIZE);
+    let ring = Rc::new(ring);
+    serve_rings(environment, state, &ring, info.request_sectors);
+    let disk = Disk::new(ring, geometry, cache_bytes / PAGE_SIZE);
     let options = MountOptions { read_only: info.read_only, cache_bytes, ..MountOptions::default() };
     match Volume::mount(disk, now as Clock, options).await {
         Ok((volume, found)) => {
@@ -94,6 +97,15 @@ async fn mount(environment: &'static Environment) -> Result<Mounted, FsError> {
             })
         }
     }
+}
+
+/// Lets clients that have rings read directly.
+fn serve_rings(environment: &'static Environment, state: &State, ring: &Rc<BlockRing>, most_sectors: u32) {
+    let rings = environment.served_rings("filesystem");
+    let direct = Rc::new(Direct::new(ring.clone(), most_sectors.max(1), environment.page().instance, rings));
+    ring.set_sender(direct.clone());
+    state.set_direct(direct.clone());
+    executor::spawn(async move { direct.run().await });
 }
 
 /// Asks the driver what the disk is, as often as it dies meanwhile.

@@ -1,5 +1,7 @@
 //! The interface `filesystem` on a mounted volume.
 
+use crate::direct::Direct;
+use crate::layout::FileLayout;
 use crate::{
     Attributes, BlockDevice, Clock, DeviceError, EntryKind, Error, FatKind, NameFault, OpenMode, Status, Volume,
 };
@@ -13,7 +15,7 @@ use interfaces::filesystem::{
 };
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::log;
-use userlib::session::{OpenError, Register, SessionId, Sessions, UnknownSession};
+use userlib::session::{OpenError, Place, Register, SessionId, Sessions, UnknownSession};
 
 /// Bytes that are taken out of a lease at once.
 const PIECE: usize = 64 << 10;
@@ -34,14 +36,22 @@ pub enum Disposition<D: BlockDevice, C: Clock> {
 /// The state of the server, shared by its tasks.
 pub struct State<D: BlockDevice, C: Clock> {
     disposition: RefCell<Disposition<D, C>>,
-    sessions: Sessions<crate::FileId>,
+    sessions: Sessions<Opened>,
+    direct: RefCell<Option<Rc<Direct>>>,
+}
+
+/// A file that a client has open.
+struct Opened {
+    id: crate::FileId,
+    /// If it is open for direct reading.
+    layout: Option<Rc<FileLayout>>,
 }
 
 impl<D: BlockDevice, C: Clock> State<D, C> {
     /// Instance `instance` of a server, without a disk as yet. `clients` tells which clients are gone.
     pub fn new(instance: u32, clients: Option<Register<'static>>) -> Self {
         let sessions = Sessions::of_instance(instance, FILES_PER_CLIENT, clients);
-        Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions }
+        Self { disposition: RefCell::new(Disposition::Failed(FsError::NoDisk)), sessions, direct: RefCell::new(None) }
     }
 
     /// Closes what clients had open when they died, for ever or until the volume is unmounted.
@@ -49,12 +59,26 @@ impl<D: BlockDevice, C: Clock> State<D, C> {
         loop {
             for file in self.sessions.departed().await {
                 let Ok(volume) = self.volume() else { continue };
-                match volume.close(*file).await {
+                self.end_direct(&file).await;
+                match volume.close(file.id).await {
                     Ok(()) => log::info!("a client died with a file open; it is closed"),
                     Err(Error::Unmounted) => return,
                     Err(error) => log::error!("a file that a client had open when it died cannot be closed: {error}"),
                 }
             }
+        }
+    }
+
+    /// From now on clients with a ring can read directly.
+    pub fn set_direct(&self, direct: Rc<Direct>) {
+        *self.direct.borrow_mut() = Some(direct);
+    }
+
+    /// Lets nothing be read any more where a file lies that is about to be closed.
+    async fn end_direct(&self, file: &Opened) {
+        let direct = self.direct.borrow().clone();
+        if let (Some(layout), Some(direct)) = (&file.layout, direct) {
+            direct.forget(layout).await;
         }
     }
 
@@ -88,29 +112,43 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
 
     fn file(&self, caller: &Caller, id: FileId) -> Result<(Rc<Volume<D, C>>, crate::FileId), FsError> {
         let file = self.state.sessions.find(caller, SessionId::from_number(id.0)).map_err(unknown)?;
-        Ok((self.state.volume()?, *file))
+        Ok((self.state.volume()?, file.id))
     }
 
     async fn open_as(&self, caller: &Caller, path: &ReadLease, mode: OpenMode) -> Result<OpenFile, FsError> {
         let path = path_of(path)?;
         let volume = self.state.volume()?;
-        let place = self.state.sessions.reserve(caller).map_err(|error| match error {
+        let place = self.reserve(caller)?;
+        let file = volume.open(&path, mode).await.map_err(explain)?;
+        self.keep(place, &volume, Opened { id: file, layout: None }).await
+    }
+
+    fn reserve(&self, caller: &Caller) -> Result<Place<'_, Opened>, FsError> {
+        self.state.sessions.reserve(caller).map_err(|error| match error {
             OpenError::TooMany => FsError::TooManyOpen,
             OpenError::ClientGone => FsError::UnknownSession,
-        })?;
-        let file = volume.open(&path, mode).await.map_err(explain)?;
-        let opened = match volume.length(file).await {
+        })
+    }
+
+    /// Keeps a file that was opened, or closes it.
+    async fn keep(&self, place: Place<'_, Opened>, volume: &Volume<D, C>, opened: Opened) -> Result<OpenFile, FsError> {
+        let id = opened.id;
+        let kept = match volume.length(id).await {
             // A client that has died meanwhile closes nothing any more.
-            Ok(length) => place.open(file).map(|id| (id, length)).map_err(|_| FsError::UnknownSession),
+            Ok(length) => place.open(opened).map(|id| (id, length)).map_err(|_| FsError::UnknownSession),
             Err(error) => Err(explain(error)),
         };
-        match opened {
+        match kept {
             Ok((id, length)) => Ok(OpenFile { file: FileId(id.to_number()), length: length.into() }),
             Err(error) => {
-                volume.close(file).await.map_err(explain)?;
+                volume.close(id).await.map_err(explain)?;
                 Err(error)
             }
         }
+    }
+
+    fn direct(&self) -> Result<Rc<Direct>, FsError> {
+        self.state.direct.borrow().clone().ok_or(FsError::Unsupported)
     }
 }
 
@@ -128,10 +166,28 @@ impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D,
         self.open_as(caller, &path, mode).await
     }
 
+    async fn join_ring(&self, caller: &Caller) -> Result<(), FsError> {
+        self.state.volume()?;
+        self.direct()?.join(caller.client()).await
+    }
+
+    async fn open_direct(&self, caller: &Caller, path: ReadLease) -> Result<OpenFile, FsError> {
+        let path = path_of(&path)?;
+        let (volume, direct) = (self.state.volume()?, self.direct()?);
+        let place = self.reserve(caller)?;
+        let (id, layout) = volume.open_direct(&path).await.map_err(explain)?;
+        let layout = Rc::new(layout);
+        let opened = self.keep(place, &volume, Opened { id, layout: Some(layout.clone()) }).await?;
+        // Without a ring it can be read by calls.
+        direct.offer(caller.client(), opened.file.0, layout);
+        Ok(opened)
+    }
+
     async fn close(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
         let volume = self.state.volume()?;
         let file = self.state.sessions.close(caller, SessionId::from_number(file.0)).map_err(unknown)?;
-        volume.close(*file).await.map_err(explain)
+        self.state.end_direct(&file).await;
+        volume.close(file.id).await.map_err(explain)
     }
 
     async fn read(&self, caller: &Caller, file: FileId, offset: u64, bytes: WriteLease) -> Result<usize, FsError> {

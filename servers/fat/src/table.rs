@@ -226,6 +226,13 @@ impl<D: BlockDevice> Mounted<D> {
         let mut detector = LoopDetector::new(first);
         let mut cluster = first;
         loop {
+            // Most clusters are followed by the next one: those are looked up together.
+            let count = self.neighbours(cluster).await?;
+            for follower in cluster + 1..cluster + count {
+                push_cluster(&mut runs, follower - 1);
+                detector.step(follower)?;
+            }
+            cluster += count - 1;
             push_cluster(&mut runs, cluster);
             match self.follow(cluster).await? {
                 Link::Next(next) => {
@@ -235,6 +242,22 @@ impl<D: BlockDevice> Mounted<D> {
                 Link::End => return Ok(runs),
             }
         }
+    }
+
+    /// How many clusters from this one on are each followed by the next one on the disk, the last of them included: as far as
+    /// one sector of the FAT tells.
+    async fn neighbours(&mut self, cluster: u32) -> Result<u32, Error> {
+        if self.geometry.kind != FatKind::Fat32 {
+            return Ok(1);
+        }
+        let at = (self.entry_offset(cluster) % SECTOR_SIZE as u64) as usize;
+        let sector = self.entry_sector(cluster);
+        self.read_table_ahead(sector).await?;
+        let entries = self.cache.sector(sector, Class::Table).await?[at..].chunks_exact(4);
+        let last = self.geometry.last_cluster();
+        let followers = (cluster + 1..=last).zip(entries.clone().skip(1).zip(entries));
+        let together = followers.take_while(|(next, (_, entry))| crate::boot::le32(entry, 0) & END == *next);
+        Ok(1 + together.count() as u32)
     }
 
     /// The chain of a folder, which may not be longer than a folder can be.

@@ -5,7 +5,8 @@ use crate::cache::CacheStatistics;
 use crate::device::{BlockDevice, SECTOR_SIZE};
 use crate::directory::Entry;
 use crate::error::{Error, MountError};
-use crate::file::FileId;
+use crate::file::{FileId, OpeningKind};
+use crate::layout::FileLayout;
 use crate::lock::Lock;
 use crate::mounted::Mounted;
 use crate::record::Attributes;
@@ -331,7 +332,8 @@ impl<D: BlockDevice, C: Clock> Volume<D, C> {
             if mode.write && entry.data.attributes.contains(Attributes::READ_ONLY) {
                 return Err(Error::ReadOnlyFile { path: path.into() });
             }
-            let id = state.files.open(&entry, path.into(), mode.write)?;
+            let kind = if mode.write { OpeningKind::Write } else { OpeningKind::Read };
+            let id = state.files.open(&entry, path.into(), kind)?;
             if mode.write && mode.truncate {
                 let node = state.files.node_of(id, true)?;
                 if let Err(error) = state.resize(node, 0, now).await {
@@ -340,6 +342,33 @@ impl<D: BlockDevice, C: Clock> Volume<D, C> {
                 }
             }
             Ok(id)
+        })
+        .await
+    }
+
+    /// Opens a file to be read past the cache: what was written to it is on the disk then, and says where that is. It stays
+    /// so until the file is closed.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and [`Error::InUse`] if it is open for writing.
+    pub async fn open_direct(&self, path: &str) -> Result<(FileId, FileLayout), Error> {
+        self.run(async |state: &mut Mounted<D>| {
+            let located = state.resolve(path).await?;
+            let entry = match (located.name, located.entry) {
+                (None, _) => return Err(Error::IsADirectory { path: path.into() }),
+                (_, None) => return Err(Error::NotFound { path: path.into() }),
+                (_, Some(entry)) if entry.is_directory() => return Err(Error::IsADirectory { path: path.into() }),
+                (_, Some(entry)) => entry,
+            };
+            let id = state.files.open(&entry, path.into(), OpeningKind::Direct)?;
+            let node = state.files.node_of(id, false)?;
+            match state.layout(node).await {
+                Ok(layout) => Ok((id, layout)),
+                Err(error) => {
+                    state.files.close(id)?;
+                    Err(error.about(path))
+                }
+            }
         })
         .await
     }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use archive::Archive;
 use manifest::{Bus, Device, Domain, DomainIndex, System};
 use spawn::{
-    Blueprint, BuildError, DMA_PAGES, DomainResources, Handover, Instance, Inventory, MANIFEST_ENTRY, MemoryRef,
-    PortsRef,
+    Blueprint, BuildError, DMA_PAGES, DomainResources, Handover, Images, Instance, Inventory, MANIFEST_ENTRY,
+    MemoryRef, PortsRef,
 };
 use userlib::abi::fault::FAULT_INTERFACE;
 use userlib::abi::rights::{MemoryRights, PortsRights};
@@ -35,6 +35,7 @@ pub(crate) struct Assembly {
     system: System,
     inventory: Inventory,
     archive: Archive<'static>,
+    images: Images,
     own_space: AddressSpace,
     inventory_memory: MemoryRef,
     /// Where init hears of the supervisor's faults.
@@ -91,7 +92,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
     machine::describe(info, userlib::root::boot_info(info), &mut inventory)?;
     let inventory_memory = ram.take(INVENTORY_PAGES, "the supervisor's inventory")?;
     inventory.spare_pages = ram.spare_pages();
-    Ok(Assembly { system, inventory, archive, own_space, inventory_memory, faults })
+    Ok(Assembly { system, inventory, archive, images: Images::new(), own_space, inventory_memory, faults })
 }
 
 impl Assembly {
@@ -105,7 +106,9 @@ impl Assembly {
             system: &self.system,
             inventory: &self.inventory,
             archive: &self.archive,
+            images: &self.images,
             own_space: &self.own_space,
+            control: None,
             faults: (self.faults, spawn::FAULT_BADGE_BASE),
             device: None,
             handover: Some(Handover { memory: self.inventory_memory, give: &give }),
@@ -174,10 +177,11 @@ fn resources_of(
     let vault_pages = domain.vault / PAGE_SIZE;
     let rings = system.rings_of(index).count() as u64;
     let ring_pages: u64 = system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
+    let lent_pages: u64 = system.rings_lent_to(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
     let extra = if is_supervisor { SUPERVISOR_EXTRA_TABLES } else { 0 };
     let control_pages = spawn::control_pages(private_pages, vault_pages, ring_pages, rings, extra);
 
-    let limits = limits_of(domain, private_pages + vault_pages + ring_pages, is_supervisor);
+    let limits = limits_of(domain, private_pages + vault_pages + ring_pages + lent_pages, is_supervisor);
     let own_account = account.create_account(&limits).at("make an account", name)?.leak();
     let notification = account.create_notification().at("make a notification", name)?.leak();
     let private = ram.take(private_pages, name)?;
@@ -189,7 +193,8 @@ fn resources_of(
     let mut resources = DomainResources::new(own_account, notification, private, control, vault);
     match &domain.device {
         Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
-            let tables = spawn::device_table_pages(DMA_PAGES + ring_pages, 1 + rings);
+            let pages = DMA_PAGES + ring_pages + lent_pages;
+            let tables = spawn::device_table_pages(pages, 1 + rings + system.rings_lent_to(index).count() as u64);
             resources.device_tables = ram.take(tables, name)?;
             for _ in 0..*interrupts {
                 resources.push_interrupt(interrupt(InterruptSource::Message, name)?);

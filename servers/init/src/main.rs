@@ -9,10 +9,10 @@ extern crate alloc;
 
 mod assembly;
 mod clock;
-mod emergency;
 mod failure;
 mod machine;
 mod ram;
+mod serial_line;
 mod watch;
 
 use userlib::abi::root::RootInfo;
@@ -21,8 +21,10 @@ userlib::root_entry!(start, heap = 1 << 20);
 
 /// The program.
 fn start(info: &'static RootInfo) -> ! {
+    // Whoever waits sees by it that the machine has come as far as user space.
+    serial_line::say(format_args!("user space runs"));
     match assembly::assemble(info) {
         Ok(assembly) => watch::run(&assembly),
-        Err(failure) => emergency::stop(format_args!("the system cannot be assembled: {failure}")),
+        Err(failure) => serial_line::stop(format_args!("the system cannot be assembled: {failure}")),
     }
 }

@@ -1,7 +1,7 @@
 //! Waits for the supervisor's death and builds the next one.
 
 use crate::assembly::Assembly;
-use crate::emergency;
+use crate::serial_line;
 use spawn::Instance;
 use userlib::abi::fault::{FaultKind, FaultWord};
 use userlib::abi::message::REGISTER_WORDS;
@@ -16,15 +16,15 @@ pub(crate) fn run(assembly: &Assembly) -> ! {
     for instance in 0..=LIMIT {
         let supervisor = match assembly.build_supervisor(instance) {
             Ok(supervisor) => supervisor,
-            Err(failure) => emergency::stop(format_args!("{failure}")),
+            Err(failure) => serial_line::stop(format_args!("{failure}")),
         };
         wait_for_death(assembly, &supervisor);
         // The domains that it had built die with it: it alone held them.
         if let Err(error) = supervisor.destroy() {
-            emergency::stop(format_args!("the dead supervisor cannot be taken apart: {error}"));
+            serial_line::stop(format_args!("the dead supervisor cannot be taken apart: {error}"));
         }
     }
-    emergency::stop(format_args!("the supervisor has died {LIMIT} times; the system stops here"))
+    serial_line::stop(format_args!("the supervisor has died {LIMIT} times; the system stops here"))
 }
 
 fn wait_for_death(assembly: &Assembly, _supervisor: &Instance) {
@@ -35,10 +35,10 @@ fn wait_for_death(assembly: &Assembly, _supervisor: &Instance) {
                 let address = words[FaultWord::Address as usize];
                 let at = words[FaultWord::InstructionPointer as usize];
                 match FaultKind::from_label(info.label()) {
-                    Some(kind) => emergency::say(format_args!(
+                    Some(kind) => serial_line::say(format_args!(
                         "the supervisor died ({kind:?}, address {address:#x}, at {at:#x}); it is built again"
                     )),
-                    None => emergency::say(format_args!("the supervisor died; it is built again")),
+                    None => serial_line::say(format_args!("the supervisor died; it is built again")),
                 }
                 return;
             }

@@ -1,11 +1,14 @@
-//! What is shown before the first prompt.
+//! What is shown before the first prompt, and what of it is known only later.
 
 use crate::failure::{Failure, Server};
 use crate::path::{DISK, Location};
 use crate::session::Session;
+use core::time::Duration;
 use interfaces::supervision::DomainState;
+use userlib::ipc::CallError;
 
-/// Shows who it is, how to get help, and what is wrong with the system.
+/// Shows who it is, how to get help, and who is missing. What is wrong with the disk is known when it is mounted
+/// ([`show_disk`]): nobody waits for that.
 pub fn show(session: &mut Session<'_>) {
     session.out.fresh_line();
     session.out.line("");
@@ -14,7 +17,6 @@ pub fn show(session: &mut Session<'_>) {
         env!("CARGO_PKG_VERSION")
     ));
     show_domains(session);
-    show_disk(session);
 }
 
 /// Names every domain that will not come by itself.
@@ -56,16 +58,31 @@ fn show_domains(session: &mut Session<'_>) {
     }
 }
 
-fn show_disk(session: &mut Session<'_>) {
-    match session.services.files.volume() {
+/// What is known of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Nothing yet: its filesystem has not answered.
+    Unknown,
+    /// It can be used.
+    Good,
+    /// It cannot, or it can only be read: that was shown.
+    Bad,
+}
+
+/// Shows what is wrong with the disk, below whatever stands in the line, if that is known by now or within `patience`.
+pub fn show_disk(session: &mut Session<'_>, patience: Duration) -> Disk {
+    match session.services.files.volume_within(patience) {
         Ok(volume) if volume.read_only => {
+            session.out.fresh_line();
             session.out.line(format_args!("/{DISK} can only be read: the disk, or its filesystem, refuses writes."));
         }
-        Ok(_) => {}
+        Ok(_) => return Disk::Good,
+        Err(CallError::TimedOut) => return Disk::Unknown,
         Err(error) => {
             let disk = Location::Disk("/".into());
             let failure = Failure::of_file("use", &disk, error);
             session.report("", &failure);
         }
     }
+    Disk::Bad
 }

@@ -60,6 +60,9 @@ impl Files for FilesystemClient {
     fn volume(&self) -> FileResult<VolumeInfo> {
         Ok(self.volume()?)
     }
+    fn volume_within(&self, patience: Duration) -> FileResult<VolumeInfo> {
+        Ok(self.with_timeout(patience).volume()?)
+    }
 }
 
 impl Domains for SupervisionClient {

@@ -34,8 +34,8 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
         life: &life,
     };
     let mut shell = Shell::new(services);
-    status::set_phase(Phase::Ready);
     shell.greet();
+    status::set_phase(Phase::Ready);
     loop {
         if let Err(error) = shell.step() {
             log::warn!("the console cannot be read: {error}");

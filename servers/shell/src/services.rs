@@ -37,6 +37,8 @@ pub trait Files {
     fn rename(&self, from: &str, to: &str) -> FileResult<()>;
     fn sync(&self) -> FileResult<()>;
     fn volume(&self) -> FileResult<VolumeInfo>;
+    /// As `volume`, but gives up after so long.
+    fn volume_within(&self, patience: Duration) -> FileResult<VolumeInfo>;
 }
 
 /// Domains and the machine. The methods are those of the interface `supervision`.

@@ -8,6 +8,8 @@ use crate::session::Session;
 use crate::{banner, words};
 use alloc::string::String;
 use alloc::vec::Vec;
+use banner::Disk;
+use core::time::Duration;
 use interfaces::console::ConsoleError;
 use unicode_width::UnicodeWidthStr;
 use userlib::ipc::CallError;
@@ -19,6 +21,10 @@ pub const PROMPT_AFTER_FAILURE: &str = "bulkhead! ";
 
 /// Lines that the history holds.
 const HISTORY: usize = 200;
+/// How long the shell looks what has become of the disk when a line is begun and it does not know.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often it looks: commands on files say what is wrong, too.
+const LOOKS: u32 = 50;
 /// Columns for the words that a completion offers, if the terminal does not say how many it has.
 const USUAL_COLUMNS: usize = 80;
 
@@ -28,6 +34,8 @@ pub struct Shell<'a> {
     editor: LineEditor,
     decoder: KeyDecoder,
     succeeded: bool,
+    /// How often it still looks what has become of the disk: not at all once it knows.
+    looks_left: u32,
 }
 
 impl<'a> Shell<'a> {
@@ -38,10 +46,12 @@ impl<'a> Shell<'a> {
             editor: LineEditor::new(services.terminal.columns(), History::new(HISTORY)),
             decoder: KeyDecoder::new(),
             succeeded: true,
+            looks_left: LOOKS,
         }
     }
 
-    /// Shows who it is, what is wrong with the system, and the first prompt.
+    /// Shows who it is, who is missing, and the first prompt. What is wrong with the disk, [`Shell::step`] shows when
+    /// the next line is begun: it may take long to be mounted.
     pub fn greet(&mut self) {
         banner::show(&mut self.session);
         self.prompt();
@@ -73,6 +83,9 @@ impl<'a> Shell<'a> {
                 }
             }
         }
+        if self.editor.line().is_empty() {
+            self.look_at_disk();
+        }
         let mut keys = Vec::new();
         while let Some(byte) = self.session.take_typed() {
             self.decoder.feed(byte, &mut keys);
@@ -88,6 +101,20 @@ impl<'a> Shell<'a> {
             self.show_again();
         }
         Ok(())
+    }
+
+    /// Shows what is wrong with the disk, if that is known by now and was not before. Only at the start of a line: whoever reads
+    /// along, a person or a script, finds a command once, and behind it what comes of it.
+    fn look_at_disk(&mut self) {
+        let Some(left) = self.looks_left.checked_sub(1) else { return };
+        self.looks_left = match banner::show_disk(&mut self.session, LOOK) {
+            Disk::Unknown => left,
+            Disk::Good => 0,
+            Disk::Bad => {
+                self.show_again();
+                0
+            }
+        };
     }
 
     /// Shows the prompt and what is typed behind it once more.

@@ -2,11 +2,11 @@
 
 use crate::error::{AtStep, BuildError};
 use crate::group::Group;
-use crate::image::{Image, Segment};
+use crate::image::{Image, Images, Segment};
 use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
 use crate::layout::{
-    BUFFER_PAGE, CLIENTS_PAGE, CONTROL_FIXED_PAGES, STACK_PAGES, START_PAGE, STATUS_PAGE, table_pages,
+    BUFFER_PAGE, CONTROL_FIXED_PAGES, FIXED_RANGE, START_PAGE, STATUS_PAGE, stack_and_heap, tables_for,
 };
 use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
@@ -18,21 +18,20 @@ use abi::rights::{
     SpaceRights, SystemRights, ThreadRights,
 };
 use abi::syscall::MapAccess;
-use abi::{Error, PAGE_SIZE};
+use abi::{Error, Handle, PAGE_SIZE};
 use alloc::format;
-use alloc::vec;
 use archive::Archive;
 use core::cell::Cell;
 use core::time::Duration;
 use manifest::{Bound, Bus, DomainIndex, Grant, System};
-use userlib::cap::{Account, Budget, Cap, Domain, Endpoint, Memory, Owned, Space};
-use userlib::memory::AddressSpace;
+use userlib::cap::{Account, Budget, Cap, Domain, Endpoint, Memory, ObjectKind, Owned, Space};
+use userlib::memory::{AddressSpace, SharedMemory};
 use userlib::start::{DEVICE_SPACE, Entry, EntryKind, Range, StartPage, layout};
 
 /// Bytes of the window within which one `map` must lie.
 const MAP_WINDOW: u64 = 512 * PAGE_SIZE;
 /// Pages donated with one call at most.
-const DONATION: u64 = 8;
+const DONATION: u64 = abi::syscall::DONATION_MAX;
 
 /// Everything that a builder needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +42,12 @@ pub struct Blueprint<'a> {
     pub inventory: &'a Inventory,
     /// The boot archive's bytes.
     pub archive: &'a Archive<'a>,
+    /// The programs that were read from it before.
+    pub images: &'a Images,
     /// The builder's own space, in which it maps what it prepares.
     pub own_space: &'a AddressSpace,
+    /// The pages of the domain's control memory with fixed uses, if the builder has them mapped.
+    pub control: Option<SharedMemory<'a>>,
     /// Who hears of the domain's faults, and under which badge.
     pub faults: (Cap<Endpoint>, u64),
     /// The function that it drives and all that the IOMMU cannot tell from it, if it drives one.
@@ -72,22 +75,23 @@ impl core::fmt::Debug for Handover<'_> {
 /// Where the parts of the private memory lie, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PrivateLayout {
+    /// First page of the stack, behind which the heap lies.
     stack: u64,
-    heap: u64,
+    stack_pages: u64,
     heap_pages: u64,
 }
 
 impl PrivateLayout {
     fn of(image: &Image, resources: &DomainResources) -> Result<Self, BuildError> {
-        let stack = image.private_pages();
-        let heap = stack + STACK_PAGES;
-        let given = resources.private.pages;
-        // A program without any heap could not even set up its executor.
-        let needed = heap + 8;
-        if given < needed {
-            return Err(BuildError::TooSmall { needed, given });
-        }
-        Ok(PrivateLayout { stack, heap, heap_pages: given - heap })
+        let (stack, given) = (image.private_pages(), resources.private.pages);
+        let (stack_pages, heap_pages) = stack_and_heap(given.saturating_sub(stack))
+            .map_err(|least| BuildError::TooSmall { needed: stack + least, given })?;
+        Ok(PrivateLayout { stack, stack_pages, heap_pages })
+    }
+
+    /// Top of the stack, and the heap's first address.
+    const fn stack_top(self) -> u64 {
+        layout::STACK + self.stack_pages * PAGE_SIZE
     }
 }
 
@@ -98,14 +102,12 @@ impl PrivateLayout {
 pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Result<Instance, BuildError> {
     let domain = &blueprint.system[index];
     let resources = blueprint.inventory.domains.get(index.position()).ok_or(BuildError::TooManyThings)?;
-    let image = Image::find(blueprint.archive, &domain.binary)?;
+    let image = blueprint.images.of(blueprint.archive, blueprint.system, index)?;
     let private = PrivateLayout::of(&image, resources)?;
     let account = resources.account();
 
     let control = resources.control;
-    let rings: vec::Vec<_> = blueprint.system.rings_of(index).collect();
-    let ring_pages: u64 = rings.iter().map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
-    let tables = table_pages(resources.private.pages, resources.vault.pages, ring_pages, rings.len() as u64);
+    let tables = needed_tables(blueprint, index, &image, resources);
     let space = control.cap().create_space(account, CONTROL_FIXED_PAGES).at("make its space")?;
     let device_space = device_space(blueprint, resources)?;
     let built = Building {
@@ -140,8 +142,33 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
     thread.set_buffer(control.cap(), BUFFER_PAGE, layout::BUFFER).at("give it a message buffer")?;
     thread.bind(Some(resources.notification())).at("bind its notification")?;
     // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
-    unsafe { thread.start(image.entry, layout::STACK_TOP, layout::START_PAGE) }.at("start it")?;
+    unsafe { thread.start(image.entry, private.stack_top(), layout::START_PAGE) }.at("start it")?;
     Ok(Instance::new(target, space, device_space, budget, thread, processor))
+}
+
+/// Page tables of the space, its root among them, once everything is mapped that the domain finds there.
+fn needed_tables(blueprint: &Blueprint<'_>, index: DomainIndex, image: &Image, resources: &DomainResources) -> u64 {
+    let segments = image.segments.iter().map(|segment| (segment.address, segment.pages()));
+    let private = resources.private.pages - image.private_pages();
+    let fixed = [FIXED_RANGE, (layout::STACK, private), (layout::VAULT, resources.vault.pages)];
+    let rings = blueprint.system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE);
+    let mut next = layout::ENTRIES;
+    let entries = rings.chain(constants(blueprint, index)).map(|pages| (place_entry(&mut next, pages), pages));
+    tables_for(segments.chain(fixed).chain(entries))
+}
+
+/// The address of the next entry's memory; the one after it lies in another window.
+fn place_entry(next: &mut u64, pages: u64) -> u64 {
+    let address = *next;
+    *next = (address + (pages + 1) * PAGE_SIZE).next_multiple_of(MAP_WINDOW);
+    address
+}
+
+/// Pages of what the domain finds mapped of the archive, beside its program.
+fn constants(blueprint: &Blueprint<'_>, index: DomainIndex) -> impl Iterator<Item = u64> {
+    let file = blueprint.system[index].holds(Grant::Ecam).then(|| blueprint.archive.file(MANIFEST_ENTRY)).flatten();
+    let whole = blueprint.handover.is_some().then_some(blueprint.inventory.archive_bytes);
+    file.map(|file| file.contents.len() as u64).into_iter().chain(whole).map(|bytes| bytes.div_ceil(PAGE_SIZE))
 }
 
 /// Makes the space that the domain's device sees, empty, and lets the device raise the domain's interrupts and no others.
@@ -207,6 +234,17 @@ fn map_in(
         done += count;
     }
     Ok(())
+}
+
+/// Moves a capability of the builder's into the domain's table; tells its handle there.
+fn give_away<K: ObjectKind>(owned: Owned<K>, target: Cap<Domain>, step: &'static str) -> Result<Handle, BuildError> {
+    owned.move_to(target).map_err(|(_, error)| error).at(step)
+}
+
+/// Makes the pages with fixed uses those of a domain that has just begun.
+fn write_control(memory: SharedMemory<'_>, page: &StartPage) -> Result<(), BuildError> {
+    memory.fill_zero();
+    memory.write(0, page.as_bytes()).map_err(|_| BuildError::TooManyThings)
 }
 
 /// A domain that is being built.
@@ -295,18 +333,18 @@ impl Building<'_> {
         access: MapAccess,
         step: &'static str,
     ) -> Result<u64, BuildError> {
-        let address = self.next_entry.get();
+        let mut next = self.next_entry.get();
+        let address = place_entry(&mut next, pages);
         self.map(memory, address, first, pages, access, step)?;
-        self.next_entry.set((address + (pages + 1) * PAGE_SIZE).next_multiple_of(MAP_WINDOW));
+        self.next_entry.set(next);
         Ok(address)
     }
 
     fn map_private(&self) -> Result<(), BuildError> {
-        let memory = self.resources.private.cap();
-        let bottom = layout::STACK_TOP - STACK_PAGES * PAGE_SIZE;
+        let (memory, first) = (self.resources.private.cap(), self.private.stack);
+        let pages = self.private.stack_pages + self.private.heap_pages;
         let access = MapAccess::ReadWrite;
-        self.map(memory, bottom, self.private.stack, STACK_PAGES, access, "map its stack")?;
-        self.map(memory, layout::HEAP, self.private.heap, self.private.heap_pages, access, "map its heap")?;
+        self.map(memory, layout::STACK, first, pages, access, "map its stack and heap")?;
         let vault = self.resources.vault;
         if vault.pages > 0 {
             self.map(vault.cap(), layout::VAULT, 0, vault.pages, access, "map its vault")?;
@@ -316,17 +354,16 @@ impl Building<'_> {
 
     fn map_control(&self, page: &StartPage) -> Result<(), BuildError> {
         let control = self.resources.control.cap();
-        let mapping = self.blueprint.own_space.map(control, 0, CONTROL_FIXED_PAGES, MapAccess::ReadWrite)?;
-        let memory = mapping.shared();
-        memory.fill_zero();
-        memory.write(0, page.as_bytes()).map_err(|_| BuildError::TooManyThings)?;
-        drop(mapping);
-        let read = MapAccess::Read;
-        let write = MapAccess::ReadWrite;
-        self.map(control, layout::START_PAGE, START_PAGE, 1, read, "map its start page")?;
-        self.map(control, layout::STATUS_PAGE, STATUS_PAGE, 1, write, "map its status page")?;
-        self.map(control, layout::BUFFER, BUFFER_PAGE, 1, write, "map its message buffer")?;
-        self.map(control, layout::CLIENTS, CLIENTS_PAGE, 1, read, "map the register of its clients")
+        match self.blueprint.control {
+            Some(memory) => write_control(memory, page)?,
+            None => {
+                let space = self.blueprint.own_space;
+                write_control(space.map(control, 0, CONTROL_FIXED_PAGES, MapAccess::ReadWrite)?.shared(), page)?;
+            }
+        }
+        // The start page and the register of clients, then the status page and the message buffer.
+        self.map(control, layout::START_PAGE, START_PAGE, 2, MapAccess::Read, "map its start page")?;
+        self.map(control, layout::STATUS_PAGE, STATUS_PAGE, 2, MapAccess::ReadWrite, "map its status page")
     }
 
     /// Gives the domain what the manifest says and writes it into the start page.
@@ -338,16 +375,18 @@ impl Building<'_> {
         let control = resources.control;
         let first = CONTROL_FIXED_PAGES + tables;
         let spare = control.pages.saturating_sub(first);
-        let own = control.cap().split(first, spare, MemoryRights::DONATE).at("set its page tables aside")?;
-        page.own.tables = own.grant(target, MemoryRights::DONATE, 0).at("give its page tables")?.0;
-        page.own.tables_pages = spare;
+        if spare > 0 {
+            let own = control.cap().split(first, spare, MemoryRights::DONATE).at("set its page tables aside")?;
+            page.own.tables = give_away(own, target, "give its page tables")?.0;
+            page.own.tables_pages = spare;
+        }
         let rights = NotificationRights::WAIT | NotificationRights::NOTIFY;
         page.notification = resources.notification().grant(target, rights, 0).at("give its notification")?.0;
         page.buffer = layout::BUFFER;
         page.status = layout::STATUS_PAGE;
         page.clients = layout::CLIENTS;
         page.boot_time = self.blueprint.inventory.boot_time;
-        page.heap = Range::new(layout::HEAP, self.private.heap_pages * PAGE_SIZE);
+        page.heap = Range::new(self.private.stack_top(), self.private.heap_pages * PAGE_SIZE);
         page.window = Range::new(layout::WINDOW, layout::WINDOW_LENGTH);
         if resources.vault.pages > 0 {
             page.vault = Range::new(layout::VAULT, resources.vault.pages * PAGE_SIZE);
@@ -355,7 +394,9 @@ impl Building<'_> {
         if let (Some(first), Some(last)) = (self.image.segments.first(), self.image.segments.last()) {
             page.image = Range::new(first.address, last.address + last.memory_bytes - first.address);
         }
-        page.set_arguments(&domain.args.join(" ")).map_err(|_| BuildError::TooManyThings)?;
+        if !domain.args.is_empty() {
+            page.set_arguments(&domain.args.join(" ")).map_err(|_| BuildError::TooManyThings)?;
+        }
         self.give_endpoints(page, target)?;
         self.give_rings(page, target)?;
         self.give_device(page, target)?;
@@ -420,8 +461,20 @@ impl Building<'_> {
                 .0;
             entry.peer_bits = peer.mask();
             entry.bits = own.mask();
+            if serves {
+                (entry.client, entry.area) = (ring.client.0, system.area_of(index));
+            }
             let address = self.map_entry(memory.cap(), 0, memory.pages, MapAccess::ReadWrite, "map a ring")?;
             entry.memory = Range::new(address, memory.pages * PAGE_SIZE);
+            Self::push(page, entry)?;
+        }
+        // What others want their requests' data to be read from and written to is for the device, not for the driver.
+        for (index, ring) in system.rings_lent_to(self.index) {
+            let memory = inventory.rings.get(index.position()).ok_or(BuildError::TooManyThings)?;
+            let mut entry = Entry::new(EntryKind::LentRing, &system[ring.endpoint].interface);
+            entry.area = system.area_of(index);
+            let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::DMA;
+            entry.handle = memory.cap().grant(target, rights, 0).at("lend a ring to its device")?.0;
             Self::push(page, entry)?;
         }
         Ok(())
@@ -510,7 +563,7 @@ impl Building<'_> {
         let part = archive.split(first, pages, MemoryRights::READ).at("set a file aside")?;
         let address = self.map_entry(archive, first, pages, MapAccess::Read, "map a file")?;
         let mut entry = Entry::new(EntryKind::Memory, name);
-        entry.handle = part.grant(target, MemoryRights::READ, 0).at("give a file")?.0;
+        entry.handle = give_away(part, target, "give a file")?.0;
         entry.memory = Range::new(address, length);
         Self::push(page, entry)
     }

@@ -1,15 +1,19 @@
 //! A program in the boot archive, ready to be mapped.
 
 use crate::error::BuildError;
+use abi::PAGE_SIZE;
 use abi::program::BuiltFor;
 use abi::syscall::MapAccess;
-use abi::{PAGE_SIZE, USER_END};
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use archive::Archive;
+use core::cell::RefCell;
 use elf::ElfBytes;
 use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD, PT_NOTE};
 use elf::endian::LittleEndian;
+use manifest::{DomainIndex, System};
 use userlib::entry::BUILT_FOR;
+use userlib::start::layout;
 
 /// One segment of a program. Its address is a multiple of the page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,43 @@ impl Segment {
     /// Pages that it takes.
     pub const fn pages(&self) -> u64 {
         self.memory_bytes.div_ceil(PAGE_SIZE)
+    }
+}
+
+/// The programs of a composition's domains, each read once.
+#[derive(Debug)]
+pub struct Images(RefCell<Vec<Option<Rc<Image>>>>);
+
+impl Images {
+    /// None is read yet.
+    pub const fn new() -> Self {
+        Images(RefCell::new(Vec::new()))
+    }
+
+    /// The program of a domain, which is read if it was not before.
+    pub(crate) fn of(
+        &self,
+        archive: &Archive<'_>,
+        system: &System,
+        index: DomainIndex,
+    ) -> Result<Rc<Image>, BuildError> {
+        let mut images = self.0.borrow_mut();
+        if images.len() <= index.position() {
+            images.resize(index.position() + 1, None);
+        }
+        let place = &mut images[index.position()];
+        if let Some(image) = place {
+            return Ok(image.clone());
+        }
+        let image = Rc::new(Image::find(archive, &system[index].binary)?);
+        *place = Some(image.clone());
+        Ok(image)
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -77,7 +118,7 @@ impl Image {
             let skew = header.p_vaddr % PAGE_SIZE;
             let address = header.p_vaddr - skew;
             let end = header.p_vaddr.checked_add(header.p_memsz).ok_or(bad("a segment wraps around"))?;
-            if misplaced || address < last_end.next_multiple_of(PAGE_SIZE) || end > USER_END {
+            if misplaced || address < last_end.next_multiple_of(PAGE_SIZE) || end > layout::START_PAGE {
                 return Err(bad("a segment lies where it cannot be mapped"));
             }
             let file_end = header.p_offset.checked_add(header.p_filesz).ok_or(bad("a segment wraps around"))?;

@@ -78,6 +78,9 @@ async fn wait(supervisor: &Supervisor, index: DomainIndex, duration: Duration) {
 /// A starting domain that says it is ready is running.
 pub(crate) fn note_readiness(supervisor: &Supervisor, index: DomainIndex) {
     let mut watched = supervisor.watched_mut(index);
+    if watched.instance.is_none() {
+        return;
+    }
     let ready = watched.status().is_some_and(|status| status.phase() == Phase::Ready);
     if watched.state == DomainState::Starting && ready {
         watched.state = DomainState::Running;

@@ -26,7 +26,9 @@ impl Household for Everybody {
     }
 
     fn named(&self, name: &str) -> Option<DomainIndex> {
-        self.0.system.domain_named(name)
+        let index = self.0.system.domain_named(name)?;
+        lifecycle::begin_now(&self.0, index);
+        Some(index)
     }
 
     fn describe(&self, index: DomainIndex) -> DomainInfo {

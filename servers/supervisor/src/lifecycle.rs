@@ -1,12 +1,12 @@
 //! Starting, burying and starting again.
 
 use crate::death::Death;
-use crate::devices;
 use crate::state::{Device, Supervisor};
+use crate::{devices, heartbeat};
 use alloc::format;
 use alloc::rc::Rc;
 use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionError};
-use manifest::{self, Bus, DomainIndex, Restart};
+use manifest::{self, Bus, DomainIndex, Kind, Restart};
 use spawn::{Blueprint, FAULT_BADGE_BASE};
 use userlib::status::{Phase, SHUTDOWN_BIT};
 use userlib::time::{Duration, Instant};
@@ -19,8 +19,56 @@ const REST_STEP: Duration = Duration::from_millis(2);
 /// Records of earlier instances that are kept.
 const HISTORY_MAX: usize = 256;
 
-/// Starts a domain for the first time, unless its device is not there.
-pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+/// How long an app may take to come up before those behind it are started.
+const COMING_UP: Duration = Duration::from_millis(250);
+/// How often it is looked at meanwhile.
+const COMING_UP_STEP: Duration = Duration::from_millis(2);
+
+/// Starts everybody for the first time whose device is there, in the order of the manifest: that is settled when this
+/// returns, and done by and by.
+///
+/// Nobody waits for anybody but for an app, at which people wait: it has the machine for itself until it is up.
+pub(crate) fn begin(supervisor: &Rc<Supervisor>) {
+    for index in supervisor.watched() {
+        if find_device(supervisor, index) {
+            supervisor.queue_up(index);
+        }
+    }
+    let supervisor = supervisor.clone();
+    executor::spawn(async move {
+        while let Some(index) = supervisor.next_unstarted() {
+            start_first(&supervisor, index);
+            if supervisor.system[index].kind == Kind::App {
+                come_up(&supervisor, index).await;
+            }
+        }
+    });
+}
+
+/// Starts a domain at once that still waits for its first start.
+pub(crate) fn begin_now(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+    if supervisor.take_unstarted(index) {
+        start_first(supervisor, index);
+    }
+}
+
+fn start_first(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+    start(supervisor, index);
+    executor::spawn(heartbeat::watch(supervisor.clone(), index));
+}
+
+/// Waits until a domain is up, but not for long.
+async fn come_up(supervisor: &Supervisor, index: DomainIndex) {
+    let until = Instant::now() + COMING_UP;
+    while supervisor.watched_domain(index).state == DomainState::Starting && Instant::now() < until {
+        executor::sleep(COMING_UP_STEP).await;
+        heartbeat::note_readiness(supervisor, index);
+    }
+}
+
+/// Finds a domain's device and brings it to rest. Tells whether the domain can be started: if it has a device, that is there
+/// and its to drive.
+fn find_device(supervisor: &Supervisor, index: DomainIndex) -> bool {
     let name = supervisor.name(index);
     let device = &supervisor.system[index].device;
     if let Some(manifest::Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
@@ -28,7 +76,7 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
             supervisor.watched_mut(index).state = DomainState::Refused;
             log::error!("{name}: the manifest requires an IOMMU, which this machine does not have; it is not started");
             close_endpoints(supervisor, index);
-            return;
+            return false;
         }
         let Some(function) = supervisor.bus.find(bus) else {
             supervisor.watched_mut(index).state = DomainState::Absent;
@@ -40,19 +88,19 @@ pub(crate) fn begin(supervisor: &Rc<Supervisor>, index: DomainIndex) {
                 log::warn!("{name}: the machine has no device {wanted}; it is not started");
             }
             close_endpoints(supervisor, index);
-            return;
+            return false;
         };
         let device = Device { function, group: supervisor.bus.group_of(function) };
         if !may_drive(supervisor, name, device) {
             supervisor.watched_mut(index).state = DomainState::Inseparable;
             close_endpoints(supervisor, index);
-            return;
+            return false;
         }
         supervisor.watched_mut(index).device = Some(device);
         // Firmware, or a supervisor before this one, may have left it running, or others that would see what it sees.
         supervisor.bus.silence_all(device.group);
     }
-    start(supervisor, index);
+    true
 }
 
 /// Whether a domain may drive a device: where devices are confined, nobody drives one that cannot be told from it.
@@ -92,7 +140,9 @@ fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
         system: &supervisor.system,
         inventory: &supervisor.inventory,
         archive: &supervisor.archive,
+        images: &supervisor.images,
         own_space: &supervisor.space,
+        control: supervisor.watched_domain(index).control(),
         faults: (supervisor.inventory.faults(), u64::from(index.0) + FAULT_BADGE_BASE),
         device,
         handover: None,

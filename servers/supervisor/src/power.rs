@@ -15,6 +15,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(3);
 
 /// Brings every domain to rest, from the top down. Apps are left alone: one of them asked for this and waits.
 async fn rest_all(supervisor: &Supervisor) {
+    supervisor.start_nobody_else();
     let mut order: Vec<DomainIndex> = supervisor.watched().collect();
     order.sort_by_key(|index| core::cmp::Reverse(supervisor.system[*index].level));
     for index in order {

@@ -4,7 +4,7 @@ use crate::bus::Bus;
 use crate::fault::FaultService;
 use crate::household::Everybody;
 use crate::state::Supervisor;
-use crate::{devices, heartbeat, lifecycle};
+use crate::{devices, lifecycle};
 use alloc::rc::Rc;
 use alloc::vec;
 use archive::Archive;
@@ -42,10 +42,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
     executor::serve_also(faults, notification, FAULT_BIT, Uninterrupted::new(FaultService::new(supervisor.clone())))
         .expect("init lets the supervisor receive faults");
     devices::watch(&supervisor, notification);
-    for index in supervisor.watched() {
-        lifecycle::begin(&supervisor, index);
-        executor::spawn(heartbeat::watch(supervisor.clone(), index));
-    }
+    lifecycle::begin(&supervisor);
     executor::run_forever()
 }
 

@@ -32,7 +32,7 @@ pub trait Household: Clone + 'static {
     /// How many domains there are, the supervisor included.
     fn domains(&self) -> usize;
 
-    /// The domain with this name.
+    /// The domain with this name. Who asks for one wants something of it: if it waits for its first start, it is started.
     fn named(&self, name: &str) -> Option<DomainIndex>;
 
     /// What is known of a domain that exists.

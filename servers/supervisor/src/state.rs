@@ -8,7 +8,8 @@ use archive::Archive;
 use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
-use spawn::{DomainResources, Group, Instance, Inventory};
+use spawn::{CONTROL_FIXED_PAGES, DomainResources, Group, Images, Instance, Inventory};
+use userlib::abi::PAGE_SIZE;
 use userlib::abi::device::SourceId;
 use userlib::abi::syscall::MapAccess;
 use userlib::log;
@@ -46,16 +47,15 @@ pub(crate) struct Watched {
     pub(crate) device: Option<Device>,
     /// How often its device was refused something.
     pub(crate) strays: u64,
-    /// Its status page, which outlives its instances.
-    status: Option<SharedMemory<'static>>,
-    /// Where it learns which of its clients are gone.
-    clients: Option<SharedMemory<'static>>,
+    /// The pages of its control memory with fixed uses: its status page, which outlives its instances, and the one where it
+    /// learns which of its clients are gone among them. The supervisor's own are mapped already, at another address.
+    control: Option<SharedMemory<'static>>,
     /// Its log as far as it was taken over: records of instances that are gone.
     pub(crate) history: Vec<status::Record>,
 }
 
 impl Watched {
-    fn new(status: Option<SharedMemory<'static>>, clients: Option<SharedMemory<'static>>) -> Self {
+    fn new(control: Option<SharedMemory<'static>>) -> Self {
         Watched {
             state: DomainState::Stopped,
             instance: None,
@@ -68,8 +68,7 @@ impl Watched {
             asked: None,
             device: None,
             strays: 0,
-            status,
-            clients,
+            control,
             history: Vec::new(),
         }
     }
@@ -81,12 +80,22 @@ impl Watched {
 
     /// What the domain says of itself; not to be believed.
     pub(crate) fn status(&self) -> Option<status::Reader<'static>> {
-        status::Reader::new(self.status?)
+        status::Reader::new(self.control_page(spawn::STATUS_PAGE)?)
+    }
+
+    /// The pages of its control memory with fixed uses.
+    pub(crate) fn control(&self) -> Option<SharedMemory<'static>> {
+        self.control
+    }
+
+    fn control_page(&self, page: u64) -> Option<SharedMemory<'static>> {
+        let start = (page * PAGE_SIZE) as usize;
+        self.control?.part(start..start + PAGE_SIZE as usize)
     }
 
     /// Where it learns which of its clients are gone.
     fn clients(&self) -> Option<RegisterWriter<'static>> {
-        RegisterWriter::new(self.clients?)
+        RegisterWriter::new(self.control_page(spawn::CLIENTS_PAGE)?)
     }
 }
 
@@ -95,6 +104,8 @@ pub(crate) struct Supervisor {
     pub(crate) system: System,
     pub(crate) inventory: Inventory,
     pub(crate) archive: Archive<'static>,
+    /// The programs that were read from it.
+    pub(crate) images: Images,
     pub(crate) space: AddressSpace,
     pub(crate) bus: Bus,
     domains: Vec<RefCell<Watched>>,
@@ -102,6 +113,8 @@ pub(crate) struct Supervisor {
     last_hang: Cell<Option<(u8, Instant)>>,
     /// Devices that nobody drives and that have strayed.
     strangers: RefCell<Vec<SourceId>>,
+    /// Who is still to be started for the first time, in this order.
+    unstarted: RefCell<VecDeque<DomainIndex>>,
 }
 
 impl Supervisor {
@@ -115,24 +128,19 @@ impl Supervisor {
         let domains = inventory
             .domains
             .iter()
-            .enumerate()
-            .map(|(index, resources)| {
-                let own = index == DomainIndex::SUPERVISOR.position();
-                // The supervisor's own status page is mapped already, at another address.
-                let status = if own { None } else { map_control(&space, resources, spawn::STATUS_PAGE) };
-                let clients = map_control(&space, resources, spawn::CLIENTS_PAGE);
-                RefCell::new(Watched::new(status, clients))
-            })
+            .map(|resources| RefCell::new(Watched::new(map_control(&space, resources))))
             .collect();
         let supervisor = Supervisor {
             system,
             inventory,
             archive,
+            images: Images::new(),
             space,
             bus,
             domains,
             last_hang: Cell::new(None),
             strangers: RefCell::default(),
+            unstarted: RefCell::default(),
         };
         supervisor.find_own_processor();
         supervisor
@@ -158,6 +166,29 @@ impl Supervisor {
     /// Priority of the domain that hung last, and when that was found.
     pub(crate) fn last_hang(&self) -> Option<(u8, Instant)> {
         self.last_hang.get()
+    }
+
+    /// Has a domain started for the first time after those that wait for that already.
+    pub(crate) fn queue_up(&self, index: DomainIndex) {
+        self.watched_mut(index).state = DomainState::Starting;
+        self.unstarted.borrow_mut().push_back(index);
+    }
+
+    /// Whose turn it is to be started for the first time.
+    pub(crate) fn next_unstarted(&self) -> Option<DomainIndex> {
+        self.unstarted.borrow_mut().pop_front()
+    }
+
+    /// Takes a domain out of turn. Tells whether it waited for its first start.
+    pub(crate) fn take_unstarted(&self, index: DomainIndex) -> bool {
+        let mut unstarted = self.unstarted.borrow_mut();
+        let place = unstarted.iter().position(|waiting| *waiting == index);
+        place.and_then(|place| unstarted.remove(place)).is_some()
+    }
+
+    /// Nobody else is started for the first time.
+    pub(crate) fn start_nobody_else(&self) {
+        self.unstarted.borrow_mut().clear();
     }
 
     /// Every domain but the supervisor itself.
@@ -259,11 +290,11 @@ impl Supervisor {
     }
 }
 
-fn map_control(space: &AddressSpace, resources: &DomainResources, page: u64) -> Option<SharedMemory<'static>> {
-    match space.map(resources.control.cap(), page, 1, MapAccess::ReadWrite) {
+fn map_control(space: &AddressSpace, resources: &DomainResources) -> Option<SharedMemory<'static>> {
+    match space.map(resources.control.cap(), 0, CONTROL_FIXED_PAGES, MapAccess::ReadWrite) {
         Ok(mapping) => Some(mapping.leak_shared()),
         Err(error) => {
-            log::error!("page {page} of a domain's control memory cannot be mapped: {error}");
+            log::error!("a domain's control memory cannot be mapped: {error}");
             None
         }
     }

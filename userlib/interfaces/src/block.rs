@@ -28,6 +28,8 @@ pub struct BlockInfo {
     pub sectors: u64,
     /// Bytes of a sector.
     pub sector_size: u32,
+    /// The most sectors in one request.
+    pub request_sectors: u32,
     /// Whether it can only be read.
     pub read_only: bool,
     /// Whether it has a cache that `Flush` empties.

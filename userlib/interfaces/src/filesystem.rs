@@ -181,6 +181,16 @@ pub trait Filesystem {
     /// Makes a new, empty file and opens it for reading and writing.
     fn create(path: &str) -> Result<OpenFile, FsError>;
 
+    /// Joins the ring that the manifest gives the client ([`crate::file_ring`]): answers when nothing of what was asked for
+    /// through it before is under way any more. What was open for direct reading is closed.
+    #[idempotent]
+    fn join_ring() -> Result<(), FsError>;
+
+    /// Opens a file for direct reading through the ring: what is read goes from the disk to the ring's buffer area, and no
+    /// cache serves it. While it is open it cannot be open for writing; the other way round it is `InUse`.
+    #[idempotent]
+    fn open_direct(path: &str) -> Result<OpenFile, FsError>;
+
     /// Closes a file.
     #[idempotent]
     fn close(file: FileId) -> Result<(), FsError>;

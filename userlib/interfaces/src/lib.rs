@@ -8,6 +8,7 @@
 pub mod block;
 pub mod console;
 pub mod echo;
+pub mod file_ring;
 pub mod filesystem;
 pub mod pci;
 pub mod supervision;

@@ -232,7 +232,10 @@ impl System {
                 .is_some_and(|endpoint| endpoint.server == ring.driver && ring.driver != DomainIndex::SUPERVISOR);
             let signals =
                 self.signal_is_for(ring.doorbell, ring.driver) && self.signal_is_for(ring.completion, ring.client);
-            if !belongs || !serves || !signals || ring.bytes == 0 || !is_page_multiple(ring.bytes) {
+            // Whoever is lent memory is asked for what goes through it by the ring's server, through another ring.
+            let asks = |lent_to| self.rings.iter().any(|other| other.client == ring.driver && other.driver == lent_to);
+            let is_lent_well = ring.lent_to.is_none_or(asks);
+            if !belongs || !serves || !signals || !is_lent_well || ring.bytes == 0 || !is_page_multiple(ring.bytes) {
                 return Err(Inconsistency::Ring(position));
             }
         }

@@ -132,6 +132,8 @@ pub struct Ring {
     pub doorbell: Signal,
     /// Posted by the driver: there are new completions.
     pub completion: Signal,
+    /// Whose device reads and writes the memory, too, if the ring's server hands requests on without copying.
+    pub lent_to: Option<DomainIndex>,
 }
 
 impl System {
@@ -162,6 +164,19 @@ impl System {
             .filter(move |(_, ring)| ring.client == domain || ring.driver == domain)
     }
 
+    /// Rings of others whose memory the device of `domain` reads and writes. Their order numbers the areas of memory that
+    /// requests to `domain` name, from 1 on.
+    pub fn rings_lent_to(&self, domain: DomainIndex) -> impl Iterator<Item = (RingIndex, &Ring)> {
+        (0_u16..).map(RingIndex).zip(&self.rings).filter(move |(_, ring)| ring.lent_to == Some(domain))
+    }
+
+    /// The area under which the driver of a device knows a ring's memory; 0 if it is not lent.
+    pub fn area_of(&self, index: RingIndex) -> u16 {
+        let lent_to = self.rings.get(index.position()).and_then(|ring| ring.lent_to);
+        let place = |domain| self.rings_lent_to(domain).position(|(other, _)| other == index);
+        lent_to.and_then(place).map_or(0, |place| place as u16 + 1)
+    }
+
     /// Whether `from` holds a capability to call an endpoint of `to`.
     pub fn may_call(&self, from: DomainIndex, to: DomainIndex) -> bool {
         self.domains.get(from.position()).is_some_and(|domain| {
@@ -186,10 +201,11 @@ impl System {
             || from == DomainIndex::SUPERVISOR
             || to == DomainIndex::SUPERVISOR
             || self.may_call(from, to)
-            || self
-                .rings
-                .iter()
-                .any(|ring| (ring.client == from && ring.driver == to) || (ring.driver == from && ring.client == to))
+            || self.rings.iter().any(|ring| {
+                (ring.client == from && ring.driver == to)
+                    || (ring.driver == from && ring.client == to)
+                    || (ring.lent_to == Some(from) && (ring.client == to || ring.driver == to))
+            })
     }
 
     /// Bytes that the domains' memory, what they share with devices, the vaults and the rings take together;

@@ -1,11 +1,13 @@
 //! The client's side of a ring.
 
 use super::{
-    BUFFER_OFFSET, COMPLETED, Counter, Layout, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics, Status, slots,
+    Areas, BUFFER_OFFSET, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Request, RingError, SLOTS, SUBMITTED,
+    Slot, Statistics, Status, slots,
 };
 use crate::environment::RingResources;
 use crate::executor;
 use crate::memory::SharedMemory;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -85,7 +87,13 @@ enum Place {
 #[derive(Debug)]
 pub struct ClientCore<'a> {
     layout: Layout<'a>,
+    areas: Areas,
     places: [Place; SLOTS],
+    /// The slots whose places are not free.
+    busy: u128,
+    orphans: usize,
+    /// How many of those in flight write: nothing else stands in the way of a request that reads.
+    writes: usize,
 }
 
 impl<'a> ClientCore<'a> {
@@ -97,45 +105,50 @@ impl<'a> ClientCore<'a> {
     pub fn attach(memory: SharedMemory<'a>) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
         layout.publish_header();
-        let mut core = Self { layout, places: [Place::Free; SLOTS] };
+        let areas = Areas::new(layout.buffer_pages());
+        let mut core = Self { layout, areas, places: [Place::Free; SLOTS], busy: 0, orphans: 0, writes: 0 };
         for slot in slots(layout.bitmap(SUBMITTED).load()) {
             if let Some(place) = core.places.get_mut(slot.index()) {
                 *place = Place::Orphan;
+                core.busy |= slot.mask();
+                core.orphans += 1;
             }
         }
+        // Whatever a former instance has said of itself, this one is not awake yet.
+        layout.set_waiting(CLIENT_WAITS, true);
         Ok(core)
     }
 
     /// Whether the request could ever be carried out, as far as the client knows.
     fn check(&self, request: &Request) -> Result<(), Unavailable> {
-        if request.is_sound(self.layout.buffer_pages()) {
-            Ok(())
-        } else {
-            Err(Unavailable::Never(RequestError::Refused))
-        }
+        if request.is_sound(&self.areas) { Ok(()) } else { Err(Unavailable::Never(RequestError::Refused)) }
     }
 
-    /// Puts a request into the ring. The driver is then to be notified.
+    /// Notes a further area of so many pages, which the driver knows by the same number. One that cannot be is left alone.
+    pub fn lend(&mut self, area: u16, pages: usize) {
+        self.areas.lend(area, pages);
+    }
+
+    /// Puts a request into the ring. The driver is then to be notified if it [waits](ClientCore::driver_waits).
     ///
     /// # Errors
     /// [`Unavailable`].
     pub fn submit(&mut self, request: Request) -> Result<Slot, Unavailable> {
         self.check(&request)?;
-        let stands_in_the_way = |place: &Place| match place {
-            Place::Free => false,
-            Place::InFlight(other) => request.conflicts_with(other),
-            Place::Orphan => true,
-        };
-        if self.places.iter().any(stands_in_the_way) {
+        let stands_in_the_way =
+            |place: &Place| matches!(place, Place::InFlight(other) if request.conflicts_with(other));
+        let may_conflict = self.writes > 0 || request.is_write();
+        if self.orphans > 0 || may_conflict && self.places.iter().any(stands_in_the_way) {
             return Err(Unavailable::Later);
         }
         // A slot that the driver claims to be busy is left alone until it says otherwise.
-        let busy = self.layout.bitmap(SUBMITTED).load() | self.layout.bitmap(COMPLETED).load();
-        let free = slots(!busy).find(|slot| self.places.get(slot.index()) == Some(&Place::Free));
-        let slot = free.ok_or(Unavailable::Later)?;
+        let busy = self.layout.bitmap(SUBMITTED).load() | self.layout.bitmap(COMPLETED).load() | self.busy;
+        let slot = slots(!busy).next().ok_or(Unavailable::Later)?;
         if let Some(place) = self.places.get_mut(slot.index()) {
             *place = Place::InFlight(request);
         }
+        self.busy |= slot.mask();
+        self.writes += usize::from(request.is_write());
         self.layout.write_request(slot, &request);
         self.layout.count(Counter::Submitted, 1);
         self.layout.bitmap(SUBMITTED).set(slot);
@@ -147,36 +160,49 @@ impl<'a> ClientCore<'a> {
         // In this order: a driver sets the one bit before it clears the other.
         let submitted = self.layout.bitmap(SUBMITTED).load();
         let done = self.layout.bitmap(COMPLETED).load();
-        for (index, place) in self.places.iter_mut().enumerate() {
-            let Some(slot) = Slot::new(index) else {
-                continue;
-            };
-            let is_submitted = submitted & slot.mask() != 0;
+        for slot in slots((done | self.busy) & !submitted) {
             let is_done = done & slot.mask() != 0;
-            if is_submitted {
-                continue;
-            }
+            // What is gone from the ring without ever having been completed is over, too.
+            let mut found = Err(RequestError::Misbehaved);
             if is_done {
-                let status = Status::from_number(self.layout.load(Layout::status_offset(slot)));
+                found = outcome(Status::from_number(self.layout.load(Layout::status_offset(slot))));
                 self.layout.bitmap(COMPLETED).clear(slot);
-                if let Place::InFlight(_) = place {
-                    self.layout.count(Counter::Completed, 1);
-                    completed(slot, outcome(status));
-                }
-                *place = Place::Free;
-            } else if *place != Place::Free {
-                // It is gone from the ring without ever having been completed.
-                if let Place::InFlight(_) = place {
-                    completed(slot, Err(RequestError::Misbehaved));
-                }
-                *place = Place::Free;
             }
+            let Some(place) = self.places.get_mut(slot.index()) else { continue };
+            match core::mem::replace(place, Place::Free) {
+                Place::Free => {}
+                Place::Orphan => self.orphans -= 1,
+                Place::InFlight(request) => {
+                    self.writes -= usize::from(request.is_write());
+                    if is_done {
+                        self.layout.count(Counter::Completed, 1);
+                    }
+                    completed(slot, found);
+                }
+            }
+            self.busy &= !slot.mask();
         }
+    }
+
+    /// Whether requests of a former client are still under way.
+    pub fn has_orphans(&self) -> bool {
+        self.orphans > 0
+    }
+
+    /// Whether the driver is to be notified of what was submitted: it waits for that.
+    pub fn driver_waits(&self) -> bool {
+        self.layout.is_waiting(DRIVER_WAITS)
+    }
+
+    /// Says that the client is about to wait, so that it is notified of what is completed from now on, or that it is awake.
+    /// After the former it collects once more.
+    pub fn set_waiting(&self, waits: bool) {
+        self.layout.set_waiting(CLIENT_WAITS, waits);
     }
 
     /// How many requests are in flight, a former client's included.
     pub fn in_flight(&self) -> usize {
-        self.places.iter().filter(|place| **place != Place::Free).count()
+        self.busy.count_ones() as usize
     }
 
     /// The buffer area.
@@ -210,12 +236,30 @@ struct Waiter {
 /// A ring as a file server uses it: requests are futures.
 ///
 /// [`BlockRing::run`] must run as a task of its own, to collect completions.
-#[derive(Debug)]
 pub struct BlockRing {
     core: RefCell<ClientCore<'static>>,
     resources: RingResources,
     waiters: RefCell<Vec<Waiter>>,
     tickets: Cell<u64>,
+    /// By slot, what a request that was passed on is to its sender.
+    passed: RefCell<[Option<u64>; SLOTS]>,
+    sender: RefCell<Option<Rc<dyn Sender>>>,
+    /// Requests were submitted of which the driver was not told.
+    untold: Cell<bool>,
+}
+
+impl fmt::Debug for BlockRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockRing").field("core", &self.core).field("waiters", &self.waiters).finish_non_exhaustive()
+    }
+}
+
+/// Who passes on requests that are no futures ([`BlockRing::pass`]).
+pub trait Sender {
+    /// What became of one of them.
+    fn completed(&self, number: u64, outcome: Result<(), RequestError>);
+    /// All that are complete by now were told, and there may be room for others.
+    fn settled(&self);
 }
 
 /// Takes a request off the list when nobody waits for it any more. If it is in flight it stays so in the core, which
@@ -243,21 +287,35 @@ impl BlockRing {
             resources,
             waiters: RefCell::new(Vec::new()),
             tickets: Cell::new(0),
+            passed: RefCell::new([None; SLOTS]),
+            sender: RefCell::new(None),
+            untold: Cell::new(false),
         })
     }
 
     /// Collects completions for ever, whenever the driver tells of some.
     pub async fn run(&self) {
         loop {
+            self.core.borrow().set_waiting(true);
             self.collect();
             executor::bits(self.resources.bits).await;
+            self.core.borrow().set_waiting(false);
+            self.collect();
         }
     }
 
     fn collect(&self) {
+        let sender = self.sender.borrow().clone();
         let mut waiters = self.waiters.borrow_mut();
+        let mut passed = self.passed.borrow_mut();
+        let mut settled = false;
         self.core.borrow_mut().collect(|slot, outcome| {
-            if let Some(waiter) = waiters.iter_mut().find(|waiter| waiter.slot == Some(slot)) {
+            if let Some(number) = passed.get_mut(slot.index()).and_then(Option::take) {
+                if let Some(sender) = &sender {
+                    sender.completed(number, outcome);
+                    settled = true;
+                }
+            } else if let Some(waiter) = waiters.iter_mut().find(|waiter| waiter.slot == Some(slot)) {
                 waiter.outcome = Some(outcome);
                 waiter.slot = None;
                 if let Some(waker) = waiter.waker.take() {
@@ -265,13 +323,54 @@ impl BlockRing {
                 }
             }
         });
-        drop(waiters);
+        drop((waiters, passed));
         self.start_waiting();
+        if settled && let Some(sender) = sender {
+            sender.settled();
+        }
+    }
+
+    /// Makes known who passes requests on.
+    pub fn set_sender(&self, sender: Rc<dyn Sender>) {
+        *self.sender.borrow_mut() = Some(sender);
+    }
+
+    /// Submits a request of which [`Sender::completed`] tells the end, under this number. The driver is told of it, and of
+    /// all others since, by [`BlockRing::tell_driver`].
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn pass(&self, request: Request, number: u64) -> Result<(), Unavailable> {
+        let slot = self.core.borrow_mut().submit(request)?;
+        if let Some(place) = self.passed.borrow_mut().get_mut(slot.index()) {
+            *place = Some(number);
+        }
+        self.untold.set(true);
+        Ok(())
+    }
+
+    /// Tells the driver of requests that were passed on, if there are any, and if it waits for some.
+    pub fn tell_driver(&self) {
+        // A driver that is not there finds the requests when it comes back.
+        if self.untold.take()
+            && self.core.borrow().driver_waits()
+            && let Err(error) = self.resources.peer.notify()
+        {
+            log::debug!("the driver could not be notified: {error}");
+        }
+    }
+
+    /// Notes a further area of so many pages, which the driver knows by the same number.
+    pub fn lend(&self, area: u16, pages: usize) {
+        self.core.borrow_mut().lend(area, pages);
     }
 
     /// Submits what waits and can be submitted now: in the order of arrival, as far as requests overlap.
     fn start_waiting(&self) {
         let mut waiters = self.waiters.borrow_mut();
+        if waiters.is_empty() {
+            return;
+        }
         let mut core = self.core.borrow_mut();
         let mut submitted = false;
         for index in 0..waiters.len() {
@@ -298,9 +397,10 @@ impl BlockRing {
                 Err(Unavailable::Later) => {}
             }
         }
-        // A driver that is not there finds the request when it comes back.
-        if submitted && let Err(error) = self.resources.peer.notify() {
-            log::debug!("the driver could not be notified: {error}");
+        drop((waiters, core));
+        if submitted {
+            self.untold.set(true);
+            self.tell_driver();
         }
     }
 
@@ -355,6 +455,11 @@ impl BlockRing {
     /// [`RequestError`].
     pub async fn flush(&self) -> Result<(), RequestError> {
         self.submit(Request::flush()).await
+    }
+
+    /// Whether requests of a former client are still under way.
+    pub fn has_orphans(&self) -> bool {
+        self.core.borrow().has_orphans()
     }
 
     /// How many requests are in flight.

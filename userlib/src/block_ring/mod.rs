@@ -10,6 +10,12 @@
 //! request is its own. The client checks each completion against its own table. Garbage in the memory makes requests
 //! fail, and nothing else.
 //!
+//! Data lies in areas. Area 0 is the ring's own buffer area. Others are memory of rings that the client serves itself, lent
+//! to the driver's device by the manifest: what the client's own clients ask for goes from the device to where they want it,
+//! and back, without being copied. The driver has no need to map them.
+//!
+//! Neither side is notified while it is awake: each says in a word of its own whether it wants to be, before it waits.
+//!
 //! # Layout
 //!
 //! | offset | contents | written by |
@@ -20,6 +26,8 @@
 //! | 128 | bitmap: submitted | client sets, driver clears once the request is complete |
 //! | 192 | bitmap: completed | driver sets, client clears |
 //! | 256 | bitmap: accepted | driver; tells a successor which requests were under way |
+//! | 320 | the driver waits and wants to be notified | driver |
+//! | 384 | the client waits and wants to be notified | client |
 //! | 4096 | slots, 32 bytes each | client, and the driver the status |
 //! | 8192 | buffer area, in pages | both, and the device |
 //!
@@ -30,7 +38,7 @@ mod bitmap;
 mod client;
 mod server;
 
-pub use client::{BlockRing, ClientCore, RequestError, Unavailable};
+pub use client::{BlockRing, ClientCore, RequestError, Sender, Unavailable};
 pub use server::{Limits, RingServer, Taken};
 
 use crate::memory::{OutOfBounds, SharedMemory};
@@ -41,7 +49,7 @@ use core::sync::atomic::Ordering;
 /// "BULKRING" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKRING");
 /// Version of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Slots of a ring, which is the most requests that can be in flight.
 pub const SLOTS: usize = 128;
 /// Bytes of a sector, the unit of addresses and lengths on the disk.
@@ -62,6 +70,10 @@ const STATISTICS: usize = 64;
 const SUBMITTED: usize = 128;
 const COMPLETED: usize = 192;
 const ACCEPTED: usize = 256;
+const DRIVER_WAITS: usize = 320;
+const CLIENT_WAITS: usize = 384;
+/// Areas of memory that requests can name.
+pub const AREAS: usize = 16;
 const SLOT_TABLE: usize = PAGE_SIZE as usize;
 const SLOT_SIZE: usize = 32;
 
@@ -129,29 +141,38 @@ pub struct Request {
     pub sector: u64,
     /// Number of sectors; 0 for [`Operation::Flush`] only.
     pub count: u32,
-    /// Page of the buffer area in which the data begins; it goes on in the pages that follow.
+    /// Page of the area in which the data begins; it goes on in the pages that follow.
     pub page: u32,
+    /// Sectors of that page before the data: less than [`SECTORS_PER_PAGE`].
+    pub skip: u16,
+    /// In which area the data lies: 0 is the ring's own buffer area.
+    pub area: u16,
 }
 
 impl Request {
     /// A request to read.
     pub const fn read(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Read, sector, count, page }
+        Self { operation: Operation::Read, sector, count, page, skip: 0, area: 0 }
     }
 
     /// A request to write.
     pub const fn write(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Write, sector, count, page }
+        Self { operation: Operation::Write, sector, count, page, skip: 0, area: 0 }
     }
 
     /// A request to flush.
     pub const fn flush() -> Self {
-        Self { operation: Operation::Flush, sector: 0, count: 0, page: 0 }
+        Self { operation: Operation::Flush, sector: 0, count: 0, page: 0, skip: 0, area: 0 }
     }
 
-    /// Pages of the buffer area that it uses.
-    pub const fn pages(&self) -> u32 {
-        self.count.div_ceil(SECTORS_PER_PAGE)
+    /// The same request with its data in another area.
+    pub const fn in_area(self, area: u16) -> Self {
+        Self { area, ..self }
+    }
+
+    /// The same request with its data so many sectors behind the begin of its page.
+    pub const fn behind(self, skip: u16) -> Self {
+        Self { skip, ..self }
     }
 
     /// Bytes of data.
@@ -159,9 +180,14 @@ impl Request {
         self.count as usize * SECTOR_SIZE
     }
 
-    /// Offset of the data in the ring's memory, in bytes.
+    /// Offset of the data in the memory of its area, in bytes. In that of the ring, the buffer area comes behind the slots.
     pub const fn buffer_offset(&self) -> usize {
-        BUFFER_OFFSET + self.page as usize * PAGE_SIZE as usize
+        let start = if self.area == 0 { BUFFER_OFFSET } else { 0 };
+        start + self.page as usize * PAGE_SIZE as usize + self.skip as usize * SECTOR_SIZE
+    }
+
+    const fn is_write(&self) -> bool {
+        matches!(self.operation, Operation::Write)
     }
 
     /// Whether the two may not be in flight together: they touch a common sector, and not both only read it.
@@ -174,15 +200,42 @@ impl Request {
         start < other_end && other_start < end
     }
 
-    /// Whether it lies within a buffer area of so many pages and is a request at all.
-    fn is_sound(&self, buffer_pages: usize) -> bool {
+    /// Whether it lies within its area, and is a request at all.
+    fn is_sound(&self, areas: &Areas) -> bool {
         match self.operation {
             Operation::Flush => self.count == 0,
             Operation::Read | Operation::Write => {
-                let end = u64::from(self.page) + u64::from(self.pages());
-                self.count > 0 && end <= buffer_pages as u64 && self.sector.checked_add(self.count.into()).is_some()
+                let per_page = u64::from(SECTORS_PER_PAGE);
+                let end = u64::from(self.page) * per_page + u64::from(self.skip) + u64::from(self.count);
+                let pages = areas.0.get(usize::from(self.area));
+                let inside = pages.is_some_and(|pages| end <= u64::from(*pages) * per_page);
+                self.count > 0
+                    && inside
+                    && u64::from(self.skip) < per_page
+                    && self.sector.checked_add(self.count.into()).is_some()
             }
         }
+    }
+}
+
+/// How many pages each area has; 0 if there is none of that number.
+#[derive(Clone, Copy, Debug)]
+struct Areas([u32; AREAS]);
+
+impl Areas {
+    fn new(buffer_pages: usize) -> Self {
+        let mut areas = [0; AREAS];
+        areas[0] = buffer_pages as u32;
+        Self(areas)
+    }
+
+    /// Notes a lent area; `false` if there can be none of this number.
+    fn lend(&mut self, area: u16, pages: usize) -> bool {
+        let place = self.0.get_mut(usize::from(area)).filter(|_| area != 0);
+        place.is_some_and(|place| {
+            *place = pages as u32;
+            true
+        })
     }
 }
 
@@ -313,6 +366,18 @@ impl<'a> Layout<'a> {
         bitmap::Bitmap::new(self.memory, offset)
     }
 
+    /// Says that this side is about to wait and wants to be notified, or that it is awake. It looks again after the former.
+    fn set_waiting(self, side: usize, waits: bool) {
+        self.store(side, waits.into());
+        core::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Whether the other side wants to be notified of what was done before.
+    fn is_waiting(self, side: usize) -> bool {
+        core::sync::atomic::fence(Ordering::SeqCst);
+        self.load(side) != 0
+    }
+
     fn count(self, counter: Counter, by: u64) {
         if let Ok(word) = self.memory.word(STATISTICS + 8 * counter as usize) {
             word.fetch_add(by, Ordering::Relaxed);
@@ -334,19 +399,24 @@ impl<'a> Layout<'a> {
         let offset = slot.offset();
         self.store(offset, u64::from(request.count) << 32 | request.operation as u64);
         self.store(offset + 8, request.sector);
-        self.store(offset + 16, request.page.into());
+        self.store(
+            offset + 16,
+            u64::from(request.area) << 48 | u64::from(request.skip) << 32 | u64::from(request.page),
+        );
         self.store(offset + 24, 0);
     }
 
     /// Copies a slot; `None` if it names no operation.
     fn read_request(self, slot: Slot) -> Option<Request> {
         let offset = slot.offset();
-        let first = self.load(offset);
+        let (first, place) = (self.load(offset), self.load(offset + 16));
         Some(Request {
             operation: Operation::from_number(first as u32)?,
             sector: self.load(offset + 8),
             count: (first >> 32) as u32,
-            page: u32::try_from(self.load(offset + 16)).ok()?,
+            page: place as u32,
+            skip: (place >> 32) as u16,
+            area: (place >> 48) as u16,
         })
     }
 

@@ -1,8 +1,8 @@
 //! The driver's side of a ring.
 
 use super::{
-    ACCEPTED, COMPLETED, Counter, Layout, Operation, Request, RingError, SLOTS, SUBMITTED, Slot, Statistics, Status,
-    slots,
+    ACCEPTED, Areas, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Operation, Request, RingError, SLOTS,
+    SUBMITTED, Slot, Statistics, Status, slots,
 };
 use crate::memory::SharedMemory;
 use core::sync::atomic::Ordering;
@@ -32,8 +32,11 @@ pub struct Taken {
 pub struct RingServer<'a> {
     layout: Layout<'a>,
     limits: Limits,
+    areas: Areas,
     in_flight: [Option<Request>; SLOTS],
     taken: u128,
+    /// How many of those taken write: nothing else stands in the way of a request that reads.
+    writes: usize,
     must_notify: bool,
 }
 
@@ -49,7 +52,9 @@ impl<'a> RingServer<'a> {
     pub fn attach(memory: SharedMemory<'a>, limits: Limits) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
         layout.check_header()?;
-        let ring = Self { layout, limits, in_flight: [None; SLOTS], taken: 0, must_notify: true };
+        let areas = Areas::new(layout.buffer_pages());
+        let ring = Self { layout, limits, areas, in_flight: [None; SLOTS], taken: 0, writes: 0, must_notify: true };
+        ring.layout.set_waiting(DRIVER_WAITS, false);
         let submitted = ring.layout.bitmap(SUBMITTED).load();
         let completed = ring.layout.bitmap(COMPLETED).load();
         for slot in slots(submitted & completed) {
@@ -64,6 +69,11 @@ impl<'a> RingServer<'a> {
         ring.layout.count(Counter::Repeated, repeated.into());
         ring.layout.count(Counter::RestartsInFlight, (repeated > 0).into());
         Ok(ring)
+    }
+
+    /// Notes a further area of so many pages, which the device can reach. A number that cannot be is left alone.
+    pub fn lend(&mut self, area: u16, pages: usize) {
+        self.areas.lend(area, pages);
     }
 
     /// Takes the next request that is to be carried out, if there is any. Requests that make no sense are completed with
@@ -81,6 +91,7 @@ impl<'a> RingServer<'a> {
                         *place = Some(request);
                     }
                     self.taken |= slot.mask();
+                    self.writes += usize::from(request.is_write());
                     self.layout.bitmap(ACCEPTED).set(slot);
                     return Some(Taken { slot, request });
                 }
@@ -89,11 +100,17 @@ impl<'a> RingServer<'a> {
         }
     }
 
+    /// Whether there are requests that were not taken yet.
+    pub fn has_waiting(&self) -> bool {
+        self.layout.bitmap(SUBMITTED).load() & !self.taken & !self.layout.bitmap(COMPLETED).load() != 0
+    }
+
     fn check(&self, request: Request) -> Result<Request, Status> {
-        if !request.is_sound(self.layout.buffer_pages()) || request.count > self.limits.request_sectors {
+        if !request.is_sound(&self.areas) || request.count > self.limits.request_sectors {
             return Err(Status::Refused);
         }
-        if self.in_flight.iter().flatten().any(|other| request.conflicts_with(other)) {
+        let may_conflict = self.writes > 0 || request.is_write();
+        if may_conflict && self.in_flight.iter().flatten().any(|other| request.conflicts_with(other)) {
             return Err(Status::Refused);
         }
         if request.sector.saturating_add(request.count.into()) > self.limits.sectors {
@@ -108,8 +125,9 @@ impl<'a> RingServer<'a> {
     /// Completes a request that was taken. (One that was not is left alone.)
     pub fn complete(&mut self, slot: Slot, status: Status) {
         let taken = self.in_flight.get_mut(slot.index()).and_then(Option::take);
-        if taken.is_some() {
+        if let Some(request) = taken {
             self.taken &= !slot.mask();
+            self.writes -= usize::from(request.is_write());
             self.layout.bitmap(ACCEPTED).clear(slot);
             self.finish(slot, status);
         }
@@ -122,9 +140,15 @@ impl<'a> RingServer<'a> {
         self.must_notify = true;
     }
 
-    /// Whether the client is to be notified of something that happened since this was last asked.
+    /// Whether the client is to be notified of something that happened since this was last asked: it waits for that.
     pub fn take_notification(&mut self) -> bool {
-        core::mem::take(&mut self.must_notify)
+        core::mem::take(&mut self.must_notify) && self.layout.is_waiting(CLIENT_WAITS)
+    }
+
+    /// Says that the driver is about to wait, so that it is notified of what comes from now on, or that it is awake. After
+    /// the former it looks once more for what has come meanwhile.
+    pub fn set_waiting(&self, waits: bool) {
+        self.layout.set_waiting(DRIVER_WAITS, waits);
     }
 
     /// How many requests are taken and not complete.

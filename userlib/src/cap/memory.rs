@@ -104,10 +104,10 @@ impl Cap<Space> {
         unsafe { self.invoke_with_memory(Syscall::Unmap, [mapping.0, 0, 0, 0, 0]) }.value().map(drop)
     }
 
-    /// Gives the space pages for its page tables: at most eight a call.
+    /// Gives the space pages for its page tables: at most [`abi::syscall::DONATION_MAX`] a call.
     ///
     /// # Errors
-    /// `NotSoleOwner` if a page is mapped or shared; `MissingRight` without `DONATE`; `BadArgument` above eight.
+    /// `NotSoleOwner` if a page is mapped or shared; `MissingRight` without `DONATE`; `BadArgument` above that number.
     pub fn donate(self, memory: Cap<Memory>, first: u64, pages: u64) -> Result<(), Error> {
         let arguments = [memory.handle().0, first, pages, 0, 0];
         self.invoke(Syscall::SpaceDonate, arguments).map(drop)

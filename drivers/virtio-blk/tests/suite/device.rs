@@ -1,53 +1,20 @@
 //! A virtio disk in memory. Physical addresses are those of this program.
 
 use std::cell::RefCell;
-use std::ptr::NonNull;
 use std::rc::Rc;
 use virtio_blk::transport::{Device, VectorRefused, Vectors};
+use virtio_drivers::Error;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
-use virtio_drivers::{BufferDirection, Error, Hal, PhysAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 pub(crate) const VERSION_1: u64 = 1 << 32;
+pub(crate) const EVENT_INDEX: u64 = 1 << 29;
 pub(crate) const FLUSH: u64 = 1 << 9;
 pub(crate) const READ_ONLY: u64 = 1 << 5;
 pub(crate) const SIZE_MAX: u64 = 1 << 1;
 pub(crate) const SEG_MAX: u64 = 1 << 2;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
-
-/// Memory as the device sees it.
-#[derive(Debug)]
-pub(crate) enum Memory {}
-
-// SAFETY: pages come from the allocator, zeroed and aligned; a physical address is the address.
-unsafe impl Hal for Memory {
-    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout(pages)) }).expect("memory");
-        (start.as_ptr() as u64, start)
-    }
-
-    unsafe fn dma_dealloc(_: PhysAddr, start: NonNull<u8>, pages: usize) -> i32 {
-        // SAFETY: it was allocated so.
-        unsafe { std::alloc::dealloc(start.as_ptr(), layout(pages)) };
-        0
-    }
-
-    unsafe fn mmio_phys_to_virt(_: PhysAddr, _: usize) -> NonNull<u8> {
-        unreachable!("there is none")
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        buffer.as_ptr().cast::<u8>() as u64
-    }
-
-    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
-}
-
-fn layout(pages: usize) -> std::alloc::Layout {
-    std::alloc::Layout::from_size_align(pages * 4096, 4096).expect("a layout")
-}
 
 /// How the device breaks its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +79,7 @@ impl FakeDisk {
     pub(crate) fn new(sectors: usize) -> Self {
         FakeDisk(Rc::new(RefCell::new(Inner {
             contents: (0..sectors * 512).map(|index| (index / 512 + index) as u8).collect(),
-            features: VERSION_1 | FLUSH,
+            features: VERSION_1 | FLUSH | EVENT_INDEX,
             accepted: 0,
             refuses_features: false,
             status: 0,
@@ -174,6 +141,8 @@ impl Inner {
             self.waiting.push(load(queue.available + 4 + 2 * place));
             queue.taken = queue.taken.wrapping_add(1);
         }
+        // From the next one on the device wants to be told.
+        store(queue.used + 4 + 8 * u64::from(queue.size), queue.taken);
         if self.waiting.is_empty() {
             return false;
         }

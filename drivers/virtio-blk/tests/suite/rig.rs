@@ -1,6 +1,6 @@
 //! A client, a ring, a driver and a device.
 
-use crate::device::{FakeDisk, Memory};
+use crate::device::FakeDisk;
 use std::sync::atomic::AtomicU64;
 use userlib::block_ring::{ClientCore, Limits, Request, RequestError, RingServer, SLOTS, Slot, Status, Unavailable};
 use userlib::memory::SharedMemory;
@@ -31,7 +31,7 @@ pub(crate) fn patience() -> impl FnMut() -> bool {
     }
 }
 
-pub(crate) fn start(device: &FakeDisk) -> Result<Disk<Memory, FakeDisk>, StartError> {
+pub(crate) fn start(device: &FakeDisk) -> Result<Disk<FakeDisk>, StartError> {
     let mut transport = device.clone();
     reset(&mut transport, &mut patience())?;
     Disk::start(transport, region(memory(CONTROL_BYTES)), VECTORS).map_err(|(_, error)| error)
@@ -40,21 +40,21 @@ pub(crate) fn start(device: &FakeDisk) -> Result<Disk<Memory, FakeDisk>, StartEr
 pub(crate) struct Rig {
     pub(crate) device: FakeDisk,
     pub(crate) client: ClientCore<'static>,
-    pub(crate) driver: Driver<'static, Memory, FakeDisk>,
+    pub(crate) driver: Driver<'static, FakeDisk>,
     words: &'static [AtomicU64],
     control: Region,
     pub(crate) now: Instant,
     outcomes: [Option<Result<(), RequestError>>; SLOTS],
 }
 
-fn attach(device: &FakeDisk, words: &'static [AtomicU64], control: Region) -> Driver<'static, Memory, FakeDisk> {
+fn attach(device: &FakeDisk, words: &'static [AtomicU64], control: Region) -> Driver<'static, FakeDisk> {
     let limits = Limits { sectors: 0, request_sectors: 0, read_only: true };
     let ring = RingServer::attach(SharedMemory::new(words), limits).expect("a ring");
     let disk = start(device).map_err(|error| {
         eprintln!("{error}");
         Status::NoDevice
     });
-    Driver::new(ring, region(words), control, VECTORS, disk)
+    Driver::new(ring, region(words).span(), control, VECTORS, disk)
 }
 
 impl Rig {

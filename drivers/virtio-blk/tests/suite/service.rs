@@ -9,7 +9,14 @@ use virtio_blk::service::{Disks, Server};
 
 #[test]
 fn any_messages_to_block() {
-    let info = BlockInfo { name: Text::new("virtio"), sectors: 1, sector_size: 512, read_only: false, has_cache: true };
+    let info = BlockInfo {
+        name: Text::new("virtio"),
+        sectors: 1,
+        sector_size: 512,
+        request_sectors: 256,
+        read_only: false,
+        has_cache: true,
+    };
     let Rig { driver, .. } = Rig::new(FakeDisk::new(2048));
     let disks = Rc::new(Disks::new(Some(driver), Ok(info), Vec::new(), None));
     let double = BlockDouble::new(Server(disks));

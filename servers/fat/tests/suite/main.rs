@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod direct;
 mod sequences;
 mod service;
 mod support;

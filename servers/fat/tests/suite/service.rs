@@ -104,7 +104,7 @@ fn any_messages_to_filesystem() {
         double.faults().plan(Fault::DiesBefore);
         client.sync().unwrap();
     });
-    assert_eq!(tally.answered.len(), 14, "{tally}");
+    assert_eq!(tally.answered.len(), 16, "{tally}");
     let state = present.borrow().clone();
     block_on(state.volume().unwrap().unmount()).unwrap();
     assert_clean(&disk, "after all those messages");

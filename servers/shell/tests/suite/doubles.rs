@@ -42,6 +42,8 @@ pub(crate) struct Volume {
     mishaps: RefCell<Vec<(&'static str, u32, Mishap)>>,
     pub(crate) largest_read: Cell<usize>,
     pub(crate) missing: Cell<Option<FsError>>,
+    /// How many looks it takes until it is mounted.
+    pub(crate) mounted_after: Cell<u32>,
     pub(crate) read_only: Cell<bool>,
 }
 
@@ -267,6 +269,16 @@ impl Files for Volume {
         self.begin("sync").map(drop)
     }
 
+    fn volume_within(&self, _: Duration) -> FileResult<VolumeInfo> {
+        match self.mounted_after.get().checked_sub(1) {
+            Some(left) => {
+                self.mounted_after.set(left);
+                Err(CallError::TimedOut)
+            }
+            None => self.volume(),
+        }
+    }
+
     fn volume(&self) -> FileResult<VolumeInfo> {
         self.begin("volume")?;
         Ok(VolumeInfo {
@@ -426,6 +438,7 @@ impl Disk for Drive {
             name: Text::new("virtio 00:02.0"),
             sectors: 4096,
             sector_size: 512,
+            request_sectors: 256,
             read_only: false,
             has_cache: true,
         };

@@ -297,6 +297,7 @@ fn without_a_disk_every_command_on_files_says_so() {
     let world = world();
     world.files.missing.set(Some(FsError::NoDisk));
     let mut shell = world.shell();
+    assert!(shell.types("\r").contains("cannot use /disk"));
     for command in [
         "ls",
         "cat x",

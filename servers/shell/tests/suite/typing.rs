@@ -24,19 +24,29 @@ fn the_banner_says_what_is_wrong() {
         domain("echo", DomainState::GivenUp),
         domain("fat", DomainState::Starting),
     ];
-    let greeting = world.shell().greeting;
+    let mut shell = world.shell();
+    let greeting = &shell.greeting;
     assert!(greeting.contains("virtio-blk is absent: the machine does not have its device."), "{greeting}");
     assert!(greeting.contains("echo died so often"), "{greeting}");
-    assert!(greeting.contains("cannot use /disk: there is no disk;"), "{greeting}");
-    assert!(!greeting.contains("fat "), "{greeting}");
+    assert!(!greeting.contains("fat ") && !greeting.contains("/disk"), "{greeting}");
     assert!(greeting.ends_with("\r\nbulkhead> "), "{greeting:?}");
+    assert!(shell.types("x").contains("cannot use /disk: there is no disk;"));
 }
 
 #[test]
-fn the_banner_says_that_the_disk_can_only_be_read() {
+fn the_prompt_waits_for_no_disk_and_what_is_wrong_with_it_is_shown_when_it_is_known() {
     let world = World::default();
     world.files.read_only.set(true);
-    assert!(world.shell().greeting.contains("/disk can only be read"));
+    world.files.mounted_after.set(1);
+    let mut shell = world.shell();
+    assert!(shell.greeting.ends_with("\r\nbulkhead> ") && !shell.greeting.contains("/disk"), "{}", shell.greeting);
+    assert_eq!(shell.types("e"), "e", "the filesystem has not answered");
+    assert_eq!(shell.types("cho\r"), "cho\r\n\r\nbulkhead> ", "a line that was begun is not torn");
+    let shown = shell.types("echo\r");
+    let (before, after) = shown.split_once("/disk can only be read").expect("it is told");
+    assert_eq!(before, "\r\n", "it has a line of its own");
+    assert!(after.contains("bulkhead> ") && after.ends_with("echo\r\n\r\nbulkhead> "), "{after:?}");
+    assert_eq!(shell.types("echo\r"), "echo\r\n\r\nbulkhead> ", "it is told once");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use xtask::build::Composition;
 /// How many of each capability there are, by the words in which `caps` shows one: kind, badge, rights.
 type Held = BTreeMap<String, usize>;
 
-/// Pages of page tables for what a domain maps itself.
+/// Pages of page tables for what a domain maps itself, at least: it gets what its own space has left over.
 const TABLES: u64 = 8;
 /// Rights on a window in which devices have their registers, of which `pci` hands out parts.
 const WINDOW: &str = "read write dma split";
@@ -106,6 +106,12 @@ fn held(shell: &mut Shell, domain: &str) -> Held {
         {
             // Servers tell the lives of their clients apart; which one it is does not matter here.
             *badge = format!("{:#x}", ClientId::from_badge(number).domain());
+        }
+        if let [kind, pages, rights] = &mut words[..]
+            && (kind.as_str(), rights.as_str()) == ("memory", "donate")
+            && let Some(number) = pages.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        {
+            *pages = format!("{:#x}", number.min(TABLES));
         }
         *held.entry(words.join(" ")).or_default() += 1;
     }

@@ -90,6 +90,7 @@ pub(crate) fn system() -> System {
             bytes: 5 << 20,
             doorbell: signal(0, 0),
             completion: signal(1, 0),
+            lent_to: None,
         }],
         reserve: 24 << 20,
     }

@@ -1,4 +1,4 @@
-//! The last words of a system that cannot be started: written to the first serial port, because no driver is there.
+//! First and last words: written to the first serial port, because no driver is there.
 
 use core::fmt::{self, Write};
 use userlib::abi::root;

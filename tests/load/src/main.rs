@@ -1,0 +1,274 @@
+//! The command `load`: reads a file directly, through the ring between this domain and the file server, keeps many requests
+//! in flight, checks every byte that it says it has checked, and says how long it took. Paths are the file server's own.
+//!
+//! | arguments | what is done |
+//! | --- | --- |
+//! | `random PATH DEPTH COUNT` | reads so many times 4 KiB in random places, so many at a time, and looks at a word of each sector |
+//! | `sequential PATH DEPTH KIB` | reads the file from begin to end, so much at a time, and looks at a word of each page |
+//! | `check-random PATH DEPTH COUNT`, `check PATH DEPTH KIB` | the same, and checks every byte |
+//!
+//! What is measured looks at little, because what it is compared with looks at nothing.
+//!
+//! The word of eight bytes with number `n` in a file that can be checked is `(n + 1) * 0x9e3779b97f4a7c15`.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use interfaces::command::{ARGUMENTS_MAX, CommandError, CommandServer, CommandService};
+use interfaces::file_ring::{Client, Completion, PAGE, Request, SECTOR};
+use interfaces::filesystem::{FilesystemClient, OpenFile};
+use userlib::environment::RingResources;
+use userlib::ipc::{Caller, ReadLease, WriteLease};
+use userlib::memory::SharedMemory;
+use userlib::start::EntryKind;
+use userlib::time::Instant;
+
+/// What makes the words of a file differ.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Bytes of a word.
+const WORD: usize = 8;
+/// How often the file server may be started again during one command.
+const LIVES: usize = 100;
+
+userlib::entry!(|environment| {
+    let files = FilesystemClient::new(environment.connection("filesystem"));
+    let ring = environment.ring(EntryKind::RingClient, "filesystem").unwrap_or_else(|missing| panic!("{missing}"));
+    environment.serve("command", CommandService::new(Load { files, ring }))
+});
+
+/// What is to be checked of what was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Every byte.
+    All,
+    /// A word of each piece of so many bytes: a misplaced one shows.
+    Every(usize),
+}
+
+/// A part of the file.
+#[derive(Clone, Copy)]
+struct Part {
+    offset: u64,
+    length: usize,
+}
+
+/// What is to be read.
+struct Plan {
+    path: String,
+    depth: usize,
+    /// Bytes of a part.
+    size: usize,
+    /// How many parts; the whole file, in order, if none is said.
+    random: Option<u64>,
+    check: Check,
+}
+
+/// How the work went.
+#[derive(Default)]
+struct Tally {
+    parts: u64,
+    bytes: u64,
+    wrong: u64,
+    failed: u64,
+    lives: usize,
+}
+
+struct Load {
+    files: FilesystemClient,
+    ring: RingResources,
+}
+
+/// Numbers that look random: SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(STEP);
+        let mut output = self.0;
+        output = (output ^ (output >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        output = (output ^ (output >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (output ^ (output >> 31)) % end
+    }
+}
+
+/// Whether the words from byte `offset` of the file on are as they should be.
+fn is_right(words: SharedMemory<'_>, offset: u64) -> bool {
+    let mut expected = (offset / WORD as u64 + 1).wrapping_mul(STEP);
+    let mut difference = 0;
+    for word in words.words() {
+        difference |= word.load(Ordering::Relaxed) ^ expected;
+        expected = expected.wrapping_add(STEP);
+    }
+    difference == 0
+}
+
+fn check(buffer: SharedMemory<'_>, part: Part, how: Check) -> bool {
+    let Some(words) = buffer.part(0..part.length) else { return false };
+    match how {
+        Check::All => is_right(words, part.offset),
+        Check::Every(bytes) => {
+            let mut expected = (part.offset / WORD as u64 + 1).wrapping_mul(STEP);
+            words.words().iter().step_by(bytes / WORD).all(|word| {
+                let is_right = word.load(Ordering::Relaxed) == expected;
+                expected = expected.wrapping_add(STEP.wrapping_mul((bytes / WORD) as u64));
+                is_right
+            })
+        }
+    }
+}
+
+/// Parts that are not read yet.
+struct Parts {
+    next: u64,
+    end: u64,
+    size: usize,
+    random: Option<(Random, u64)>,
+}
+
+impl Iterator for Parts {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        if let Some((random, left)) = &mut self.random {
+            *left = left.checked_sub(1)?;
+            let offset = random.below(self.end / self.size as u64) * self.size as u64;
+            return Some(Part { offset, length: self.size });
+        }
+        let length = (self.end - self.next).min(self.size as u64);
+        let part = Part { offset: self.next, length: length as usize };
+        self.next += length;
+        (length > 0).then_some(part)
+    }
+}
+
+impl Load {
+    fn join(&self, path: &str) -> Result<(Client, OpenFile), CommandError> {
+        let ring = Client::join(&self.files, self.ring)?;
+        Ok((ring, self.files.open_direct(path)?))
+    }
+
+    async fn read(&self, plan: &Plan) -> Result<(Tally, u64), CommandError> {
+        let (mut ring, mut file) = self.join(&plan.path)?;
+        let pages = plan.size.div_ceil(PAGE);
+        if plan.depth == 0 || plan.depth * pages > ring.buffer_pages() {
+            return Err(CommandError::failed("the ring's buffer area has no room for so much at a time"));
+        }
+        let end = file.length / SECTOR as u64 * SECTOR as u64;
+        if plan.random.is_some() && end < plan.size as u64 {
+            return Err(CommandError::failed("the file is too short"));
+        }
+        let random = plan.random.map(|count| (Random(1), count));
+        let mut parts = Parts { next: 0, end, size: plan.size, random };
+        let mut in_flight: Vec<Option<Part>> = (0..plan.depth).map(|_| None).collect();
+        let mut tally = Tally::default();
+        let mut free: Vec<usize> = (0..plan.depth).collect();
+        let start = Instant::now();
+        loop {
+            while let Some(place) = free.pop() {
+                let Some(part) = parts.next() else { break };
+                in_flight[place] = Some(part);
+                submit(&mut ring, &file, place, part, pages)?;
+            }
+            ring.tell();
+            if in_flight.iter().all(Option::is_none) {
+                break;
+            }
+            let mut completed = ring.next().await;
+            while let Ok(completion) = completed {
+                let place = completion.number as usize;
+                let part = in_flight.get_mut(place).and_then(Option::take);
+                let part = part.ok_or_else(|| CommandError::failed("something was read that nobody asked for"))?;
+                tally.count(&ring, completion, part, place * pages, plan.check);
+                free.push(place);
+                match ring.completion() {
+                    Ok(Some(next)) => completed = Ok(next),
+                    Ok(None) => break,
+                    Err(gone) => completed = Err(gone),
+                }
+            }
+            if completed.is_err() {
+                // Whatever was asked for is asked for again.
+                tally.lives += 1;
+                if tally.lives > LIVES {
+                    return Err(CommandError::failed("the file server dies again and again"));
+                }
+                (ring, file) = self.join(&plan.path)?;
+                for (place, part) in in_flight.iter().enumerate() {
+                    if let Some(part) = part {
+                        submit(&mut ring, &file, place, *part, pages)?;
+                    }
+                }
+            }
+        }
+        let nanoseconds = Instant::now().nanoseconds() - start.nanoseconds();
+        self.files.close(file.file)?;
+        Ok((tally, nanoseconds))
+    }
+}
+
+fn submit(ring: &mut Client, file: &OpenFile, place: usize, part: Part, pages: usize) -> Result<(), CommandError> {
+    let request = Request {
+        number: place as u64,
+        file: file.file.0,
+        offset: part.offset,
+        length: part.length as u32,
+        page: (place * pages) as u32,
+    };
+    ring.submit(&request).map_err(CommandError::failed)
+}
+
+impl Tally {
+    fn count(&mut self, ring: &Client, completion: Completion, part: Part, page: usize, how: Check) {
+        self.parts += 1;
+        match completion.bytes() {
+            Ok(bytes) if bytes == part.length => {
+                self.bytes += bytes as u64;
+                let start = page * PAGE;
+                let buffer = ring.buffer().part(start..start + part.length);
+                self.wrong += u64::from(!buffer.is_some_and(|buffer| check(buffer, part, how)));
+            }
+            Ok(_) | Err(_) => self.failed += 1,
+        }
+    }
+}
+
+fn plan(arguments: &str) -> Result<Plan, CommandError> {
+    let words: Vec<&str> = arguments.split(' ').collect();
+    let [what, path, depth, amount] = words[..] else { return Err(usage()) };
+    let number = |word: &str| word.parse::<u64>().map_err(|_| usage());
+    let (depth, amount) = (number(depth)? as usize, number(amount)?);
+    let random = |check| Plan { path: path.into(), depth, size: PAGE, random: Some(amount), check };
+    let in_order = |check| Plan { path: path.into(), depth, size: (amount as usize) << 10, random: None, check };
+    match what {
+        "random" => Ok(random(Check::Every(SECTOR))),
+        "check-random" => Ok(random(Check::All)),
+        "sequential" if amount > 0 => Ok(in_order(Check::Every(PAGE))),
+        "check" if amount > 0 => Ok(in_order(Check::All)),
+        _ => Err(usage()),
+    }
+}
+
+fn usage() -> CommandError {
+    CommandError::usage("[check-]random PATH DEPTH COUNT | sequential PATH DEPTH KIB | check PATH DEPTH KIB")
+}
+
+impl CommandServer for Load {
+    async fn run(&self, _: &Caller, arguments: ReadLease, output: WriteLease) -> Result<usize, CommandError> {
+        let plan = plan(&arguments.to_text(ARGUMENTS_MAX)?)?;
+        let (tally, nanoseconds) = self.read(&plan).await?;
+        let Tally { parts, bytes, wrong, failed, lives } = tally;
+        let said = format!(
+            "load: {parts} parts, {bytes} bytes, {nanoseconds} ns, {wrong} wrong, {failed} failed, {lives} new servers\n"
+        );
+        output.write(0, said.as_bytes())?;
+        if wrong + failed > 0 {
+            return Err(CommandError::failed(said.trim_end()));
+        }
+        Ok(said.len())
+    }
+}
