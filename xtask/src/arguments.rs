@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use xtask::bench::Group;
 use xtask::machine::{Accel, Chipset, Cpus, Iommu, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
 use xtask::scaffold;
@@ -315,32 +316,64 @@ pub(crate) struct Remove {
     pub(crate) force: bool,
 }
 
-/// Measure something, beside the same figure for something well known
+/// Measure everything, or some of it, beside the same work in other systems
+///
+/// Counts of guest instructions come out the same in every run; times are taken in turn with Linux in the same run. The result
+/// is a table, and `bench.json` in the target folder. Exits with status 1 if a bar is not met or something was not measured.
 #[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask bench                    everything
+  cargo xtask bench ipc notify         some of it
+  cargo xtask bench --compare          what is counted, beside the committed counts: status 1 if one has risen
+                                       by more than 2 %, whatever the bars
+  cargo xtask bench ipc --save --reason 'calls check the sender'
+                                       commits, with the file that this writes, to the counts of now")]
 pub(crate) struct Bench {
-    /// What to measure
+    /// What to measure; without it everything, or with --compare and --save everything that they are about
     #[arg(value_enum)]
-    pub(crate) what: Measurement,
+    pub(crate) what: Vec<Group>,
 
     /// Of `block`: the machines in which it is measured
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', default_values = ["on", "off"])]
     pub(crate) iommu: Vec<Iommu>,
-}
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Measurement {
-    /// From QEMU's start to the shell's prompt, and a Linux kernel's to its first user process: median of ten each
-    Boot,
-    /// A request to the disk, in guest instructions, with an IOMMU that confines the disk's driver and without
-    Block,
-    /// Calls and answers between domains, and refused calls, in guest instructions
-    Ipc,
-    /// Notifications between domains, in guest instructions
-    Notify,
-    /// A page mapped and unmapped, in guest instructions
-    Map,
-    /// A call through a typed interface, in guest instructions, and the same call made of system calls by hand
-    Rpc,
+    /// Who executes the instructions; on hardware cycles are measured, beside Linux's, and nothing is counted
+    #[arg(long, value_name = "WHO", value_enum, default_value_t, conflicts_with_all = ["compare", "save"])]
+    pub(crate) accel: Accel,
+
+    /// Measure this system only, and no Linux beside it
+    #[arg(long)]
+    pub(crate) alone: bool,
+
+    /// Compare the counts of guest instructions with the committed baseline; implies --alone
+    #[arg(long)]
+    pub(crate) compare: bool,
+
+    /// Write the counts of guest instructions into the baseline, to be committed with what has changed them
+    #[arg(long, requires = "reason", conflicts_with = "compare")]
+    pub(crate) save: bool,
+
+    /// Why the counts that have changed may be what they are; kept in the baseline
+    #[arg(long, value_name = "TEXT", requires = "save")]
+    pub(crate) reason: Option<String>,
+
+    /// Where the result is written for programs; in the target folder otherwise
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Where to draw the counts beside those of others, as SVG
+    #[arg(long, value_name = "PATH")]
+    pub(crate) chart: Option<PathBuf>,
+
+    /// Measure everything and write the page of figures of the book, with its picture
+    #[arg(long, conflicts_with_all = ["what", "compare", "save", "alone", "accel"])]
+    pub(crate) docs: bool,
+
+    /// Instead of measuring, show in which functions the instructions of one round of a work are spent: ipc-call-6, for example
+    #[arg(long, value_name = "WORK")]
+    #[arg(conflicts_with_all = ["what", "compare", "save", "alone", "accel", "docs", "json", "chart"])]
+    pub(crate) trace: Option<String>,
 }
 
 #[cfg(test)]

@@ -2,20 +2,21 @@
 
 mod arguments;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use xtask::audit::Audit;
-use xtask::bench::{self, BenchError};
+use xtask::bench::{self, Baseline, BenchError};
 use xtask::book;
 use xtask::build::{self, Check, Composition};
 use xtask::coverage::Coverage;
 use xtask::disk;
 use xtask::doctor::Examination;
 use xtask::fuzz;
-use xtask::machine::{Drive, Machine, Serial};
+use xtask::machine::{Accelerator, Drive, Machine, Serial};
 use xtask::messages;
 use xtask::mutants;
 use xtask::replay::{self, ReplayError};
@@ -23,8 +24,9 @@ use xtask::run::RunError;
 use xtask::scaffold::{Change, OperatingSystem, Tree};
 use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
+use xtask::workspace;
 
-use arguments::{Arguments, Bench, Command, Fuzz, Measurement, Mutants, New, Remove, Run, Test};
+use arguments::{Arguments, Bench, Command, Fuzz, Mutants, New, Remove, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -148,29 +150,48 @@ fn list(filter: &str) -> Result<bool, Failure> {
 }
 
 fn bench(options: &Bench) -> Result<bool, Failure> {
-    match options.what {
-        Measurement::Boot => print!("{}", bench::boot()?),
-        Measurement::Block => {
-            let cost = bench::block(&options.iommu)?;
-            print!("{cost}");
-            return Ok(cost.is_allowed());
-        }
-        Measurement::Ipc => return costs(bench::Group::Ipc),
-        Measurement::Notify => return costs(bench::Group::Notify),
-        Measurement::Map => return costs(bench::Group::Map),
-        Measurement::Rpc => {
-            let costs = bench::rpc()?;
-            print!("{costs}");
-            return Ok(costs.are_allowed());
-        }
+    if let Some(work) = &options.trace {
+        print!("{}", bench::trace(work)?);
+        return Ok(true);
     }
-    Ok(true)
-}
-
-fn costs(group: bench::Group) -> Result<bool, Failure> {
-    let table = bench::costs(group)?;
-    print!("{table}");
-    Ok(table.is_complete())
+    let is_chosen = |group: &bench::Group| match &options.what[..] {
+        [] => group.is_compared() || !(options.compare || options.save),
+        chosen => chosen.contains(group),
+    };
+    let accelerator = Accelerator::choose(options.accel);
+    let alone = options.alone || options.compare || options.save;
+    let plan = bench::Plan::new(options.iommu.clone(), accelerator, alone)?;
+    let mut tables = Vec::new();
+    for group in bench::Group::ALL.into_iter().filter(is_chosen) {
+        if !group.is_measured_by(accelerator) {
+            println!("{}: is counted in instructions, which only an emulated processor does\n", group.name());
+            continue;
+        }
+        let table = group.measure(&plan)?;
+        println!("{table}");
+        tables.push(table);
+    }
+    let json = options.json.clone().unwrap_or_else(|| workspace::system_target().join("bench.json"));
+    bench::report::write(&json, &tables, accelerator)?;
+    if let Some(chart) = &options.chart {
+        fs::write(chart, bench::chart::draw(&tables))?;
+    }
+    if options.docs {
+        bench::page::write(&tables)?;
+    }
+    if options.compare {
+        let comparison = Baseline::read()?.compare(&tables);
+        print!("{comparison}");
+        return Ok(comparison.is_good());
+    }
+    if let Some(reason) = &options.reason {
+        let mut baseline = Baseline::read()?;
+        let changed = baseline.record(&tables, reason);
+        baseline.write()?;
+        println!("{}: {} changed, {}", bench::baseline::PATH, changed.len(), changed.join(", "));
+        return Ok(tables.iter().flat_map(|table| &table.rows).all(|row| row.figure.is_some()));
+    }
+    Ok(tables.iter().flat_map(|table| &table.rows).all(bench::Row::is_good))
 }
 
 fn book() -> Result<bool, Failure> {
@@ -228,7 +249,7 @@ fn set_up() -> Result<bool, Failure> {
 fn check() -> Result<bool, Failure> {
     let source = setup::ensure()?;
     let mut packages = Composition::of_system()?.packages();
-    packages.push(build::CONFORMANCE.to_owned());
+    packages.extend([build::CONFORMANCE, build::LINUX_PEER].map(str::to_owned));
     build::check(Check::Clippy, &packages, &source)?;
     build::check(Check::Documentation, &packages, &source)?;
     Ok(true)

@@ -1,10 +1,12 @@
 //! What it costs that the disk's driver is confined: guest instructions for each request to the disk, of all domains that have
 //! to do with it and of the kernel on their behalf, with the IOMMU and without.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::BenchError;
+use super::group::Group;
+use super::row::{Figure, Peer, Row};
+use super::table::Table;
 use crate::build;
 use crate::disk::{self, BIG_FILE};
 use crate::machine::{Drive, Iommu, Machine};
@@ -29,50 +31,20 @@ struct Reading {
     requests: u64,
 }
 
-/// Instructions for each request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Confinement {
-    /// Without an IOMMU, if that was measured.
-    pub without: Option<u64>,
-    /// With those that were measured.
-    pub with: Vec<(Iommu, u64)>,
-}
-
-impl Confinement {
-    /// How much more it takes with an IOMMU, in tenths of a percent; negative if it takes less.
-    fn permille(&self, with: u64) -> Option<i64> {
-        let without = self.without.filter(|without| *without > 0 && with > 0)?;
-        Some((with as i64 - without as i64) * 1000 / without as i64)
-    }
-
-    /// Whether it costs no more than it may; of figures with IOMMUs alone, or without, nothing can be said.
-    pub fn is_allowed(&self) -> bool {
-        let is_allowed = |with| self.permille(with).is_some_and(|more| more <= ALLOWED as i64 * 10);
-        self.without.is_none() || self.with.iter().all(|(_, with)| is_allowed(*with))
-    }
-}
-
-impl fmt::Display for Confinement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "Guest instructions for each request to the disk ({BIG_FILE} read {READINGS} times; {}):\n",
-            WORKERS.join(", ")
-        )?;
-        if let Some(count) = self.without {
-            writeln!(f, "  without IOMMU  {count:>8}")?;
+/// The row of a machine, beside what a request takes without an IOMMU, if that was measured.
+fn row(iommu: Iommu, count: u64, without: Option<u64>) -> Row {
+    let (name, what) = match iommu {
+        Iommu::Off => ("block-request-unconfined", "a request, no IOMMU"),
+        Iommu::On => ("block-request", "a request, driver confined by Intel's IOMMU"),
+        Iommu::Amd => ("block-request-amd", "a request, driver confined by AMD's IOMMU"),
+    };
+    // A machine in which nothing was used has not been measured.
+    let row = Row::new(name, what, (count > 0).then(|| Figure::instructions(count)));
+    match without.filter(|_| iommu != Iommu::Off) {
+        Some(without) => {
+            row.must((without * (100 + ALLOWED) / 100) as f64).peer(Peer::measured("without an IOMMU", without as f64))
         }
-        for (iommu, count) in &self.with {
-            let what = if *iommu == Iommu::Amd { "with AMD's" } else { "with" };
-            writeln!(f, "  {what:<13}  {count:>8}")?;
-            if let Some(more) = self.permille(*count) {
-                writeln!(f, "  more           {:>8.1} %", more as f64 / 10.0)?;
-            }
-        }
-        if self.without.is_some() && !self.with.is_empty() {
-            writeln!(f, "\nAt most {ALLOWED} % more is allowed.")?;
-        }
-        Ok(())
+        None => row,
     }
 }
 
@@ -120,7 +92,7 @@ fn read(session: &mut Session) -> Result<Reading, BenchError> {
 /// # Errors
 ///
 /// [`BenchError`].
-pub fn block(kinds: &[Iommu]) -> Result<Confinement, BenchError> {
+pub(super) fn block(kinds: &[Iommu]) -> Result<Table, BenchError> {
     let built = build::system(&setup::ensure()?)?;
     let measure = |iommu: Iommu| -> Result<u64, BenchError> {
         let mut machine = Machine::new(&built.image);
@@ -139,14 +111,18 @@ pub fn block(kinds: &[Iommu]) -> Result<Confinement, BenchError> {
         step.quiet();
         Ok((after.used - before.used) / (after.requests - before.requests).max(1))
     };
-    let mut cost = Confinement::default();
+    let mut counts = Vec::new();
     for kind in kinds {
-        match kind {
-            Iommu::Off => cost.without = Some(measure(*kind)?),
-            Iommu::On | Iommu::Amd => cost.with.push((*kind, measure(*kind)?)),
-        }
+        counts.push((*kind, measure(*kind)?));
     }
-    Ok(cost)
+    let without = counts.iter().find(|(kind, _)| *kind == Iommu::Off).map(|(_, count)| *count);
+    let rows = counts.iter().map(|(kind, count)| row(*kind, *count, without)).collect();
+    Ok(Table::new(Group::Block, rows)
+        .note(format!(
+            "{BIG_FILE} read {READINGS} times; instructions of {} and of the kernel for them.",
+            WORKERS.join(", ")
+        ))
+        .note(format!("Confinement may cost {ALLOWED} %.")))
 }
 
 #[cfg(test)]
@@ -166,12 +142,10 @@ mod tests {
 
     #[test]
     fn a_tenth_more_is_allowed_and_no_more() {
-        let cost = |without, with| Confinement { without: Some(without), with: vec![(Iommu::On, with)] };
-        assert!(cost(1000, 1100).is_allowed());
-        assert!(!cost(1000, 1101).is_allowed());
-        assert!(!cost(0, 0).is_allowed(), "nothing was measured");
-        assert!(Confinement { without: None, ..cost(0, 1000) }.is_allowed(), "nothing is compared");
-        let both = Confinement { without: Some(1000), with: vec![(Iommu::On, 1100), (Iommu::Amd, 1101)] };
-        assert!(!both.is_allowed(), "it holds of each");
+        assert!(row(Iommu::On, 1100, Some(1000)).is_good());
+        assert!(!row(Iommu::Amd, 1101, Some(1000)).is_good());
+        assert!(!row(Iommu::On, 0, None).is_good(), "nothing was measured");
+        assert!(row(Iommu::On, 1000, None).is_good(), "nothing is compared");
+        assert!(row(Iommu::Off, 1000, Some(1000)).peers.is_empty(), "it is not compared with itself");
     }
 }

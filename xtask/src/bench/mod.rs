@@ -1,21 +1,35 @@
 //! `cargo xtask bench`: measurements, each beside the same figure for something well known, taken in the same run.
 
+pub mod baseline;
 mod block;
 mod boot;
+pub mod chart;
 mod costs;
+mod density;
+mod file;
+mod group;
 mod linux;
+pub mod page;
+mod plan;
+pub mod report;
+mod row;
 mod rpc;
+mod table;
+mod trace;
 
-use std::fmt;
 use std::time::Duration;
 
-pub use block::{Confinement, block};
-pub use boot::boot;
-pub use costs::{Group, Table, costs};
-pub use rpc::{Cost, Costs, rpc};
+pub use baseline::Baseline;
+pub use group::Group;
+pub use linux::Costs;
+pub use plan::Plan;
+pub use row::{Figure, Peer, Row, Source, Unit};
+pub use table::Table;
+pub use trace::{Trace, trace};
 
 use crate::build::{self, BuildError};
 use crate::console::{Console, ConsoleError};
+use crate::machine::{Accelerator, Kvm, Machine};
 use crate::progress::Step;
 use crate::setup::{self, SetupError};
 use crate::suites;
@@ -35,6 +49,15 @@ pub enum BenchError {
     /// The shell does not show what is measured; holds what it showed.
     #[error("the figures are not where they were expected; the shell showed\n{0}")]
     NoFigures(String),
+    /// QEMU's record of what it executes cannot be had or understood.
+    #[error("cannot read what QEMU executes: {0}")]
+    Trace(std::io::Error),
+    /// This machine cannot run guests on its own processor; holds the reason.
+    #[error(
+        "--accel kvm needs a KVM under which guests run, and this machine has none: {0}. Without --accel, instructions are counted and \
+         times taken under emulation, on any machine"
+    )]
+    NoKvm(Kvm),
     /// The kernel to compare with is not to be had; holds the reason.
     #[error("cannot get a Linux kernel to compare with: {0}")]
     NoLinux(String),
@@ -43,12 +66,23 @@ pub enum BenchError {
 /// Runs a suite of the conformance image, or those of its cases whose names contain `cases`, in a machine that counts instructions:
 /// what it writes.
 fn counted(suite: &str, cases: &str, what: &str) -> Result<String, BenchError> {
+    let built = build::conformance(&setup::ensure()?)?;
+    run_suite(&suites::counting_machine(&built.image, &format!("suite={suite} case={cases}")), suite, what)
+}
+
+/// A suite, told these words, in a machine whose instructions take time.
+fn timed(suite: &str, words: &str, accelerator: Accelerator, what: &str) -> Result<String, BenchError> {
+    let built = build::conformance(&setup::ensure()?)?;
+    let mut machine = suites::machine(&built.image, 1, &format!("suite={suite} {words}"));
+    plan::time(accelerator, &mut machine);
+    run_suite(&machine, suite, what)
+}
+
+fn run_suite(machine: &Machine, suite: &str, what: &str) -> Result<String, BenchError> {
     /// Counting instructions makes the machine slower.
     const LIMIT: Duration = Duration::from_secs(600);
-    let built = build::conformance(&setup::ensure()?)?;
-    let machine = suites::counting_machine(&built.image, &format!("suite={suite} case={cases}"));
     let step = Step::start(what);
-    let mut console = Console::start(&machine, None)?;
+    let mut console = Console::start(machine, None)?;
     console.wait_for("the closing line of the measurement", LIMIT, |screen| {
         screen.lines().iter().any(|line| line.starts_with(&format!("{suite}: "))).then_some(())
     })?;
@@ -58,56 +92,4 @@ fn counted(suite: &str, cases: &str, what: &str) -> Result<String, BenchError> {
         eprintln!("{line}");
     }
     Ok(text)
-}
-
-/// What a measurement gave, repeated.
-#[derive(Clone, Debug, Default)]
-pub struct Samples(Vec<Duration>);
-
-impl Samples {
-    /// Adds one.
-    pub fn push(&mut self, sample: Duration) {
-        let place = self.0.partition_point(|other| *other < sample);
-        self.0.insert(place, sample);
-    }
-
-    /// The middle one, or the mean of the two in the middle; zero if there is none.
-    pub fn median(&self) -> Duration {
-        match self.0.len() {
-            0 => Duration::ZERO,
-            count if count.is_multiple_of(2) => (self.0[count / 2 - 1] + self.0[count / 2]) / 2,
-            count => self.0[count / 2],
-        }
-    }
-}
-
-impl fmt::Display for Samples {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |sample: Option<&Duration>| sample.copied().unwrap_or_default().as_secs_f64();
-        write!(
-            f,
-            "{:.2} s ({:.2} to {:.2})",
-            self.median().as_secs_f64(),
-            seconds(self.0.first()),
-            seconds(self.0.last())
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle_whatever_the_order() {
-        let mut samples = Samples::default();
-        assert_eq!(samples.median(), Duration::ZERO);
-        for milliseconds in [500, 100, 900] {
-            samples.push(Duration::from_millis(milliseconds));
-        }
-        assert_eq!(samples.median(), Duration::from_millis(500));
-        samples.push(Duration::from_millis(600));
-        assert_eq!(samples.median(), Duration::from_millis(550));
-        assert_eq!(samples.to_string(), "0.55 s (0.10 to 0.90)");
-    }
 }

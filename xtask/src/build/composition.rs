@@ -20,6 +20,10 @@ pub const ROOT_SERVER: &str = "init";
 pub const MANIFEST: &str = "manifest";
 /// The crate of the conformance suite, which takes the root server's place.
 pub const CONFORMANCE: &str = "conformance";
+/// The crate of the program that a Linux kernel runs to be compared with.
+pub const LINUX_PEER: &str = "linux-peer";
+/// The crate of the program of which it measures how it is started.
+pub(super) const NEWCOMER: &str = "newcomer";
 
 /// A program of the boot archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,23 @@ impl Composition {
         Self::of_tree(&workspace::root())
     }
 
+    /// The same with a further domain, `name`, which `entry` of the manifest describes, as a command of the shell's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_system_with(name: &str, entry: &str) -> Result<Self, BuildError> {
+        let path = workspace::root().join("system.toml");
+        let source =
+            std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
+        let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
+        let (before, shell) = source.split_once("[domain.shell]").unwrap_or((&source, ""));
+        let shell = shell.replacen("uses = [", &command, 1);
+        let source = format!("{before}[domain.shell]{shell}{entry}");
+        let file_name = format!("bulkhead-{name}.elf");
+        Self::of_source(&workspace::root(), &source).map(|composition| Self { file_name, ..composition })
+    }
+
     /// The system that the `system.toml` of the source tree in `root` describes.
     ///
     /// # Errors
@@ -79,9 +100,14 @@ impl Composition {
         let path = root.join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
+        Self::of_source(root, &source)
+    }
+
+    /// The system of the source tree in `root` that the text of a manifest describes.
+    fn of_source(root: &Path, source: &str) -> Result<Self, BuildError> {
         let members = workspace::Members::of(root).map_err(BuildError::Start)?.programs();
         let programs: Vec<&str> = members.keys().map(String::as_str).collect();
-        let compiled = compile_manifest(&source, &programs).map_err(BuildError::Manifest)?;
+        let compiled = compile_manifest(source, &programs).map_err(BuildError::Manifest)?;
         if !compiled.warnings.is_empty() {
             eprintln!("{}", compiled.warnings);
         }
@@ -146,6 +172,7 @@ impl Composition {
             programs: vec![
                 Program::of_its_own_name(KERNEL),
                 Program { name: ROOT_SERVER.to_owned(), ..Program::of_its_own_name(CONFORMANCE) },
+                Program::of_its_own_name(NEWCOMER),
             ],
             manifest: None,
             plugs: Vec::new(),

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cargo::{Check, check};
-pub use composition::{CONFORMANCE, Composition, KERNEL, LOADER, MANIFEST, ROOT_SERVER, compile_manifest};
+pub use composition::{CONFORMANCE, Composition, KERNEL, LINUX_PEER, LOADER, MANIFEST, ROOT_SERVER, compile_manifest};
 use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};
 
@@ -127,6 +127,19 @@ pub fn conformance(source: &LibrarySource) -> Result<Built, BuildError> {
 /// [`BuildError`].
 pub fn replay(script: String, source: &LibrarySource) -> Result<Built, BuildError> {
     build(&Composition::of_replay(script), source)
+}
+
+/// Builds the first process of the Linux kernel that Bulkhead is compared with, by the same compiler with the same flags as
+/// everything else that runs in a machine, and says where its ELF file is.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn linux_peer(source: &LibrarySource) -> Result<PathBuf, BuildError> {
+    let step = Step::start("Building the program that Linux runs");
+    let programs = cargo::build_alone(&step, &[LINUX_PEER.to_owned()], source);
+    step.quiet();
+    programs?.remove(LINUX_PEER).ok_or_else(|| BuildError::NoProgram(LINUX_PEER.to_owned()))
 }
 
 /// Builds any composition.

@@ -138,6 +138,23 @@ pub fn write_empty(path: &Path, size: u64, cluster: u32) -> Result<(), DiskError
     write_volume(path, size, cluster, &volume::Folder::default())
 }
 
+/// The file of the disk that [`write_load`] makes.
+pub const LOAD_FILE: &str = "load.bin";
+
+/// Writes a disk of 280 MiB to `path`, in clusters of 4 KiB, with one file of so many bytes: the word of eight bytes with number
+/// `n` in it is `(n + 1) * 0x9e3779b97f4a7c15`.
+///
+/// # Errors
+///
+/// [`DiskError`] if it cannot be written.
+pub fn write_load(path: &Path, bytes: u64) -> Result<(), DiskError> {
+    const SIZE: u64 = 280 << 20;
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut root = volume::Folder::default();
+    root.file(LOAD_FILE, (1..=bytes / 8).flat_map(|number| number.wrapping_mul(STEP).to_le_bytes()).collect());
+    write_volume(path, SIZE, 4096, &root)
+}
+
 fn write_volume(path: &Path, size: u64, cluster: u32, root: &volume::Folder) -> Result<(), DiskError> {
     let image =
         volume::write(size, cluster, *b"BULKHEAD   ", 0xb01c_4ead, root).map_err(DiskError::filesystem(path))?;

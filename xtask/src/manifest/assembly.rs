@@ -47,6 +47,7 @@ pub(super) fn assemble(
     for (position, domain) in domains.iter().enumerate() {
         connect(&mut system, position, domain, domains, graph, findings)?;
     }
+    lend(&mut system, domains, graph);
     raise_ceilings(&mut system);
     Some(system)
 }
@@ -124,7 +125,8 @@ fn connect(
                 let doorbell = assign(system, driver).or_else(|| full(driver))?;
                 let completion = assign(system, client).or_else(|| full(client))?;
                 let bytes = *bytes.get_ref();
-                system.rings.push(Ring { endpoint, client, driver, bytes, doorbell, completion });
+                let ring = Ring { endpoint, client, driver, bytes, doorbell, completion, lent_to: None };
+                system.rings.push(ring);
                 Some(RingIndex((system.rings.len() - 1) as u16))
             }
         };
@@ -136,6 +138,21 @@ fn connect(
         });
     }
     Some(())
+}
+
+/// Notes whose devices read and write the memory of which rings.
+fn lend(system: &mut System, declarations: &[Declaration], graph: &Graph) {
+    for (position, declaration) in declarations.iter().enumerate() {
+        for (number, declared) in declaration.uses.iter().enumerate() {
+            let (Some(lent), Some(provider)) = (&declared.lends, graph.provider(position, number)) else { continue };
+            for place in 0..system.rings.len() {
+                let ring = &system.rings[place];
+                if ring.driver == index(position) && system[ring.endpoint].interface == *lent.get_ref() {
+                    system.rings[place].lent_to = Some(index(provider));
+                }
+            }
+        }
+    }
 }
 
 /// The next free bit of the notification of `owner`, which is created if it has none.

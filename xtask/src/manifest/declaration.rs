@@ -94,6 +94,8 @@ pub(super) struct UseDeclaration {
     pub(super) from: Option<Spanned<String>>,
     pub(super) name: Spanned<String>,
     pub(super) ring: Option<Spanned<u64>>,
+    /// The interface whose clients' rings the provider's device is to read and write, too.
+    pub(super) lends: Option<Spanned<String>>,
 }
 
 /// Reads the whole text.
@@ -390,10 +392,10 @@ fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
         let declared = match value.get_ref() {
             DeValue::String(interface) => {
                 let interface = Spanned::new(value.span(), interface.to_string());
-                UseDeclaration { name: interface.clone(), interface, from: None, ring: None }
+                UseDeclaration { name: interface.clone(), interface, from: None, ring: None, lends: None }
             }
             DeValue::Table(_) => {
-                let keys = &["interface", "from", "name", "ring"];
+                let keys = &["interface", "from", "name", "ring", "lends"];
                 let Some(entry) = reader::section("uses", value, "an entry of `uses`", keys, findings) else {
                     continue;
                 };
@@ -409,6 +411,7 @@ fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
                     interface: owned(interface),
                     from: entry.text("from").map(owned),
                     ring: entry.size("ring", 4096..=MAX_SIZE),
+                    lends: entry.text("lends").map(owned),
                 }
             }
             _ => {

@@ -214,6 +214,23 @@ fn check_repeats(domains: &[Declaration], graph: &Graph, findings: &Findings) {
                     .hint("remove `ring`"),
             );
         }
+        check_lending(&domains[client], usage, findings);
+    }
+}
+
+/// Memory is lent to whoever is asked through a ring, and it is that of rings which the domain serves.
+fn check_lending(client: &Declaration, usage: usize, findings: &Findings) {
+    let declared = &client.uses[usage];
+    let Some(lent) = &declared.lends else { return };
+    let name = client.name.get_ref();
+    if declared.ring.is_none() {
+        let message = format!("`{name}` has no ring through which to tell what is to be done with the memory");
+        findings.report(Diagnostic::new(Rule::Misplaced, lent.span(), message).hint("add `ring`, or remove `lends`"));
+    }
+    if !client.provides.iter().any(|provided| provided.get_ref() == lent.get_ref()) {
+        let message = format!("`{name}` does not provide `{}`, so that it has no rings of that", lent.get_ref());
+        let hint = "name an interface that the domain provides, or remove `lends`";
+        findings.report(Diagnostic::new(Rule::Misplaced, lent.span(), message).hint(hint));
     }
 }
 

@@ -164,6 +164,34 @@ fn each_ring_has_event_bits_of_its_own_and_heartbeats_have_none() {
 }
 
 #[test]
+fn rings_of_a_servers_clients_are_lent_to_the_device_of_whom_it_asks_and_no_others() {
+    let system = compiled(
+        r#"
+        [supervisor]
+        [domain.a]
+        kind = "server"
+        provides = ["block"]
+        [domain.b]
+        kind = "server"
+        provides = ["filesystem", "echo"]
+        uses = [{ interface = "block", ring = "8K", lends = "filesystem" }]
+        [domain.c]
+        kind = "app"
+        uses = [{ interface = "echo", ring = "4K" }, { interface = "filesystem", ring = "12K" }]
+        [domain.echo]
+        kind = "app"
+        uses = [{ interface = "filesystem", ring = "16K" }]
+        "#,
+    );
+    let [disk, a, b] = ["a", "c", "echo"].map(|name| system.domain_named(name).expect("it is declared"));
+    let lent: Vec<_> = system.rings_lent_to(disk).map(|(index, ring)| (ring.client, system.area_of(index))).collect();
+    assert_eq!(lent, [(a, 1), (b, 2)]);
+    assert_eq!(system.rings.iter().filter(|ring| ring.lent_to.is_none()).count(), 2);
+    assert!(system.may_reach(disk, a) && !system.may_reach(a, disk), "its device writes there, and it asks nobody");
+    assert_eq!(system.check(), Ok(()));
+}
+
+#[test]
 fn compiling_twice_gives_the_same_bytes() {
     let source = include_str!("../../../../system.toml");
     assert_eq!(compiled(source).encode(), compiled(source).encode());

@@ -223,6 +223,28 @@ mod authority {
             ["4:45 misplaced `\"4K\"`: the supervisor shares no memory with anybody (remove `ring`)"]
         );
     }
+
+    #[test]
+    fn what_is_lent_is_served_and_asked_for_through_a_ring() {
+        let with = |uses: &str| {
+            mistakes(&format!(
+                "[supervisor]\n[domain.a]\nkind = \"server\"\nprovides = [\"block\"]\n\
+                 [domain.b]\nkind = \"server\"\nprovides = [\"echo\"]\nuses = [{{ interface = \"block\", {uses} }}]\n\
+                 [domain.c]\nkind = \"app\"\nuses = [\"echo\"]\n"
+            ))
+        };
+        assert_eq!(with("ring = \"8K\", lends = \"echo\""), [""; 0]);
+        assert_eq!(
+            with("lends = \"echo\""),
+            ["8:40 misplaced `\"echo\"`: `b` has no ring through which to tell what is to be done with the memory \
+              (add `ring`, or remove `lends`)"]
+        );
+        assert_eq!(
+            with("ring = \"8K\", lends = \"filesystem\""),
+            ["8:53 misplaced `\"filesystem\"`: `b` does not provide `filesystem`, so that it has no rings of that \
+              (name an interface that the domain provides, or remove `lends`)"]
+        );
+    }
 }
 
 mod device {
