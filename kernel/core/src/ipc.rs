@@ -10,6 +10,7 @@ use crate::thread::State;
 use abi::fault::FaultKind;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
 use abi::syscall::{RECEIVED_BITS, RECEIVED_MESSAGE};
+use abi::time::NEVER;
 use abi::{Error, Handle};
 
 /// What a call sends, beyond its words.
@@ -257,6 +258,9 @@ impl<T: Tables> Kernel<T> {
     /// with it stay with whom they came to.
     pub(crate) fn forward(&mut self, caller: ThreadId, endpoint: EndpointId, badge: u64) -> Effect {
         self.release_loan(caller);
+        let deadline = self.thread(caller).deadline;
+        // It is nobody's call until it is sent: not even one put aside.
+        self.set_state(caller, State::Stopped, NEVER);
         // Its old name is nobody's any more.
         self.number_call(caller);
         let entry = self.thread_mut(caller);
@@ -265,7 +269,6 @@ impl<T: Tables> Kernel<T> {
         entry.badge = badge;
         entry.info =
             MessageInfo::new(entry.info.label(), part(entry.info.words())).with_leases(part(entry.info.leases()));
-        let deadline = entry.deadline;
         self.send(caller, endpoint, deadline)
     }
 

@@ -50,6 +50,19 @@ fn a_forwarded_call_arrives_with_words_leases_and_the_forwarders_badge() {
 }
 
 #[test]
+fn a_call_forwarded_to_a_server_that_waits_is_nowhere_else() {
+    let mut r = relay();
+    let (server, last) = (r.s.server.id, r.last.id);
+    waits(&mut r.s.m, last, Syscall::Receive, &[r.serve.0, 0, NEVER]);
+    let token = r.s.pending_call();
+    by(&mut r.s.m, server, Syscall::Forward, &[token, r.onward.0]).unwrap();
+    r.s.m.check().expect("every invariant holds");
+    let forwarded = r.s.m.result_of(last).expect("it has the call")[3];
+    by(&mut r.s.m, last, Syscall::Reply, &[forwarded, 0]).expect("its caller waits for the answer");
+    r.s.m.check().expect("every invariant holds");
+}
+
+#[test]
 fn a_forwarded_call_is_not_the_forwarders_any_more() {
     let mut r = relay();
     let token = r.s.pending_call();
