@@ -15,7 +15,20 @@ macro_rules! syscalls {
             /// Every system call.
             pub const ALL: &'static [Syscall] = &[$(Syscall::$name),*];
 
+            /// The highest number of all.
+            pub const LAST: u64 = {
+                let (mut last, mut index) = (0, 0);
+                while index < Self::ALL.len() {
+                    if Self::ALL[index] as u64 > last {
+                        last = Self::ALL[index] as u64;
+                    }
+                    index += 1;
+                }
+                last
+            };
+
             /// The call with this number.
+            #[inline(always)]
             pub const fn from_number(number: u64) -> Option<Syscall> {
                 match number { $($number => Some(Syscall::$name),)* _ => None }
             }

@@ -134,7 +134,7 @@ impl<T: Tables> Kernel<T> {
         if probe.occupied || u32::from(probe.missing_tables) > entry.pool_count || !inside {
             return None;
         }
-        let (_, effect) = self.map(MapOrder {
+        let order = MapOrder {
             space: root.space,
             memory,
             address,
@@ -142,8 +142,9 @@ impl<T: Tables> Kernel<T> {
             pages: u16::try_from(pages).ok()?,
             access,
             missing_tables: probe.missing_tables,
-        });
-        Some(effect)
+        };
+        let (_, tables) = self.map(&order);
+        Some(self.map_effect(&order, tables))
     }
 
     /// Gives the root's first thread its message buffer: one page of an extent.

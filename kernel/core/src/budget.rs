@@ -195,14 +195,17 @@ impl Budget {
     /// Takes away what was used. Tells whether the turn, or what could be used without a gap, is over.
     #[inline(always)]
     pub(crate) fn charge(&mut self, used: u64, now: u64) -> bool {
-        if self.is_turn() {
-            // A turn is one piece, always.
-            let piece = &mut self.refills.list[0];
-            let left = piece.amount.saturating_sub(used);
-            piece.amount = if left == 0 { self.slice } else { left };
-            return left == 0;
-        }
-        self.charge_share(used, now)
+        if self.is_turn() { self.charge_turn(used) } else { self.charge_share(used, now) }
+    }
+
+    /// The same of a turn among equals.
+    #[inline(always)]
+    pub(crate) fn charge_turn(&mut self, used: u64) -> bool {
+        // A turn is one piece, always.
+        let piece = &mut self.refills.list[0];
+        let left = piece.amount.saturating_sub(used);
+        piece.amount = if left == 0 { self.slice } else { left };
+        left == 0
     }
 
     #[inline(never)]

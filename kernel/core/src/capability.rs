@@ -1,11 +1,11 @@
 //! Capabilities: slots of domains' tables, and the derivation tree that ties them together.
 
-use crate::endpoint::EndpointName;
-use crate::identity::{CapId, DomainId, EndpointId, MappingId};
+use crate::identity::{CapId, DomainId, EndpointId, MappingId, NotificationId};
 use crate::kernel::{Kernel, Tables};
+use crate::standing::ObjectName;
 use crate::table::Slots;
 use crate::table::short;
-use abi::rights::{EndpointRights, Kind, RawRights};
+use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
 use abi::{Error, Handle};
 use bitflags::bitflags;
 
@@ -56,14 +56,18 @@ pub(crate) const fn halves(word: u64) -> [u32; 2] {
 }
 
 bitflags! {
-    /// What the holder of a capability for an endpoint may do with it, its level considered: neither it nor the endpoint's
-    /// ever changes.
+    /// What the holder of a capability may do with it in the short ways. With an endpoint its level is considered: neither it
+    /// nor the endpoint's ever changes.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ShortWays: u8 {
         /// Call: it has the right, and the call goes down.
         const CALL = 1;
         /// Receive: it has the right, and calls to the endpoint go down to the holder.
         const RECEIVE = 2;
+        /// Notify.
+        const NOTIFY = 4;
+        /// Wait for bits.
+        const WAIT = 8;
     }
 }
 
@@ -81,9 +85,9 @@ pub struct CapSlot {
     pub(crate) object: u16,
     pub(crate) rights: RawRights,
     pub(crate) kind: Option<Kind>,
-    /// What the short way may do with it, with which endpoint.
+    /// What the short ways may do with it, with which object.
     pub(crate) short_ways: ShortWays,
-    pub(crate) endpoint: EndpointName,
+    pub(crate) name: ObjectName,
     pub(crate) parent: Option<CapId>,
     pub(crate) first_child: Option<CapId>,
     pub(crate) next: Option<CapId>,
@@ -107,7 +111,7 @@ impl CapSlot {
         rights: 0,
         kind: None,
         short_ways: ShortWays::empty(),
-        endpoint: EndpointName::NONE,
+        name: ObjectName::NONE,
         parent: None,
         first_child: None,
         next: None,
@@ -235,6 +239,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Finds a capability of a domain by its handle.
+    #[inline(always)]
     pub(crate) fn lookup(&self, domain: DomainId, handle: Handle) -> Result<(CapId, Capability), Error> {
         let owner = self.domains.at(domain.index());
         let index = handle.index();
@@ -250,7 +255,9 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// The same, of a kind, with rights, and with a living object.
+    /// The same, of a kind, with rights, and with a living object. Each of its callers asks for one kind, so that the table
+    /// of its objects is known where this is compiled.
+    #[inline(always)]
     pub(crate) fn lookup_kind(
         &self,
         domain: DomainId,
@@ -262,7 +269,7 @@ impl<T: Tables> Kernel<T> {
         if capability.kind != kind {
             return Err(Error::WrongKind);
         }
-        if !self.is_object_live(&capability) {
+        if !self.is_live(kind, capability.object, capability.generation) {
             return Err(Error::StaleHandle);
         }
         if capability.rights & rights != rights {
@@ -273,9 +280,13 @@ impl<T: Tables> Kernel<T> {
 
     /// Whether the object of a capability still lives. Kinds without a table always do.
     pub(crate) fn is_object_live(&self, capability: &Capability) -> bool {
-        let index = capability.object as usize;
-        let generation = capability.generation;
-        match capability.kind {
+        self.is_live(capability.kind, capability.object, capability.generation)
+    }
+
+    #[inline(always)]
+    fn is_live(&self, kind: Kind, object: u16, generation: u32) -> bool {
+        let index = usize::from(object);
+        match kind {
             Kind::Account => self.accounts.get(index, generation).is_some(),
             Kind::Space => self.spaces.get(index, generation).is_some(),
             Kind::Domain => self.domains.get(index, generation).is_some(),
@@ -329,10 +340,10 @@ impl<T: Tables> Kernel<T> {
         let Some(id) = self.take_slot(domain) else { return Handle::NONE };
         self.retain_object(&capability);
         let sibling = parent.and_then(|parent| self.cap(parent).first_child);
-        let (endpoint, short_ways) = self.short_ways(domain, &capability);
+        let (name, short_ways) = self.short_ways(domain, &capability);
         let slot = self.cap_mut(id);
         slot.fill(Some(capability));
-        slot.endpoint = endpoint;
+        slot.name = name;
         slot.short_ways = short_ways;
         slot.domain = Some(domain);
         slot.parent = parent;
@@ -354,19 +365,27 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// What a domain may do with a capability in the short way.
-    pub(crate) fn short_ways(&self, domain: DomainId, capability: &Capability) -> (EndpointName, ShortWays) {
-        let none = (EndpointName::NONE, ShortWays::empty());
-        let Some(id) = EndpointId::from_index(capability.object.into()) else { return none };
-        if capability.kind != Kind::Endpoint || !self.is_object_live(capability) {
+    pub(crate) fn short_ways(&self, domain: DomainId, capability: &Capability) -> (ObjectName, ShortWays) {
+        let none = (ObjectName::NONE, ShortWays::empty());
+        if !self.is_object_live(capability) {
             return none;
         }
+        match capability.kind {
+            Kind::Endpoint => self.ways_to_endpoint(domain, capability).unwrap_or(none),
+            Kind::Notification => ways_to_notification(capability).unwrap_or(none),
+            _ => none,
+        }
+    }
+
+    fn ways_to_endpoint(&self, domain: DomainId, capability: &Capability) -> Option<(ObjectName, ShortWays)> {
+        let id = EndpointId::from_index(capability.object.into())?;
         let (own, level) = (self.domains.at(domain.index()).level, self.endpoints.at(id.index()).level);
         let rights = EndpointRights::from_bits_truncate(capability.rights);
         let mut ways = ShortWays::empty();
         ways.set(ShortWays::CALL, rights.contains(EndpointRights::CALL) && own > level);
         let receives = own == abi::root::LEVEL || own <= level;
         ways.set(ShortWays::RECEIVE, rights.contains(EndpointRights::RECEIVE) && receives);
-        (EndpointName::new(id, capability.generation), ways)
+        Some((ObjectName::of_endpoint(id, capability.generation), ways))
     }
 
     /// Takes a capability out of its parent's list of children.
@@ -421,7 +440,7 @@ impl<T: Tables> Kernel<T> {
         let slot = self.cap_mut(id);
         let capability = slot.capability();
         slot.fill(None);
-        slot.endpoint = EndpointName::NONE;
+        slot.name = ObjectName::NONE;
         slot.short_ways = ShortWays::empty();
         let domain = slot.domain.take();
         // A slot whose generations are used up stays empty for ever.
@@ -506,6 +525,15 @@ impl<T: Tables> Kernel<T> {
 }
 
 static_assertions::const_assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);
+
+fn ways_to_notification(capability: &Capability) -> Option<(ObjectName, ShortWays)> {
+    let id = NotificationId::from_index(capability.object.into())?;
+    let rights = NotificationRights::from_bits_truncate(capability.rights);
+    let mut ways = ShortWays::empty();
+    ways.set(ShortWays::NOTIFY, rights.contains(NotificationRights::NOTIFY));
+    ways.set(ShortWays::WAIT, rights.contains(NotificationRights::WAIT));
+    Some((ObjectName::of_notification(id, capability.generation), ways))
+}
 
 #[cfg(test)]
 mod tests {

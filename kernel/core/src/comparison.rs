@@ -63,7 +63,9 @@ impl<T: Tables> Kernel<T> {
 fn timeless_thread(thread: &Thread) -> Thread {
     // Which error a refused call ends with is its caller's only.
     let resume = match thread.resume {
-        Resume::Result(_) if matches!(thread.state, State::Ready | State::Exhausted) => Resume::Result([0; 4]),
+        Resume::Result(_) | Resume::Value(_) if matches!(thread.state, State::Ready | State::Exhausted) => {
+            Resume::Result([0; 4])
+        }
         resume => resume,
     };
     Thread { runtime: 0, resume, ..*thread }

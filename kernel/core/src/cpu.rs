@@ -8,12 +8,13 @@ use crate::timer::Timers;
 /// ask of a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Undisturbed {
-    /// The thread that it runs: it is ready and steady, on its own budget too, alone at its priority, of a living domain, and nothing has happened
+    /// The thread that it runs: it is ready and steady, on its own budget too, of a living domain, and nothing has happened
     /// that concerns its processor. It may be another one than [`Cpu::current`], in whose stead the short way has let it
     /// run; the next entry catches up.
     pub(crate) thread: Option<ThreadId>,
-    /// No less than one more than the priority of anybody else who is ready there.
-    pub(crate) above_others: u16,
+    /// No less than one more than the priority of anybody else who is ready there: a thread with this priority or a higher one
+    /// runs at once, and alone.
+    pub(crate) above_others: u8,
 }
 
 impl Undisturbed {

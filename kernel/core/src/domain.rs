@@ -1,6 +1,7 @@
 //! Domains, interrupts and notifications: the smaller objects' records.
 
 use crate::identity::{AccountId, EndpointId, NotificationId, SpaceId, ThreadId};
+use crate::standing::Standing;
 use crate::table::Reference;
 use abi::device::SourceId;
 
@@ -46,6 +47,7 @@ impl Domain {
 
 /// A word of sticky event bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(align(64))]
 pub struct Notification {
     pub(crate) account: Option<AccountId>,
     pub(crate) bits: u64,
@@ -53,11 +55,14 @@ pub struct Notification {
     pub(crate) waiters: Option<ThreadId>,
     /// The thread whose `Receive` also returns these bits.
     pub(crate) bound: Option<ThreadId>,
+    /// Who waits, in short.
+    pub(crate) standing: Standing,
 }
 
 impl Notification {
     /// The contents of an empty slot.
-    pub const EMPTY: Notification = Notification { account: None, bits: 0, waiters: None, bound: None };
+    pub const EMPTY: Notification =
+        Notification { account: None, bits: 0, waiters: None, bound: None, standing: Standing::OTHER };
 
     /// The bits that can be used.
     pub(crate) const USABLE: u64 = abi::syscall::NOTIFICATION_BITS;

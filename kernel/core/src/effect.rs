@@ -272,6 +272,28 @@ pub enum Resume {
     /// The result of a system call: `rax`, `rdi`, `rsi`, `rdx`; `r8`, `r9`, `r10` become zero. The message
     /// registers stay the thread's own unless a [`Transfer`] has filled them.
     Result([u64; 4]),
+    /// The same, with this in `rax`, and zeros.
+    Value(u64),
+}
+
+impl Resume {
+    /// The result that a thread finds, if it finds one.
+    pub const fn result(self) -> Option<[u64; 4]> {
+        match self {
+            Resume::Continue | Resume::Again => None,
+            Resume::Result(result) => Some(result),
+            Resume::Value(value) => Some([value, 0, 0, 0]),
+        }
+    }
+}
+
+/// The thread that has entered the kernel goes on, with nothing else to be prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// What to change in its saved registers; not [`Resume::Again`].
+    pub resume: Resume,
+    /// Arm the timer for this time (nanoseconds since boot).
+    pub timer: u64,
 }
 
 /// What the processor does next.

@@ -1,61 +1,8 @@
 //! Endpoints: typed rendezvous for calls.
 
-use crate::capability::halves;
-use crate::identity::{AccountId, CpuId, EndpointId, NotificationId, ThreadId};
+use crate::identity::{AccountId, NotificationId, ThreadId};
+use crate::standing::Standing;
 use crate::table::Reference;
-
-/// An endpoint in its generation, in one word: index, 16 bits of zero, generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(transparent)]
-pub struct EndpointName(u64);
-
-impl EndpointName {
-    /// None: no index is 0.
-    pub(crate) const NONE: EndpointName = EndpointName(0);
-
-    pub(crate) const fn new(id: EndpointId, generation: u32) -> Self {
-        EndpointName(((generation as u64) << 32) | id.index() as u64)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "a part is what is wanted")]
-    pub(crate) const fn index(self) -> usize {
-        self.0 as u16 as usize
-    }
-
-    pub(crate) const fn id(self) -> Option<EndpointId> {
-        EndpointId::from_index(self.index())
-    }
-
-    pub(crate) const fn generation(self) -> u32 {
-        halves(self.0)[1]
-    }
-
-    pub(crate) const fn is_none(self) -> bool {
-        self.0 == 0
-    }
-}
-
-/// Who waits at an endpoint, as far as the short way asks, and whether it lives: one word, which the endpoint's name alone
-/// gives for each of the answers that it wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(transparent)]
-pub(crate) struct Standing(u64);
-
-impl Standing {
-    /// Not one of the others.
-    pub(crate) const OTHER: Standing = Standing(0);
-
-    /// It lives, and nobody waits there.
-    pub(crate) const fn quiet(name: EndpointName) -> Self {
-        Standing(name.0)
-    }
-
-    /// It lives, nobody calls, and exactly one thread receives, without a deadline, whose own budget never runs dry and whose
-    /// registers are this processor's.
-    pub(crate) const fn receiving(name: EndpointName, cpu: CpuId) -> Self {
-        Standing(name.0 + ((cpu.index() as u64 + 1) << 16))
-    }
-}
 
 /// A typed rendezvous.
 ///

@@ -1,4 +1,5 @@
-//! The short way from a call to the server that waits for it, and from its answer back to the caller.
+//! The short way from a call to the server that waits for it, and from its answer back to the caller. That of notifications is
+//! in [`crate::signal`].
 //!
 //! Most calls carry no more than registers, to a server that waits on the same processor, and nobody else is concerned.
 //! Then all that happens is decided here at once: the server goes on in its caller's place, on its caller's time, and the
@@ -13,14 +14,15 @@
 //! as they are, and the next entry catches up.
 
 use crate::capability::{CapSlot, ShortWays};
-use crate::endpoint::{EndpointName, Standing};
 use crate::frame::Frame;
 use crate::identity::{CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::standing::{ObjectName, Standing};
 use crate::table::Slots;
 use crate::thread::{Serving, State, Thread};
 use abi::message::{CallerToken, MAX_WORDS, MessageInfo};
 use abi::time::NEVER;
+use abi::{Error, Handle};
 
 /// What carries a message in the short way.
 pub trait Medium {
@@ -65,6 +67,7 @@ macro_rules! give_up {
         return None;
     }};
 }
+pub(crate) use give_up;
 
 /// A call goes to a server that takes it at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +103,9 @@ impl<T: Tables> Kernel<T> {
         let id = self.undisturbed.at(cpu.index()).thread.map_or(0, ThreadId::index);
         let caller = self.threads.at(id);
         let slot = self.slot_at_once(caller, handle, ShortWays::CALL)?;
-        let name = slot.endpoint;
+        let name = slot.name;
         let called = self.endpoints.at(name.index());
-        if called.standing != Standing::receiving(name, cpu) {
+        if called.standing != Standing::awaited(name, cpu) {
             give_up!();
         }
         if called.interface != interface {
@@ -110,8 +113,7 @@ impl<T: Tables> Kernel<T> {
         }
         let (place, ceiling) = (caller.place, called.ceiling);
         let priority = place.base().max(ceiling);
-        // Nobody else is as urgent as the caller.
-        if priority < caller.priority {
+        if priority < self.undisturbed.at(cpu.index()).above_others {
             give_up!();
         }
         let badge = slot.badge;
@@ -143,6 +145,14 @@ impl<T: Tables> Kernel<T> {
         Some(Delivery { server, badge, token, way })
     }
 
+    /// Why the running thread's call is refused, if that is because its handle names nothing: to be asked after
+    /// [`Kernel::call_at_once`] has done nothing. Nothing else is looked at before that.
+    #[inline(always)]
+    pub fn refusal_at_once(&self, cpu: CpuId, handle: u64) -> Option<Error> {
+        let caller = self.undisturbed.at(cpu.index()).thread?;
+        self.lookup(self.thread(caller).domain?, Handle(handle)).err()
+    }
+
     /// Answers the call that the running thread works on with a plain message, and lets it wait for the next one without a
     /// deadline ([`is_plain`]); or does nothing if that is not simple. Arguments are as in [`abi::syscall::Syscall::ReplyReceive`]. Returns the index
     /// of the caller, which goes on, and the way of the words.
@@ -165,7 +175,7 @@ impl<T: Tables> Kernel<T> {
             give_up!();
         }
         let slot = self.slot_at_once(server, handle, ShortWays::RECEIVE)?;
-        let name = slot.endpoint;
+        let name = slot.name;
         if self.endpoints.at(name.index()).standing != Standing::quiet(name) {
             give_up!();
         }
@@ -180,7 +190,7 @@ impl<T: Tables> Kernel<T> {
         if caller.place != server.place {
             give_up!();
         }
-        if u16::from(caller.priority) < self.undisturbed.at(cpu.index()).above_others {
+        if caller.priority < self.undisturbed.at(cpu.index()).above_others {
             give_up!();
         }
         let Some(way) = M::way(server, caller) else { give_up!() };
@@ -190,13 +200,13 @@ impl<T: Tables> Kernel<T> {
         server.ceiling = 0;
         server.place = server.rest;
         server.priority = server.rest.base();
-        server.state = State::Receiving(name.id());
+        server.state = State::Receiving(name.endpoint());
         let served = self.endpoints.at_mut(name.index());
         served.receivers = running;
-        served.standing = Standing::receiving(name, cpu);
+        served.standing = Standing::awaited(name, cpu);
         let caller = self.threads.at_mut(other);
         caller.server = None;
-        caller.taken_at = EndpointName::NONE;
+        caller.taken_at = ObjectName::NONE;
         caller.state = State::Ready;
         self.undisturbed.at_mut(cpu.index()).thread = ThreadId::from_index(other);
         Some((other, way))
@@ -204,7 +214,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The slot that a thread names, if its domain may do this with what is in it.
     #[inline(always)]
-    fn slot_at_once(&self, thread: &Thread, handle: u64, way: ShortWays) -> Option<&CapSlot> {
+    pub(crate) fn slot_at_once(&self, thread: &Thread, handle: u64, way: ShortWays) -> Option<&CapSlot> {
         let index = handle & 0xffff;
         if index >= thread.table.length.into() {
             give_up!();

@@ -1,11 +1,11 @@
 //! Calls, replies and leases.
 
 use crate::effect::{Effect, FaultReport, LeaseCopy, Resume, Transfer, TransferSource};
-use crate::endpoint::EndpointName;
 use crate::frame::Frame;
 use crate::identity::{EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
+use crate::standing::ObjectName;
 use crate::thread::State;
 use abi::fault::FaultKind;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo, REGISTER_WORDS};
@@ -40,12 +40,12 @@ pub enum CopyFault {
 
 /// The registers of a call that ended with an error.
 pub(crate) const fn failed(error: Error) -> Resume {
-    Resume::Result([error.to_register(), 0, 0, 0])
+    Resume::Value(error.to_register())
 }
 
 /// The registers of a call that ended with a value.
 pub(crate) const fn value(value: u64) -> Resume {
-    Resume::Result([value, 0, 0, 0])
+    Resume::Value(value)
 }
 
 impl<T: Tables> Kernel<T> {
@@ -236,7 +236,7 @@ impl<T: Tables> Kernel<T> {
         }
         let entry = self.thread_mut(caller);
         entry.server = None;
-        entry.taken_at = EndpointName::NONE;
+        entry.taken_at = ObjectName::NONE;
         entry.fault = None;
         self.wake(caller, resume);
     }
@@ -265,7 +265,7 @@ impl<T: Tables> Kernel<T> {
         self.number_call(caller);
         let entry = self.thread_mut(caller);
         entry.server = None;
-        entry.taken_at = EndpointName::NONE;
+        entry.taken_at = ObjectName::NONE;
         entry.badge = badge;
         entry.info =
             MessageInfo::new(entry.info.label(), part(entry.info.words())).with_leases(part(entry.info.leases()));

@@ -58,7 +58,9 @@ mod queue;
 mod reach;
 mod schedule;
 mod shootdown;
+mod signal;
 mod space;
+mod standing;
 mod table;
 mod teardown;
 mod thread;
@@ -72,8 +74,10 @@ pub use capability::{CapSlot, ShortWays};
 pub use command::{Command, Refusal, Request};
 pub use cpu::{Cpu, Shootdown};
 pub use domain::{Domain, Interrupt, Notification};
-pub use effect::{Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Transfer, TransferSource, Tree, UnmapPiece};
-pub use endpoint::{Endpoint, EndpointName};
+pub use effect::{
+    Effect, FaultReport, LeaseCopy, MapPiece, Next, Resume, Stay, Transfer, TransferSource, Tree, UnmapPiece,
+};
+pub use endpoint::Endpoint;
 pub use fast::{Delivery, InBuffers, InRegisters, Medium, is_plain};
 pub use frame::{Frame, FrameEntry, FrameState};
 pub use identity::{
@@ -86,7 +90,9 @@ pub use kernel::{Kernel, MachineTables, SPACES_MAX, Storage, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
 #[cfg(feature = "seeded-bugs")]
 pub use seed::{Bug, plant};
+pub use signal::{Signal, Taken, Woken};
 pub use space::{Mapping, Space};
+pub use standing::ObjectName;
 pub use table::{FrameStore, Slot, Slots};
 pub use thread::Thread;
 pub use world::{IommuInfo, Probe, World};

@@ -80,7 +80,10 @@ impl<T: Tables> Kernel<T> {
             return;
         }
         let entry = self.undisturbed.at_mut(cpu.index());
-        entry.above_others = entry.above_others.max(u16::from(priority) + 1);
+        match priority.checked_add(1) {
+            Some(above) => entry.above_others = entry.above_others.max(above),
+            None => *entry = Undisturbed::NOBODY,
+        }
         let precedes = match self.current(cpu) {
             Some(current) => {
                 let current = self.thread(current);
@@ -168,6 +171,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Charges the time since a processor's last entry to whoever ran on it.
+    #[inline(always)]
     pub(crate) fn charge_cpu(&mut self, cpu: CpuId) {
         let now = self.now;
         let entry = self.cpu_mut(cpu);
@@ -190,6 +194,22 @@ impl<T: Tables> Kernel<T> {
         {
             // The reserve works on the caller's behalf.
             self.budgets.at_mut(lent.index()).charge(elapsed, now);
+        }
+    }
+
+    /// The same to a thread that runs on its first choice, which is a turn among equals.
+    #[inline(always)]
+    pub(crate) fn charge_turn(&mut self, cpu: CpuId, running: ThreadId) {
+        let now = self.now;
+        let entry = self.cpu_mut(cpu);
+        let elapsed = now.saturating_sub(entry.charged_until);
+        entry.charged_until = entry.charged_until.max(now);
+        let entry = self.thread_mut(running);
+        entry.runtime += elapsed;
+        if let Some(budget) = entry.place.budget()
+            && self.budgets.at_mut(budget.index()).charge_turn(elapsed)
+        {
+            self.thread_mut(running).turn_over = true;
         }
     }
 

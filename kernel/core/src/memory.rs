@@ -64,13 +64,12 @@ impl<T: Tables> Kernel<T> {
         Some(frame)
     }
 
-    /// Maps; returns the public id of the mapping and the effect.
-    pub(crate) fn map(&mut self, order: MapOrder) -> (u64, Effect) {
+    /// Maps; returns the public id of the mapping and the frames that become tables for it, for [`Kernel::map_effect`].
+    pub(crate) fn map(&mut self, order: &MapOrder) -> (u64, [Option<Frame>; 3]) {
         let mut tables = [None; 3];
         for table in tables.iter_mut().take(order.missing_tables as usize) {
             *table = self.take_table(order.space);
         }
-        let device = self.frames.state(order.frame) == FrameState::Absent;
         self.frames.pin(order.frame, order.pages.into());
         if let Some(account) = self.spaces.at(order.space.index()).account {
             self.charge(account, Charge::Mappings, 1);
@@ -92,16 +91,20 @@ impl<T: Tables> Kernel<T> {
             self.spaces.at_mut(order.space.index()).first_mapping = Some(id);
             self.adopt_mapping(id, Some(order.memory));
         }
-        let piece = MapPiece {
+        ((u64::from(generation) << 16) | index as u64, tables)
+    }
+
+    /// What the shell is to do for a mapping, with these frames as tables.
+    pub(crate) fn map_effect(&self, order: &MapOrder, tables: [Option<Frame>; 3]) -> Effect {
+        Effect::Map(MapPiece {
             tree: self.tree_of(order.space),
             address: order.address,
             frame: order.frame,
             pages: order.pages,
             access: order.access,
-            device,
+            device: self.frames.state(order.frame) == FrameState::Absent,
             tables,
-        };
-        ((u64::from(generation) << 16) | index as u64, Effect::Map(piece))
+        })
     }
 
     /// Pins a page as a thread's message buffer.

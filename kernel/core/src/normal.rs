@@ -6,10 +6,10 @@
 use crate::capability::{CapSlot, Capability, ShortWays};
 use crate::cpu::{Cpu, Shootdown};
 use crate::effect::Resume;
-use crate::endpoint::{EndpointName, Standing};
 use crate::frame::FrameEntry;
 use crate::identity::{CapId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::standing::{ObjectName, Standing};
 use crate::table::count;
 use crate::table::{Reference, Slots, Table};
 use crate::thread::{Serving, State, Thread};
@@ -87,9 +87,9 @@ where
             id: named.id,
             generation: u32::from(self.endpoints.get(named.id.index(), named.generation).is_some()),
         };
-        let named = |name: EndpointName| {
+        let named = |name: ObjectName| {
             let lives = self.endpoints.get(name.index(), name.generation()).is_some();
-            name.id().map_or(EndpointName::NONE, |id| EndpointName::new(id, u32::from(lives)))
+            name.endpoint().map_or(ObjectName::NONE, |id| ObjectName::of_endpoint(id, u32::from(lives)))
         };
         let bits = |named: Reference<crate::NotificationId>| Reference {
             id: named.id,
@@ -114,7 +114,8 @@ where
             endpoint.standing = Standing::OTHER;
         };
         rewrite(&mut endpoints, Endpoint::EMPTY, signals, hasher);
-        rewrite(&mut notifications, Notification::EMPTY, |_, _| {}, hasher);
+        let unnamed = |_, notification: &mut Notification| notification.standing = Standing::OTHER;
+        rewrite(&mut notifications, Notification::EMPTY, unnamed, hasher);
         rewrite(&mut mappings, Mapping::EMPTY, |_, _| {}, hasher);
         let bound = |_, interrupt: &mut Interrupt| interrupt.notification = interrupt.notification.map(bits);
         rewrite(&mut interrupts, Interrupt::EMPTY, bound, hasher);
@@ -132,7 +133,7 @@ where
         }
         let mut slot = *self.caps.at(index);
         slot.generation = u32::from(slot.generation == u32::MAX);
-        (slot.endpoint, slot.short_ways) = (EndpointName::NONE, ShortWays::empty());
+        (slot.name, slot.short_ways) = (ObjectName::NONE, ShortWays::empty());
         let filled = slot.capability().map(|named| {
             let lives = self.is_object_live(&named);
             Capability { object: if lives { named.object } else { 0 }, generation: u32::from(lives), ..named }
@@ -153,7 +154,7 @@ where
         thread.shootdown = thread.shootdown.map(|_| Shootdown::after(None));
         thread.call = CallerToken(0);
         thread.serving = Serving::of(CallerToken::new(thread.serving.token().map_or(0, CallerToken::thread), 0));
-        if let Resume::Result(_) = thread.resume {
+        if thread.resume.result().is_some() {
             thread.resume = Resume::Result([0; 4]);
         }
         thread.deadline = match thread.place.timer() {

@@ -224,7 +224,7 @@ impl<T: Tables> Kernel<T> {
         match entry.resume {
             Resume::Continue => 0u8.hash(hasher),
             Resume::Again => 1u8.hash(hasher),
-            Resume::Result(_) => 2u8.hash(hasher),
+            Resume::Result(_) | Resume::Value(_) => 2u8.hash(hasher),
         }
         if entry.place.timer() != 0 {
             let earlier = |other: &ThreadId| {

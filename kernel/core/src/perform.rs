@@ -44,11 +44,12 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Carries out what [`Kernel::decode`] has found to be possible for the same processor, with nothing in between.
-    pub fn perform(&mut self, cpu: CpuId, command: Command, now: u64) -> Effect {
+    pub fn perform(&mut self, cpu: CpuId, command: &Command, now: u64) -> Effect {
         self.enter(cpu, now);
         let Some(thread) = self.running() else { return Effect::None };
         let effect = self.carry_out(thread, command);
-        if self.threads.is_live(thread.index())
+        if self.thread(thread).shootdown.is_some()
+            && self.threads.is_live(thread.index())
             && self.thread(thread).state == State::Ready
             && self.thread(thread).resume != Resume::Again
         {
@@ -58,11 +59,11 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Carries out a command of the running thread.
-    fn carry_out(&mut self, thread: ThreadId, command: Command) -> Effect {
+    fn carry_out(&mut self, thread: ThreadId, command: &Command) -> Effect {
         let now = self.now;
         // Most calls succeed with 0; the others overwrite this.
         self.thread_mut(thread).resume = value(0);
-        match command {
+        match *command {
             Command::Call { endpoint, badge, outgoing, deadline } => {
                 return self.call(thread, endpoint, badge, outgoing, deadline);
             }
@@ -113,6 +114,9 @@ impl<T: Tables> Kernel<T> {
             Command::CreateNotification { account } => {
                 self.charge(account, Charge::Notifications, 1);
                 let made = self.notifications.insert(Notification { account: Some(account), ..Notification::EMPTY });
+                if let Some(id) = NotificationId::from_index(made.0) {
+                    self.stand_for(id);
+                }
                 self.give_new(thread, Kind::Notification, NotificationRights::all().bits(), made);
             }
             Command::CreateBudget { account, priority, slice, period, cpu } => {
@@ -144,10 +148,10 @@ impl<T: Tables> Kernel<T> {
                 self.give_new(thread, Kind::Thread, ThreadRights::all().bits(), made);
             }
             Command::CreateInterrupt { account, source } => return self.create_interrupt(thread, account, source),
-            Command::Map(order) => {
-                let (id, effect) = self.map(order);
+            Command::Map(ref order) => {
+                let (id, tables) = self.map(order);
                 self.thread_mut(thread).resume = value(id);
-                return effect;
+                return self.map_effect(order, tables);
             }
             Command::Unmap(mapping) => return self.remove_mapping(mapping),
             Command::Donate { first, count, .. }

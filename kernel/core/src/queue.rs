@@ -8,9 +8,9 @@
 //! one that it has for itself, without a word written about its neighbours.
 
 use crate::effect::Resume;
-use crate::endpoint::{EndpointName, Standing};
 use crate::identity::{CpuId, DomainId, EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::standing::{ObjectName, Standing};
 use crate::thread::State;
 
 /// A queue of threads.
@@ -147,10 +147,39 @@ impl<T: Tables> Kernel<T> {
         self.stand_at(queue);
     }
 
-    fn stand_at(&mut self, queue: Queue) {
-        if let Queue::Callers(endpoint) | Queue::Receivers(endpoint) = queue {
-            self.stand(endpoint);
+    /// Takes the first one of a ready queue out of it.
+    #[inline(always)]
+    pub(crate) fn leave_ready(&mut self, cpu: CpuId, priority: u8, first: ThreadId) {
+        let entry = self.thread_mut(first);
+        let (next, last) = (entry.next.take(), entry.previous.take());
+        if let Some(next) = next {
+            self.thread_mut(next).previous = last.filter(|last| *last != next);
         }
+        self.cpu_mut(cpu).set_ready(priority, next);
+    }
+
+    fn stand_at(&mut self, queue: Queue) {
+        match queue {
+            Queue::Callers(endpoint) | Queue::Receivers(endpoint) => self.stand(endpoint),
+            Queue::Waiters(notification) => self.stand_for(notification),
+            Queue::Ready(..) | Queue::Taken(_) | Queue::Forgetting => {}
+        }
+    }
+
+    /// Notes who waits for a notification. Follows whatever changes that, or whether it lives.
+    pub(crate) fn stand_for(&mut self, id: NotificationId) {
+        self.notifications.at_mut(id.index()).standing = self.standing_for(id);
+    }
+
+    /// Who waits for a notification. Whoever would receive its bits with a call is another matter.
+    pub(crate) fn standing_for(&self, id: NotificationId) -> Standing {
+        let entry = self.notifications.at(id.index());
+        if !self.notifications.is_live(id.index()) || entry.bound.is_some() {
+            return Standing::OTHER;
+        }
+        let name = ObjectName::of_notification(id, self.notifications.generation(id.index()));
+        let Some(waiter) = entry.waiters else { return Standing::quiet(name) };
+        self.standing_with(name, waiter)
     }
 
     /// Notes who waits at an endpoint. Follows whatever changes that, or whether it lives.
@@ -166,16 +195,21 @@ impl<T: Tables> Kernel<T> {
         }
         let name = self.endpoint_name(id);
         let Some(receiver) = entry.receivers else { return Standing::quiet(name) };
-        let receiver = self.thread(receiver);
-        if receiver.next.is_some() || receiver.place.timer() != 0 || !receiver.rest.is_steady() {
+        self.standing_with(name, receiver)
+    }
+
+    /// How an object stands for which this thread waits, and maybe others behind it.
+    fn standing_with(&self, name: ObjectName, first: ThreadId) -> Standing {
+        let first = self.thread(first);
+        if first.next.is_some() || first.place.timer() != 0 || !first.rest.is_steady() {
             return Standing::OTHER;
         }
-        Standing::receiving(name, receiver.place.cpu())
+        Standing::awaited(name, first.place.cpu())
     }
 
     /// An endpoint in its present generation.
-    pub(crate) fn endpoint_name(&self, id: EndpointId) -> EndpointName {
-        EndpointName::new(id, self.endpoints.generation(id.index()))
+    pub(crate) fn endpoint_name(&self, id: EndpointId) -> ObjectName {
+        ObjectName::of_endpoint(id, self.endpoints.generation(id.index()))
     }
 
     /// Takes a thread out of its run of equals: if it is the first or the last, its neighbour becomes that.

@@ -1,6 +1,5 @@
 //! What observers may know of authority and of activity: who holds what, what is mapped where, who waits for what.
 
-use crate::effect::Resume;
 use crate::frame::Frame;
 use crate::identity::{CapId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
@@ -167,10 +166,7 @@ impl<T: Tables> Kernel<T> {
                 priority: entry.priority,
                 call: self.token_of(thread),
                 fault: entry.fault.is_some(),
-                result: match entry.resume {
-                    Resume::Result(result) => Some(result),
-                    Resume::Continue | Resume::Again => None,
-                },
+                result: entry.resume.result(),
                 bound: entry.bound,
             }
         })

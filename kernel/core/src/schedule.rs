@@ -1,7 +1,7 @@
 //! Entries, events and the choice: who runs next.
 
 use crate::cpu::Undisturbed;
-use crate::effect::{Next, Resume};
+use crate::effect::{Next, Resume, Stay};
 use crate::identity::{CpuId, CpuSet, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
@@ -60,14 +60,15 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// The short way leaves the ready queues alone: whoever it has let run takes the place of who stands there still.
-    fn catch_up(&mut self, cpu: CpuId) {
+    pub(crate) fn catch_up(&mut self, cpu: CpuId) {
         let entry = self.cpu(cpu);
         let runs = self.undisturbed.at(cpu.index()).thread;
-        let Some(runs) = runs.filter(|runs| entry.current != Some(*runs)) else { return };
+        let Some(runs) = runs else { return };
         let left = entry.current_priority;
         let priority = self.thread(runs).priority;
+        let Some(stands) = entry.current.filter(|stands| *stands != runs || left != priority) else { return };
+        self.leave_ready(cpu, left, stands);
         let entry = self.cpu_mut(cpu);
-        entry.set_ready(left, None);
         entry.set_ready(priority, Some(runs));
         entry.current = Some(runs);
         entry.current_priority = priority;
@@ -110,7 +111,29 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// Chooses who runs next on a processor. Every entry ends with this.
+    /// Whether the thread that has entered the kernel goes on because nothing has changed who runs: then an entry can end with
+    /// this instead of [`Kernel::schedule`]. Its time is charged at the next entry, as it would be had it not entered.
+    pub fn stay(&mut self, cpu: CpuId) -> Option<Stay> {
+        let entry = self.cpu(cpu);
+        let thread = entry.current?;
+        if entry.kicked || entry.forgets || entry.highest_ready() != Some(thread) {
+            return None;
+        }
+        let deadline = self.first_deadline_of(cpu);
+        let running = self.thread_mut(thread);
+        if running.turn_over || running.resume == Resume::Again {
+            return None;
+        }
+        let resume = core::mem::replace(&mut running.resume, Resume::Continue);
+        self.leave_undisturbed(cpu, thread);
+        Some(Stay { resume, timer: deadline.min(self.turn_end(thread)) })
+    }
+
+    fn first_deadline_of(&self, cpu: CpuId) -> u64 {
+        self.cpu(cpu).timers.first().map_or(NEVER, |thread| self.thread(thread).deadline)
+    }
+
+    /// Chooses who runs next on a processor. Every entry ends with this, unless the same thread stays.
     pub fn schedule(&mut self, cpu: CpuId, now: u64) -> Next {
         self.active = cpu;
         self.now = self.now.max(now);
@@ -127,11 +150,21 @@ impl<T: Tables> Kernel<T> {
         let entry = self.cpu_mut(cpu);
         // Whoever still owes something has an interrupt on its way.
         entry.kicked = entry.owes.is_some();
+        let mut next = self.let_run(cpu);
+        if let Next::Run { forgets, .. } = &mut next {
+            *forgets = core::mem::take(&mut self.cpu_mut(cpu).forgets);
+        }
+        next
+    }
+
+    /// Lets the first one of the highest priority run, on a processor that is to forget nothing.
+    #[inline(always)]
+    pub(crate) fn let_run(&mut self, cpu: CpuId) -> Next {
+        let entry = self.cpu_mut(cpu);
         entry.current = entry.highest_ready();
-        let (current, first) = (entry.current, entry.timers.first());
-        let first_deadline = first.map_or(NEVER, |thread| self.thread(thread).deadline);
+        let current = entry.current;
+        let first_deadline = self.first_deadline_of(cpu);
         let Some(thread) = current else { return Next::Idle { timer: first_deadline } };
-        let forgets = core::mem::take(&mut self.cpu_mut(cpu).forgets);
         let resume = core::mem::replace(&mut self.thread_mut(thread).resume, Resume::Continue);
         self.leave_undisturbed(cpu, thread);
         Next::Run {
@@ -139,33 +172,38 @@ impl<T: Tables> Kernel<T> {
             root: self.root_of(thread),
             resume,
             timer: first_deadline.min(self.turn_end(thread)),
-            forgets,
+            forgets: false,
         }
     }
 
     /// Notes whether calls and answers of the thread that runs from now on may go the short way.
+    #[inline(always)]
     fn leave_undisturbed(&mut self, cpu: CpuId, thread: ThreadId) {
         let entry = self.thread(thread);
         let priority = entry.priority;
         let lives = entry.domain.is_some_and(|domain| self.domains.is_live(domain.index()));
-        let alone = entry.next.is_none() && entry.shootdown.is_none();
+        // Others behind it are as urgent.
+        let above_others = priority.checked_add(u8::from(entry.next.is_some()));
         let steady = entry.place.is_steady() && entry.rest.is_steady();
-        let may = lives && alone && steady && !self.cpu(cpu).kicked;
+        let may = lives && entry.shootdown.is_none() && steady && !self.cpu(cpu).kicked;
         let entry = self.cpu_mut(cpu);
         entry.current_priority = priority;
-        if may {
-            // Everybody else is less urgent.
-            let above_others = priority.into();
+        if may && let Some(above_others) = above_others {
             *self.undisturbed.at_mut(cpu.index()) = Undisturbed { thread: Some(thread), above_others };
         }
     }
 
     /// When a thread that runs from now on has to give way. Nobody interrupts a turn for nobody's sake.
-    fn turn_end(&self, thread: ThreadId) -> u64 {
+    #[inline(always)]
+    pub(crate) fn turn_end(&self, thread: ThreadId) -> u64 {
         let entry = self.thread(thread);
         let Some(budget) = entry.place.budget() else { return NEVER };
         let budget = self.budgets.at(budget.index());
-        let shares = self.thread(thread).next.is_some();
-        if budget.is_turn() && !shares { NEVER } else { self.now.saturating_add(budget.lasts()) }
+        let shares = entry.next.is_some();
+        if !shares && (entry.place.is_steady() || budget.is_turn()) {
+            NEVER
+        } else {
+            self.now.saturating_add(budget.lasts())
+        }
     }
 }

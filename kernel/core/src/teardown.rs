@@ -8,7 +8,6 @@ use crate::capability::{BLOCK, CapSlot, Capability};
 use crate::cpu::Undisturbed;
 use crate::domain::Domain;
 use crate::effect::{Effect, Resume, TABLES_RETURNED};
-use crate::endpoint::EndpointName;
 use crate::frame::Frame;
 use crate::identity::{
     BudgetId, CapId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
@@ -18,6 +17,7 @@ use crate::ipc::{failed, value};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::space::Space;
+use crate::standing::ObjectName;
 use crate::table::{Slots, count};
 use crate::thread::State;
 use abi::Error;
@@ -221,7 +221,7 @@ impl<T: Tables> Kernel<T> {
                 }
             }
             Kind::Endpoint => self.condemn_endpoint(index),
-            Kind::Notification => self.notifications.condemn(index),
+            Kind::Notification => self.condemn_notification(index),
             Kind::Interrupt => {
                 if let Some(interrupt) = InterruptId::from_index(index) {
                     return self.kill_interrupt(interrupt);
@@ -236,6 +236,13 @@ impl<T: Tables> Kernel<T> {
         self.endpoints.condemn(index);
         if let Some(id) = EndpointId::from_index(index) {
             self.stand(id);
+        }
+    }
+
+    fn condemn_notification(&mut self, index: usize) {
+        self.notifications.condemn(index);
+        if let Some(id) = NotificationId::from_index(index) {
+            self.stand_for(id);
         }
     }
 
@@ -285,7 +292,7 @@ impl<T: Tables> Kernel<T> {
         self.set_state(thread, State::Stopped, NEVER);
         let entry = self.thread_mut(thread);
         entry.server = None;
-        entry.taken_at = EndpointName::NONE;
+        entry.taken_at = ObjectName::NONE;
         entry.fault = None;
         entry.shootdown = None;
         entry.resume = Resume::Continue;
@@ -327,10 +334,12 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn bind_notification(&mut self, thread: ThreadId, notification: Option<NotificationId>) {
         if let Some(bound) = self.thread(thread).bound {
             self.notifications.at_mut(bound.index()).bound = None;
+            self.stand_for(bound);
         }
         self.thread_mut(thread).bound = notification;
         if let Some(bound) = notification {
             self.notifications.at_mut(bound.index()).bound = Some(thread);
+            self.stand_for(bound);
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::cpu::Shootdown;
 use crate::effect::{FaultReport, Resume};
-use crate::endpoint::EndpointName;
 use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, MappingId, NotificationId, ThreadId};
+use crate::standing::ObjectName;
 use crate::table::Slot;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 
@@ -138,7 +138,7 @@ pub struct Thread {
     /// The call that it works on, whose caller lends it the budget that it runs on itself.
     pub(crate) serving: Serving,
     /// Where its call was taken.
-    pub(crate) taken_at: EndpointName,
+    pub(crate) taken_at: ObjectName,
     /// The message of its pending call.
     pub(crate) info: MessageInfo,
     /// The interface that its pending call is for.
@@ -227,7 +227,7 @@ impl Thread {
         leases: [Lease { address: 0, length_and_access: 0 }; MAX_LEASES],
         fault: None,
         server: None,
-        taken_at: EndpointName::NONE,
+        taken_at: ObjectName::NONE,
         serving: Serving::NOBODY,
         accepts: 0,
         buffer: None,

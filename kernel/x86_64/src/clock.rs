@@ -33,6 +33,12 @@ impl Scale {
         let product = (value as u128 * self.0 as u128) >> 32;
         if product > u64::MAX as u128 { u64::MAX } else { product as u64 }
     }
+
+    /// The same where it is known that the result fits: 64 bits are nanoseconds of 584 years.
+    #[inline(always)]
+    const fn apply_within(self, value: u64) -> u64 {
+        ((value as u128 * self.0 as u128) >> 32) as u64
+    }
 }
 
 /// A timer of known speed.
@@ -281,8 +287,9 @@ impl Clock {
     }
 
     /// Nanoseconds since boot.
+    #[inline(always)]
     pub fn now(&self) -> u64 {
-        self.to_nanoseconds.apply(time_stamp().wrapping_sub(self.boot))
+        self.to_nanoseconds.apply_within(time_stamp().wrapping_sub(self.boot))
     }
 
     /// Ticks of the local timer in this many nanoseconds; as many as it can count if there are more.

@@ -114,7 +114,6 @@ impl Context {
     pub fn set_thread_local(&mut self, address: u64) {
         // Whatever comes, it is canonical.
         self.thread_local = address & 0x0000_7fff_ffff_ffff;
-        self.loaded_on = 0;
     }
 
     /// The number and arguments of a system call.

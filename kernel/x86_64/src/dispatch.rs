@@ -6,16 +6,20 @@ use crate::interrupt_table::{EXCEPTIONS, Exception, LEGACY_FIRST, LEGACY_LAST};
 use crate::local_apic::{KICK_VECTOR, SPURIOUS_VECTOR, STRAY_VECTOR, TIMER_VECTOR};
 use crate::per_cpu::PerCpu;
 use crate::ram::RamPage;
-use crate::state::{self, Held, Machine, State};
+use crate::state::{self, Held, Machine, Selectors, State};
 use crate::world::View;
 use crate::{clock, emergency, processor};
+use abi::Error;
 use abi::fault::FaultKind;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
 use abi::syscall::EntryKind;
 use abi::time::NEVER;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kernel_core::{CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Next, Request};
+use kernel_core::{
+    CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Next, ObjectName, Request,
+    Signal, Taken, ThreadId, Woken,
+};
 
 bitflags! {
     /// Error code of a page fault (AMD64 manual volume 2, 8.4.2).
@@ -72,6 +76,12 @@ fn pass_call<M: Medium>(handle: u64, info: u64, interface: u64) -> GoesOn {
     }
 }
 
+/// A plain call that was not a simple one: why it is refused, as a register, if that is because its handle names nothing, or 0.
+pub(crate) extern "C" fn refuse_call(handle: u64) -> u64 {
+    let state = state::lock();
+    state.kernel.refusal_at_once(PerCpu::own_cpu(), handle).map_or(0, Error::to_register)
+}
+
 /// A plain system call `ReplyReceive`: if it is a simple one, the caller goes on.
 pub(crate) extern "C" fn answer_at_once(
     handle: u64,
@@ -111,6 +121,65 @@ fn pass_answer<M: Medium>(handle: u64, info: u64, token: u64, accepts: u64) -> *
     }
 }
 
+/// What [`notify_at_once`] returns if the thread goes on: no context lies there.
+pub(crate) const DONE: usize = 1;
+
+/// A system call `Notify`. Returns [`DONE`], or the context to go on with, or null if it was not a simple one.
+pub(crate) extern "C" fn notify_at_once(handle: u64, bits: u64) -> *const Context {
+    let mut state = state::lock();
+    let cpu = PerCpu::own_cpu();
+    match state.kernel.signal_at_once(cpu, handle, bits) {
+        None => core::ptr::null(),
+        Some(Signal::Done) => core::ptr::without_provenance(DONE),
+        Some(Signal::Awaited(name)) => wake(state, cpu, name, bits),
+    }
+}
+
+/// Wakes the thread that waits for a notification.
+#[inline(never)]
+fn wake(mut state: Held, cpu: CpuId, name: ObjectName, bits: u64) -> *const Context {
+    let machine = state::machine();
+    let State { kernel, processors, .. } = &mut *state;
+    let armed = || processors[cpu.index() % CpuId::MAX].armed();
+    match kernel.wake_at_once(cpu, name, bits, armed, || machine.clock.now()) {
+        None => core::ptr::null(),
+        Some(Woken::Later) => core::ptr::without_provenance(DONE),
+        Some(Woken::AtOnce(next)) => {
+            go_on(&mut state, machine, cpu, next, Selectors::Kept).unwrap_or(core::ptr::null())
+        }
+    }
+}
+
+/// A system call `Wait` without a deadline. Returns the context to go on with, or null if it was not a simple one.
+pub(crate) extern "C" fn wait_at_once(handle: u64) -> *const Context {
+    let mut state = state::lock();
+    let cpu = PerCpu::own_cpu();
+    match state.kernel.take_at_once(cpu, handle) {
+        None => core::ptr::null(),
+        Some(Taken::Bits(bits)) => {
+            let context = PerCpu::current().context();
+            // SAFETY: it is the context of the thread that runs on this processor, and the lock is held.
+            unsafe { (*context).set_result([bits, 0, 0, 0]) };
+            context
+        }
+        Some(Taken::Nothing(name)) => wait(state, cpu, name),
+    }
+}
+
+/// The running thread waits for a notification.
+#[inline(never)]
+fn wait(mut state: Held, cpu: CpuId, name: ObjectName) -> *const Context {
+    let machine = state::machine();
+    let Some(next) = state.kernel.wait_at_once(cpu, name, || machine.clock.now()) else { return core::ptr::null() };
+    match go_on(&mut state, machine, cpu, next, Selectors::Kept) {
+        Some(context) => context,
+        None => {
+            let now = machine.clock.now();
+            idle(state, machine, cpu, now)
+        }
+    }
+}
+
 /// Carries the words of a message that registers do not.
 trait Medium: kernel_core::Medium {
     fn carry(way: Self::Way, info: MessageInfo);
@@ -145,9 +214,11 @@ pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
     // SAFETY: the entry code passes the context of the thread that ran on this processor; the lock is held.
     let (number, arguments) = unsafe { (*context).request() };
     match state.kernel.decode(&View(machine), &Request { cpu: entry.cpu, number, arguments, now }) {
-        Ok(command) => {
+        Ok(ref command) => {
             let effect = state.kernel.perform(entry.cpu, command, now);
-            state.carry_out(machine, effect);
+            if !matches!(effect, Effect::None) {
+                state.carry_out(machine, effect);
+            }
         }
         Err(refusal) => {
             if let Some(result) = state.kernel.refuse(entry.cpu, refusal, now) {
@@ -196,11 +267,24 @@ impl Entry {
     }
 
     /// Notes how long it took and leaves the kernel.
+    #[inline(always)]
     fn end(self, mut state: Held, machine: &'static Machine, kind: EntryKind) -> *const Context {
+        if let Some(stay) = state.kernel.stay(self.cpu) {
+            let own = PerCpu::current();
+            let context = own.context();
+            if let Some(result) = stay.resume.result() {
+                // SAFETY: this is the context of the thread that has entered and stays; the lock is held.
+                unsafe { (*context).set_result(result) };
+            }
+            state.processor(self.cpu).arm_timer(machine, stay.timer);
+            call_others(&mut state, machine, self.cpu);
+            self.note(&mut state, kind);
+            own.leave();
+            return context;
+        }
         let now = machine.clock.now();
         let context = choose(&mut state, machine, self.cpu, now);
-        let ticks = clock::time_stamp().wrapping_sub(self.begun);
-        state.processor(self.cpu).times.note(kind, ticks);
+        self.note(&mut state, kind);
         match context {
             Some(context) => {
                 PerCpu::current().leave();
@@ -208,6 +292,12 @@ impl Entry {
             }
             None => idle(state, machine, self.cpu, now),
         }
+    }
+
+    /// Notes how long it took.
+    fn note(&self, state: &mut State, kind: EntryKind) {
+        let ticks = clock::time_stamp().wrapping_sub(self.begun);
+        state.processor(self.cpu).times.note(kind, ticks);
     }
 }
 
@@ -315,40 +405,64 @@ pub(crate) fn leave(mut state: Held, machine: &'static Machine, now: u64) -> *co
 /// Asks the core who runs next on this processor and prepares that; `None` if nobody does. Calls the processors for which
 /// there is something to do.
 fn choose(state: &mut State, machine: &'static Machine, cpu: CpuId, now: u64) -> Option<*const Context> {
-    let chosen = loop {
-        match state.kernel.schedule(cpu, now) {
-            Next::Run { thread, root, resume, timer, forgets } => {
-                if forgets {
-                    // At once: the core takes it for done, whoever runs in the end.
-                    PerCpu::current().forget_translations();
-                }
-                state.prepare(thread, resume);
-                if !state.contexts.get(thread).has_canonical_instruction() {
-                    // The processor would fault in kernel mode; the thread is to blame.
-                    let address = state.contexts.get(thread).instruction;
-                    let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
-                    let effect = state.kernel.fault(cpu, report, now);
-                    state.carry_out(machine, effect);
-                    continue;
-                }
-                state.processor(cpu).arm_timer(machine, timer, now);
-                // SAFETY: the core names root tables of living spaces, which have the kernel's half.
-                break Some(unsafe { state.run(cpu, thread, root) });
+    let next = state.kernel.schedule(cpu, now);
+    let chosen = go_on(state, machine, cpu, next, Selectors::Reset);
+    call_others(state, machine, cpu);
+    chosen
+}
+
+/// Prepares what the core has chosen.
+#[inline(always)]
+fn go_on(
+    state: &mut State,
+    machine: &'static Machine,
+    cpu: CpuId,
+    next: Next,
+    selectors: Selectors,
+) -> Option<*const Context> {
+    match next {
+        Next::Run { thread, root, resume, timer, forgets } => {
+            if forgets {
+                // At once: the core takes it for done, whoever runs in the end.
+                PerCpu::current().forget_translations();
             }
-            Next::Idle { timer } => {
-                // SAFETY: this is the kernel's own table. No space is used while nobody runs, so that it can go.
-                unsafe { PerCpu::current().use_root(machine.root) };
-                state.processor(cpu).arm_timer(machine, timer, now);
-                break None;
+            state.prepare(thread, resume);
+            if !state.contexts.get(thread).has_canonical_instruction() {
+                return blame(state, machine, cpu, thread);
             }
+            state.processor(cpu).arm_timer(machine, timer);
+            // SAFETY: the core names root tables of living spaces, which have the kernel's half.
+            Some(unsafe { state.run(cpu, thread, root, selectors) })
         }
-    };
+        Next::Idle { timer } => {
+            // SAFETY: this is the kernel's own table. No space is used while nobody runs, so that it can go.
+            unsafe { PerCpu::current().use_root(machine.root) };
+            state.processor(cpu).arm_timer(machine, timer);
+            None
+        }
+    }
+}
+
+/// A thread cannot go on where it would: the processor would fault in kernel mode, and the thread is to blame. Prepares somebody
+/// else.
+#[cold]
+fn blame(state: &mut State, machine: &'static Machine, cpu: CpuId, thread: ThreadId) -> Option<*const Context> {
+    let address = state.contexts.get(thread).instruction;
+    let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
+    let now = machine.clock.now();
+    let effect = state.kernel.fault(cpu, report, now);
+    state.carry_out(machine, effect);
+    let next = state.kernel.schedule(cpu, now);
+    go_on(state, machine, cpu, next, Selectors::Reset)
+}
+
+/// Calls the processors for which there is something to do.
+fn call_others(state: &mut State, machine: &Machine, cpu: CpuId) {
     for called in state.kernel.take_kicks().iter() {
         if called == cpu || PerCpu::needs_interrupt(called) {
             machine.local_apic.interrupt(machine.apic_id(called), KICK_VECTOR);
         }
     }
-    chosen
 }
 
 /// Halts until there is somebody to run.

@@ -116,7 +116,10 @@ impl State {
             }
             Effect::SetThreadLocal(address) => {
                 if let Some(thread) = self.kernel.current(PerCpu::current().cpu()) {
-                    self.contexts.get_mut(thread).set_thread_local(address);
+                    let context = self.contexts.get_mut(thread);
+                    context.set_thread_local(address);
+                    // It may stay, and then nothing more is loaded.
+                    processor::load_user_segments(context.thread_local);
                 }
             }
             Effect::PortIn { port, width } => self.kernel.port_read(port_in(port, width)),
@@ -219,6 +222,7 @@ impl State {
             Resume::Continue => {}
             Resume::Again => context.repeat_syscall(),
             Resume::Result(result) => context.set_result(result),
+            Resume::Value(value) => context.set_result([value, 0, 0, 0]),
         }
     }
 }

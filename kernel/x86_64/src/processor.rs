@@ -179,8 +179,15 @@ pub fn load_user_segments(thread_local: u64) {
             zero = in(reg) 0u32,
             options(nostack, preserves_flags)
         );
-        Msr::new(FS_BASE).write(thread_local);
     }
+    load_thread_local(thread_local);
+}
+
+/// Loads the FS base, a canonical address.
+#[inline(always)]
+pub fn load_thread_local(address: u64) {
+    // SAFETY: nothing in kernel mode uses this base.
+    unsafe { Msr::new(FS_BASE).write(address) };
 }
 
 /// The address whose access faulted last.

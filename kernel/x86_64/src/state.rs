@@ -85,18 +85,33 @@ impl Processor {
 
     /// Arms the timer for a time, unless it is armed for an earlier one: that interrupt comes for nothing and arms the
     /// timer anew, which is cheaper than a device access on each switch.
-    pub fn arm_timer(&mut self, machine: &Machine, time: u64, now: u64) {
+    pub fn arm_timer(&mut self, machine: &Machine, time: u64) {
         if time == NEVER || (self.armed != 0 && self.armed <= time) {
             return;
         }
-        machine.local_apic.start_timer(machine.clock.timer_ticks(time.saturating_sub(now)));
+        let lasts = time.saturating_sub(machine.clock.now());
+        machine.local_apic.start_timer(machine.clock.timer_ticks(lasts));
         self.armed = time.max(1);
+    }
+
+    /// When the timer interrupts at the latest.
+    pub fn armed(&self) -> u64 {
+        if self.armed == 0 { NEVER } else { self.armed }
     }
 
     /// The timer has interrupted.
     pub fn timer_fired(&mut self) {
         self.armed = 0;
     }
+}
+
+/// What becomes of the selectors of data segments when another thread runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selectors {
+    /// They are null.
+    Reset,
+    /// They stay, between threads that signal to each other.
+    Kept,
 }
 
 /// Everything that changes.
@@ -106,7 +121,7 @@ pub struct State {
     /// The right to use saved registers.
     pub contexts: ContextAccess,
     /// What each processor is doing.
-    processors: [Processor; CpuId::MAX],
+    pub processors: [Processor; CpuId::MAX],
 }
 
 impl State {
@@ -119,12 +134,17 @@ impl State {
     ///
     /// # Safety
     /// The table's kernel half is the kernel's own.
-    pub unsafe fn run(&mut self, cpu: CpuId, thread: ThreadId, root: Frame) -> *const Context {
+    #[inline(always)]
+    pub unsafe fn run(&mut self, cpu: CpuId, thread: ThreadId, root: Frame, selectors: Selectors) -> *const Context {
         let own = PerCpu::current();
         let pointer = self.contexts.pointer(thread);
         let context = self.contexts.get_mut(thread);
-        if context.load_on(cpu, root) | own.set_context(pointer) {
+        let is_other = own.set_context(pointer);
+        let is_new = context.load_on(cpu, root);
+        if is_new | (is_other && selectors == Selectors::Reset) {
             processor::load_user_segments(context.thread_local);
+        } else if is_other {
+            processor::load_thread_local(context.thread_local);
         }
         // SAFETY: the caller vouches for it.
         unsafe { own.use_root(root) };

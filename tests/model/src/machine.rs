@@ -10,11 +10,12 @@ use crate::world::FakeWorld;
 use abi::device::Stray;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
 use abi::syscall::{MapAccess, RECEIVED_MESSAGE, Registers, Statistics};
+use abi::time::NEVER;
 use abi::{Handle, Syscall, root};
 use kernel_core::{
     CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, IommuInfo, Kernel,
-    LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Slot, Slots, Thread, ThreadId, Transfer, TransferSource,
-    Tree, is_plain,
+    LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay, Taken, Thread, ThreadId,
+    Transfer, TransferSource, Tree, Woken, is_plain,
 };
 use std::hash::{Hash, Hasher};
 
@@ -42,7 +43,13 @@ pub struct Context {
 }
 
 /// Who goes on after the short way, and what it finds.
-type GoesOn = (ThreadId, [u64; 4]);
+#[derive(Clone, Copy, Debug)]
+enum GoesOn {
+    /// A thread, which finds this.
+    Finds(ThreadId, [u64; 4]),
+    /// As the core has chosen.
+    As(Next),
+}
 
 /// How a system call ended for the thread that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,8 @@ pub struct Machine<T: SmallTables> {
     pub cpu: CpuId,
     /// When the timer of each processor is to interrupt.
     pub timers: [u64; CpuId::MAX],
+    /// What the last entry has chosen.
+    next: Option<Next>,
     /// Whether processors that are asked to enter the kernel do so at once. If not, that is an event like others.
     pub obedient: bool,
     /// The root domain.
@@ -93,6 +102,7 @@ where
             now: self.now,
             cpu: self.cpu,
             timers: self.timers,
+            next: self.next,
             obedient: self.obedient,
             root: self.root,
             ram: self.ram,
@@ -154,7 +164,8 @@ where
             world,
             now: 1,
             cpu: CpuId::BOOT,
-            timers: [abi::time::NEVER; CpuId::MAX],
+            timers: [NEVER; CpuId::MAX],
+            next: None,
             obedient: true,
             root,
             ram,
@@ -252,17 +263,24 @@ where
         context.request = Some((number, arguments));
         context.again = false;
         context.result = None;
-        let shortened = self.shortened(&request);
+        let (shortened, armed) = (self.shortened(&request), self.timers[self.cpu.index()]);
         match self.kernel.decode(&self.world, &request) {
             Ok(command) => {
-                let effect = self.kernel.perform(self.cpu, command, self.now);
+                let refused = self.kernel.refusal_at_once(self.cpu, arguments[0]);
+                assert!(number != Syscall::Call as u64 || refused.is_none(), "the short way refuses with {refused:?}");
+                let effect = self.kernel.perform(self.cpu, &command, self.now);
                 self.settle(effect);
                 if let Some((kernel, goes_on)) = shortened {
-                    self.agrees(*kernel, goes_on);
+                    self.agrees(*kernel, goes_on, armed);
                 }
                 Ok(())
             }
             Err(refusal) => {
+                if number == Syscall::Call as u64
+                    && let Some(error) = self.kernel.refusal_at_once(self.cpu, arguments[0])
+                {
+                    assert_eq!(Refusal::from(error), refusal, "both ways refuse alike");
+                }
                 assert!(shortened.is_none(), "what is refused is no simple call: {refusal:?}");
                 if let Some(syscall) = abi::Syscall::from_number(number) {
                     let error = refusal.error;
@@ -283,13 +301,40 @@ where
     /// What the kernel comes to in the short way, if a system call is simple enough, and who goes on with what.
     fn shortened(&self, request: &Request) -> Option<(Box<Kernel<T>>, GoesOn)> {
         let [handle, info, deadline, fourth, accepts, _] = request.arguments;
+        let cpu = request.cpu;
+        match Syscall::from_number(request.number)? {
+            Syscall::Notify => {
+                let mut kernel = Box::new(self.kernel.clone());
+                let armed = self.timers[cpu.index()];
+                let goes_on = match kernel.signal_at_once(cpu, handle, info)? {
+                    Signal::Done => GoesOn::Finds(self.current()?, [0; 4]),
+                    Signal::Awaited(name) => match kernel.wake_at_once(cpu, name, info, || armed, || request.now)? {
+                        Woken::Later => GoesOn::Finds(self.current()?, [0; 4]),
+                        Woken::AtOnce(next) => GoesOn::As(next),
+                    },
+                };
+                return Some((kernel, goes_on));
+            }
+            Syscall::Wait if info == NEVER => {
+                let mut kernel = Box::new(self.kernel.clone());
+                let goes_on = match kernel.take_at_once(cpu, handle)? {
+                    Taken::Bits(bits) => GoesOn::Finds(self.current()?, [bits, 0, 0, 0]),
+                    Taken::Nothing(name) => {
+                        let next = kernel.wait_at_once(cpu, name, || request.now);
+                        GoesOn::As(next.expect("whoever finds nothing can wait"))
+                    }
+                };
+                return Some((kernel, goes_on));
+            }
+            _ => {}
+        }
         let message = MessageInfo(info);
         if !is_plain(message, deadline) {
             return None;
         }
         let mut kernel = Box::new(self.kernel.clone());
-        let (cpu, long) = (request.cpu, message.words() > REGISTER_WORDS);
-        let goes_on = match Syscall::from_number(request.number)? {
+        let long = message.words() > REGISTER_WORDS;
+        let (thread, result) = match Syscall::from_number(request.number)? {
             Syscall::Call => {
                 let (server, badge, token) = if long {
                     let delivery = kernel.call_at_once::<InBuffers>(cpu, handle, message, fourth)?;
@@ -310,25 +355,40 @@ where
             }
             _ => return None,
         };
-        Some((kernel, goes_on))
+        Some((kernel, GoesOn::Finds(thread, result)))
     }
 
     /// The long way has come to the same as the short one, once that has caught up.
-    fn agrees(&self, mut short: Kernel<T>, (thread, result): GoesOn) {
-        assert_eq!(self.current(), Some(thread), "both ways let the same thread go on");
-        let context = self.context(thread);
-        assert_eq!(context.result, Some(result), "it finds the same");
+    fn agrees(&self, mut short: Kernel<T>, goes_on: GoesOn, armed: u64) {
+        let thread = match goes_on {
+            // Its turn has ended on the way in: the timer interrupts as soon as the short way has let it go on.
+            GoesOn::Finds(thread, _) if self.current() != Some(thread) && armed <= self.now => return,
+            GoesOn::Finds(thread, result) => {
+                assert_eq!(self.current(), Some(thread), "both ways let the same thread go on");
+                assert_eq!(self.context(thread).result, Some(result), "it finds the same");
+                Some(thread)
+            }
+            GoesOn::As(next) => {
+                assert_eq!(self.next, Some(next), "both ways choose the same");
+                self.current()
+            }
+        };
+        let undisturbed = Kernel::<T>::INVARIANTS.iter().find(|one| one.name == "who_is_undisturbed_comes_first");
+        let found = undisturbed.map(|invariant| (invariant.check)(&short));
+        assert_eq!(found, Some(Ok(())), "the short way leaves what the next one relies on");
         short.look(self.cpu, self.now);
-        let next = short.schedule(self.cpu, self.now);
-        let Next::Run { thread: chosen, root, resume, .. } = next else { panic!("nobody goes on: {next:?}") };
-        assert_eq!((chosen, resume), (thread, Resume::Continue), "an entry lets it go on");
+        match (short.schedule(self.cpu, self.now), thread) {
+            (Next::Run { thread: chosen, root, resume, timer, .. }, Some(thread)) => {
+                assert_eq!((chosen, resume), (thread, Resume::Continue), "an entry lets it go on");
+                assert_eq!(self.context(thread).root, Some(root), "in the same space");
+                let armed = if let GoesOn::As(_) = goes_on { self.timers[self.cpu.index()] } else { armed };
+                assert!(armed <= timer, "the timer interrupts at {armed}, and no later than at {timer}");
+            }
+            (Next::Idle { .. }, None) => {}
+            (next, thread) => panic!("the short way comes to {next:?}, the long one to {thread:?}"),
+        }
         short.check_invariants().unwrap_or_else(|violation| panic!("the short way: {violation}"));
-        assert_eq!(context.root, Some(root), "in the same space");
-        let [mut long_form, mut short_form] = [Recorder::default(), Recorder::default()];
-        self.kernel.normal(self.now, &mut long_form);
-        short.normal(self.now, &mut short_form);
-        let difference = self.kernel.difference(&short);
-        assert!(long_form.0 == short_form.0, "and the state is the same: {difference:?}");
+        self.is_same(&short, "the short way");
     }
 
     /// The system call that a thread has made last.
@@ -423,17 +483,19 @@ where
 
     fn settle(&mut self, effect: Effect) {
         self.carry_out(effect);
-        match self.kernel.schedule(self.cpu, self.now) {
+        let next = self.leave();
+        self.next = Some(next);
+        match next {
             Next::Run { thread, root, resume, timer, forgets } => {
                 self.world.run_in(self.cpu, root, forgets);
                 assert!(self.world.spaces.contains_key(&root), "{thread:?} runs in a space that has page tables");
                 self.timers[self.cpu.index()] = timer;
                 let context = &mut self.contexts[thread.index()];
                 context.root = Some(root);
-                match resume {
-                    Resume::Continue => context.repaired = true,
-                    Resume::Again => context.again = true,
-                    Resume::Result(result) => {
+                match (resume, resume.result()) {
+                    (Resume::Again, _) => context.again = true,
+                    (_, None) => context.repaired = true,
+                    (_, Some(result)) => {
                         context.result = Some(result);
                         context.again = false;
                         if !context.filled {
@@ -462,6 +524,31 @@ where
             }
             self.cpu = before;
         }
+    }
+
+    /// Who runs next: the same thread, if nothing has changed that, as whoever asks at length finds as well.
+    fn leave(&mut self) -> Next {
+        let asked = self.checking.then(|| self.kernel.clone());
+        let Some(Stay { resume, timer }) = self.kernel.stay(self.cpu) else {
+            return self.kernel.schedule(self.cpu, self.now);
+        };
+        let thread = self.current().expect("somebody stays");
+        let root = self.context(thread).root.expect("whoever stays has run");
+        let next = Next::Run { thread, root, resume, timer, forgets: false };
+        if let Some(mut asked) = asked {
+            assert_eq!(asked.schedule(self.cpu, self.now), next, "whoever stays would be chosen");
+            self.is_same(&asked, "whoever stays");
+        }
+        next
+    }
+
+    /// Two ways have come to the same state.
+    fn is_same(&self, other: &Kernel<T>, way: &str) {
+        let [mut own_form, mut other_form] = [Recorder::default(), Recorder::default()];
+        self.kernel.normal(self.now, &mut own_form);
+        other.normal(self.now, &mut other_form);
+        let difference = self.kernel.difference(other);
+        assert!(own_form.0 == other_form.0, "{way}: the state is the same: {difference:?}");
     }
 
     /// Checks every invariant of the core, and that page tables and core agree.

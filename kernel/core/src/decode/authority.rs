@@ -3,7 +3,7 @@
 use super::{Caller, narrow, user_range, visible_badge};
 use crate::capability::halves;
 use crate::capability::{BLOCK, Capability};
-use crate::command::{Command, DomainOrder, Request};
+use crate::command::{Command, DomainOrder, Refusal, Request};
 use crate::identity::{DomainId, InterruptId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::Slots;
@@ -26,36 +26,36 @@ impl<T: Tables> Kernel<T> {
         handle: u64,
         rights: u64,
         badge: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let (id, original) = self.lookup(caller.domain, Handle(handle))?;
         if !self.is_object_live(&original) {
-            return Err(Error::StaleHandle);
+            return Err(Error::StaleHandle.into());
         }
         let capability = self.derive(&original, narrow(rights)?, badge)?;
         self.free_slot(target)?;
         Ok(Command::InsertCap { domain: target, capability, parent: Some(id) })
     }
 
-    pub(super) fn decode_move(&self, caller: Caller, target: u64, handle: u64) -> Result<Command, Error> {
+    pub(super) fn decode_move(&self, caller: Caller, target: u64, handle: u64) -> Result<Command, Refusal> {
         let target = self.domain(caller, target, DomainRights::GRANT)?;
         let (id, capability) = self.lookup(caller.domain, Handle(handle))?;
         if !self.is_object_live(&capability) {
-            return Err(Error::StaleHandle);
+            return Err(Error::StaleHandle.into());
         }
         let slot = self.cap(id);
         if slot.first_child.is_some() || slot.first_mapping.is_some() {
-            return Err(Error::NotSoleOwner);
+            return Err(Error::NotSoleOwner.into());
         }
         self.free_slot(target)?;
         Ok(Command::MoveCap { id, domain: target })
     }
 
-    pub(super) fn decode_inspect(&self, caller: Caller, handle: u64, index: u64) -> Result<Command, Error> {
+    pub(super) fn decode_inspect(&self, caller: Caller, handle: u64, index: u64) -> Result<Command, Refusal> {
         let target = self.domain(caller, handle, DomainRights::INSPECT)?;
         let owner = self.domains.at(target.index());
         let index: u16 = narrow(index)?;
         if index >= owner.table_length {
-            return Err(Error::BadArgument);
+            return Err(Error::BadArgument.into());
         }
         let place = owner.table_base as usize + usize::from(index);
         let report = match crate::CapId::from_index(place).map(|id| (id, self.cap(id))) {
@@ -82,7 +82,7 @@ impl<T: Tables> Kernel<T> {
         if own { Err(Error::WrongState) } else { Ok(()) }
     }
 
-    pub(super) fn decode_destroy(&self, caller: Caller, handle: u64) -> Result<Command, Error> {
+    pub(super) fn decode_destroy(&self, caller: Caller, handle: u64) -> Result<Command, Refusal> {
         let (_, capability) = self.lookup(caller.domain, Handle(handle))?;
         let right: RawRights = match capability.kind {
             Kind::Account => AccountRights::DESTROY.bits(),
@@ -94,11 +94,11 @@ impl<T: Tables> Kernel<T> {
             Kind::Notification => NotificationRights::DESTROY.bits(),
             Kind::Interrupt => InterruptRights::DESTROY.bits(),
             Kind::Memory | Kind::Ports | Kind::InterruptControl | Kind::System | Kind::DeviceControl => {
-                return Err(Error::WrongKind);
+                return Err(Error::WrongKind.into());
             }
         };
         if capability.rights & right == 0 {
-            return Err(Error::MissingRight);
+            return Err(Error::MissingRight.into());
         }
         if self.is_object_live(&capability) {
             let index = capability.object as usize;
@@ -111,7 +111,7 @@ impl<T: Tables> Kernel<T> {
                 _ => false,
             };
             if in_use {
-                return Err(Error::WrongState);
+                return Err(Error::WrongState.into());
             }
         }
         Ok(Command::Destroy(capability))
@@ -125,7 +125,7 @@ impl<T: Tables> Kernel<T> {
         caller: Caller,
         parent: u64,
         address: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let parent = self.account(caller, parent, AccountRights::CREATE)?;
         let mut words = [0u64; Charge::COUNT / 2];
         user_range(address, size_of_val(&words) as u64)?;
@@ -137,7 +137,7 @@ impl<T: Tables> Kernel<T> {
         }
         self.check_limits(parent, &limits)?;
         if !self.accounts.has_room() {
-            return Err(Error::KernelTableFull);
+            return Err(Error::KernelTableFull.into());
         }
         self.free_slot(caller.domain)?;
         Ok(Command::CreateAccount { parent, limits })
@@ -188,20 +188,20 @@ impl<T: Tables> Kernel<T> {
         caller: Caller,
         control: u64,
         source: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let rights = InterruptControlRights::CREATE.bits();
         self.lookup_kind(caller.domain, Handle(control), Kind::InterruptControl, rights)?;
         let source = InterruptSource::from_register(source).ok_or(Error::BadArgument)?;
         if !world.has_interrupt(source) {
-            return Err(Error::NoHardware);
+            return Err(Error::NoHardware.into());
         }
         if self.is_claimed(source) {
-            return Err(Error::InUse);
+            return Err(Error::InUse.into());
         }
         let account = self.domains.at(caller.domain.index()).account.ok_or(Error::QuotaExceeded)?;
         self.check_charge(account, Charge::Interrupts, 1)?;
         if !self.interrupts.has_room() || self.interrupts.next_index() > InterruptId::VECTORS {
-            return Err(Error::KernelTableFull);
+            return Err(Error::KernelTableFull.into());
         }
         self.free_slot(caller.domain)?;
         Ok(Command::CreateInterrupt { account, source })

@@ -1,7 +1,7 @@
 //! What devices may reach.
 
 use super::{Caller, narrow};
-use crate::command::{Command, Request};
+use crate::command::{Command, Refusal, Request};
 use crate::kernel::{Kernel, Tables};
 use crate::world::World;
 use abi::device::{SourceId, SourceRange};
@@ -20,19 +20,19 @@ impl<T: Tables> Kernel<T> {
         world: &impl World,
         caller: Caller,
         request: &Request,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let [account, memory, page, control, sources, _] = request.arguments;
         let account = self.new_object(caller, account, Charge::Spaces, self.spaces.has_room())?;
         self.device_control(caller, control, DeviceControlRights::CREATE)?;
         let sources = SourceRange::from_register(sources).ok_or(Error::BadArgument)?;
         if world.iommu().is_none() {
-            return Err(Error::NoHardware);
+            return Err(Error::NoHardware.into());
         }
         if !world.has_sources(sources) {
-            return Err(Error::KernelTableFull);
+            return Err(Error::KernelTableFull.into());
         }
         if self.has_device_space(sources) && !seeded!(DeviceSharedByTwo) {
-            return Err(Error::InUse);
+            return Err(Error::InUse.into());
         }
         let (root, _) = self.donation(caller, memory, page, 1)?;
         Ok(Command::CreateDeviceSpace { account, root, sources })
@@ -45,18 +45,18 @@ impl<T: Tables> Kernel<T> {
         control: u64,
         interrupt: u64,
         source: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         self.device_control(caller, control, DeviceControlRights::CREATE)?;
         let interrupt = self.interrupt_cap(caller, interrupt, InterruptRights::MESSAGE)?;
         let source = SourceId(narrow(source)?);
         if self.source_of(interrupt) != InterruptSource::Message {
-            return Err(Error::WrongState);
+            return Err(Error::WrongState.into());
         }
         if !world.iommu().is_some_and(|iommu| iommu.remaps_interrupts) {
-            return Err(Error::NoHardware);
+            return Err(Error::NoHardware.into());
         }
         if !world.can_route(source) {
-            return Err(Error::KernelTableFull);
+            return Err(Error::KernelTableFull.into());
         }
         Ok(Command::Route { interrupt, source })
     }

@@ -20,7 +20,7 @@ impl<T: Tables> Kernel<T> {
         first: u64,
         pages: u64,
         rights: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let needed = MemoryRights::SPLIT.bits();
         let (id, memory) = self.lookup_kind(caller.domain, Handle(handle), Kind::Memory, needed)?;
         let part = Extent::from_badge(memory.badge).part(first, pages).ok_or(Error::BadArgument)?;
@@ -118,18 +118,18 @@ impl<T: Tables> Kernel<T> {
         handle: u64,
         page: u64,
         address: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let thread = self.thread_cap(caller, thread, ThreadRights::CONTROL)?;
         let needed = MemoryRights::READ | MemoryRights::WRITE;
         let (memory, found) = self.lookup_kind(caller.domain, Handle(handle), Kind::Memory, needed.bits())?;
         let part = Extent::from_badge(found.badge).part(page, 1).ok_or(Error::BadArgument)?;
         let frame = crate::Frame(part.frame);
         if self.check_frames(frame, 1)? {
-            return Err(Error::BadArgument);
+            return Err(Error::BadArgument.into());
         }
         user_range(address, PAGE_SIZE)?;
         if !self.mappings.has_room() {
-            return Err(Error::KernelTableFull);
+            return Err(Error::KernelTableFull.into());
         }
         Ok(Command::GiveBuffer { thread, memory, frame, address })
     }
@@ -143,7 +143,7 @@ impl<T: Tables> Kernel<T> {
         first: u64,
         count: u64,
         rights: u64,
-    ) -> Result<Command, Error> {
+    ) -> Result<Command, Refusal> {
         let needed = PortsRights::SPLIT.bits();
         let (id, ports) = self.lookup_kind(caller.domain, Handle(handle), Kind::Ports, needed)?;
         check_ports(&ports, first, count)?;

@@ -1,7 +1,6 @@
 //! Calls, receptions, replies, signals and leases.
 
 use super::{Caller, narrow, user_range};
-use crate::capability::Capability;
 use crate::command::{Answer, Command, Refusal, Request};
 use crate::domain::Notification;
 use crate::effect::LeaseCopy;
@@ -109,25 +108,25 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// The call is not a fault, is for the interface that the endpoint serves, and goes down from here as well.
-    pub(super) fn decode_forward(&self, caller: Caller, token: u64, handle: u64) -> Result<Command, Error> {
+    pub(super) fn decode_forward(&self, caller: Caller, token: u64, handle: u64) -> Result<Command, Refusal> {
         let pending = self.pending_caller(caller.thread, token)?;
         let (endpoint, capability) = self.endpoint(caller, handle, EndpointRights::CALL)?;
         let entry = self.endpoints.at(endpoint.index());
         if self.thread(pending).fault.is_some() {
-            return Err(Error::WrongState);
+            return Err(Error::WrongState.into());
         }
         if entry.interface != self.thread(pending).interface {
-            return Err(Error::WrongInterface);
+            return Err(Error::WrongInterface.into());
         }
         // The root may have taken the call from above its caller: what it forwards goes down from both all the same.
         let goes_down = |domain: DomainId| self.domains.at(domain.index()).level > entry.level;
         if !goes_down(caller.domain) || !self.thread(pending).domain.is_some_and(goes_down) {
-            return Err(Error::WrongDirection);
+            return Err(Error::WrongDirection.into());
         }
         Ok(Command::Forward { caller: pending, endpoint, badge: capability.badge })
     }
 
-    pub(super) fn decode_notify(&self, caller: Caller, handle: u64, bits: u64) -> Result<Command, Error> {
+    pub(super) fn decode_notify(&self, caller: Caller, handle: u64, bits: u64) -> Result<Command, Refusal> {
         let (notification, bits) = self.signal(caller, handle, bits)?;
         Ok(Command::Notify { notification, bits })
     }
@@ -136,11 +135,11 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn signal(&self, caller: Caller, handle: u64, bits: u64) -> Result<(NotificationId, u64), Error> {
         let rights = NotificationRights::NOTIFY.bits();
         let (_, found) = self.lookup_kind(caller.domain, Handle(handle), Kind::Notification, rights)?;
-        let bits = allowed_bits(&found, bits)?;
+        let bits = allowed_bits(found.badge, bits)?;
         Ok((NotificationId::from_index(found.object as usize).ok_or(Error::StaleHandle)?, bits))
     }
 
-    pub(super) fn decode_lease_copy(&self, caller: Caller, request: &Request, access: u64) -> Result<Command, Error> {
+    pub(super) fn decode_lease_copy(&self, caller: Caller, request: &Request, access: u64) -> Result<Command, Refusal> {
         let [token, index, from, address, length, _] = request.arguments;
         let lender = match self.pending_caller(caller.thread, token) {
             Err(error) if seeded!(LeaseAfterCall) => self.any_caller(token).ok_or(error)?,
@@ -148,11 +147,11 @@ impl<T: Tables> Kernel<T> {
         };
         let lease = self.lease(lender, index)?;
         if lease.length_and_access & access == 0 {
-            return Err(Error::BadLease);
+            return Err(Error::BadLease.into());
         }
         match from.checked_add(length) {
             Some(end) if end <= lease.length() => {}
-            _ => return Err(Error::BadLease),
+            _ => return Err(Error::BadLease.into()),
         }
         user_range(address, length)?;
         let length = length.min(MAX_LEASE_COPY);
@@ -180,10 +179,10 @@ impl<T: Tables> Kernel<T> {
     }
 }
 
-/// The bits that a notification capability may set, of those asked for.
-fn allowed_bits(notification: &Capability, bits: u64) -> Result<u64, Error> {
-    let allowed =
-        if notification.badge == 0 { Notification::USABLE } else { notification.badge & Notification::USABLE };
+/// The bits that the holder of a capability for a notification with this badge may set, of those asked for.
+#[inline(always)]
+pub(crate) const fn allowed_bits(badge: u64, bits: u64) -> Result<u64, Error> {
+    let allowed = if badge == 0 { Notification::USABLE } else { badge & Notification::USABLE };
     if bits == 0 || bits & !allowed != 0 { Err(Error::BadArgument) } else { Ok(bits) }
 }
 

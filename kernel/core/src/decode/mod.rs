@@ -8,6 +8,7 @@ mod memory;
 mod message;
 
 pub(crate) use memory::ports_badge;
+pub(crate) use message::allowed_bits;
 
 use crate::budget::Budget;
 use crate::capability::{Capability, Extent};
@@ -68,10 +69,10 @@ impl<T: Tables> Kernel<T> {
         }
         let caller = Caller { thread, domain };
         let [a, b, c, d, e, _] = request.arguments;
-        let command = match syscall {
-            Syscall::Call => return self.decode_call(world, caller, request),
-            Syscall::Receive => Command::Receive(self.decode_reception(caller, [a, b, c], request.now)?),
-            Syscall::Reply => Command::Reply(self.decode_answer(world, caller, a, b)?),
+        match syscall {
+            Syscall::Call => self.decode_call(world, caller, request),
+            Syscall::Receive => Ok(Command::Receive(self.decode_reception(caller, [a, b, c], request.now)?)),
+            Syscall::Reply => Ok(Command::Reply(self.decode_answer(world, caller, a, b)?)),
             Syscall::ReplyReceive => {
                 let reception = self.decode_reception(caller, [a, e, c], request.now)?;
                 let answer = match self.decode_answer(world, caller, d, b) {
@@ -79,83 +80,94 @@ impl<T: Tables> Kernel<T> {
                     Err(Error::CallerGone) => None,
                     Err(error) => return Err(error.into()),
                 };
-                Command::ReplyReceive { answer, reception }
+                Ok(Command::ReplyReceive { answer, reception })
             }
-            Syscall::ReplyFault => Command::ReplyFault { caller: self.pending_caller(thread, a)?, code: b },
-            Syscall::Forward => self.decode_forward(caller, a, b)?,
-            Syscall::Notify => self.decode_notify(caller, a, b)?,
-            Syscall::Wait => Command::Wait {
+            Syscall::ReplyFault => Ok(Command::ReplyFault { caller: self.pending_caller(thread, a)?, code: b }),
+            Syscall::Forward => self.decode_forward(caller, a, b),
+            Syscall::Notify => self.decode_notify(caller, a, b),
+            Syscall::Wait => Ok(Command::Wait {
                 notification: self.optional_notification(caller, a, NotificationRights::WAIT)?,
                 deadline: abi::time::moment(b, request.now),
-            },
-            Syscall::LeaseRead => self.decode_lease_copy(caller, request, Lease::READ)?,
-            Syscall::LeaseWrite => self.decode_lease_copy(caller, request, Lease::WRITE)?,
+            }),
+            Syscall::LeaseRead => self.decode_lease_copy(caller, request, Lease::READ),
+            Syscall::LeaseWrite => self.decode_lease_copy(caller, request, Lease::WRITE),
             Syscall::LeaseInfo => {
                 // No lease is longer than user space, so the access bits never make this look like an error.
                 let lease = self.lease(self.pending_caller(thread, a)?, b)?;
-                Command::Report([lease.length_and_access, 0, 0, 0])
+                Ok(Command::Report([lease.length_and_access, 0, 0, 0]))
             }
-            Syscall::CapCopy => self.decode_copy(caller, domain, a, b, c)?,
+            Syscall::CapCopy => self.decode_copy(caller, domain, a, b, c),
             Syscall::CapGrant => {
                 let target = self.domain(caller, a, DomainRights::GRANT)?;
-                self.decode_copy(caller, target, b, c, d)?
+                self.decode_copy(caller, target, b, c, d)
             }
-            Syscall::CapMove => self.decode_move(caller, a, b)?,
+            Syscall::CapMove => self.decode_move(caller, a, b),
             Syscall::CapDelete => {
                 let (id, capability) = self.lookup(domain, Handle(a))?;
                 self.refuse_suicide(caller, &capability)?;
-                Command::DeleteCap(id)
+                Ok(Command::DeleteCap(id))
             }
-            Syscall::CapRevoke => Command::RevokeCap(self.lookup(domain, Handle(a))?.0),
+            Syscall::CapRevoke => Ok(Command::RevokeCap(self.lookup(domain, Handle(a))?.0)),
             Syscall::CapInfo => {
                 let (_, capability) = self.lookup(domain, Handle(a))?;
-                Command::Report([capability.kind as u64, u64::from(capability.rights), visible_badge(&capability), 0])
+                Ok(Command::Report([
+                    capability.kind as u64,
+                    u64::from(capability.rights),
+                    visible_badge(&capability),
+                    0,
+                ]))
             }
-            Syscall::CapInspect => self.decode_inspect(caller, a, b)?,
-            Syscall::Destroy => self.decode_destroy(caller, a)?,
-            Syscall::AccountCreate => self.decode_account(world, caller, a, b)?,
+            Syscall::CapInspect => self.decode_inspect(caller, a, b),
+            Syscall::Destroy => self.decode_destroy(caller, a),
+            Syscall::AccountCreate => self.decode_account(world, caller, a, b),
             Syscall::AccountInfo => {
                 let account = self.account(caller, a, AccountRights::INSPECT)?;
                 self.writable(world, caller, b, Charge::COUNT as u64 * 8)?;
-                Command::ReportAccount { account, address: b }
+                Ok(Command::ReportAccount { account, address: b })
             }
             Syscall::EndpointCreate => {
                 let account = self.new_object(caller, a, Charge::Endpoints, self.endpoints.has_room())?;
-                Command::CreateEndpoint { account, interface: b, level: narrow(c)?, ceiling: narrow(d)? }
+                Ok(Command::CreateEndpoint { account, interface: b, level: narrow(c)?, ceiling: narrow(d)? })
             }
             Syscall::EndpointBind => {
                 let (endpoint, _) = self.endpoint(caller, a, EndpointRights::RECEIVE)?;
                 let doorbell = if b == 0 { None } else { Some(self.signal(caller, b, c)?) };
-                Command::BindEndpoint { endpoint, doorbell }
+                Ok(Command::BindEndpoint { endpoint, doorbell })
             }
             Syscall::EndpointWatch => {
                 let (endpoint, _) = self.endpoint(caller, a, EndpointRights::RECEIVE)?;
                 let watch = if b == 0 { None } else { Some(self.signal(caller, b, c)?) };
-                Command::WatchEndpoint { endpoint, watch }
+                Ok(Command::WatchEndpoint { endpoint, watch })
             }
-            Syscall::NotificationCreate => Command::CreateNotification {
+            Syscall::NotificationCreate => Ok(Command::CreateNotification {
                 account: self.new_object(caller, a, Charge::Notifications, self.notifications.has_room())?,
-            },
+            }),
             Syscall::BudgetCreate => {
                 let account = self.new_object(caller, a, Charge::Budgets, self.budgets.has_room())?;
                 let valid = Budget::MIN_SLICE..=Budget::MAX_SLICE;
                 if !valid.contains(&c) || !valid.contains(&d) || c > d {
                     return Err(Error::BadArgument.into());
                 }
-                Command::CreateBudget { account, priority: narrow(b)?, slice: c, period: d, cpu: self.online_cpu(e)? }
+                Ok(Command::CreateBudget {
+                    account,
+                    priority: narrow(b)?,
+                    slice: c,
+                    period: d,
+                    cpu: self.online_cpu(e)?,
+                })
             }
             Syscall::BudgetMove => {
                 let (_, budget) = self.lookup_kind(domain, Handle(a), Kind::Budget, BudgetRights::MOVE.bits())?;
                 let budget = BudgetId::from_index(budget.object as usize).ok_or(Error::StaleHandle)?;
-                Command::MoveBudget { budget, cpu: self.online_cpu(b)? }
+                Ok(Command::MoveBudget { budget, cpu: self.online_cpu(b)? })
             }
             Syscall::SpaceCreate => {
                 let account = self.new_object(caller, a, Charge::Spaces, self.spaces.has_room())?;
                 let (root, _) = self.donation(caller, b, c, 1)?;
-                Command::CreateSpace { account, root }
+                Ok(Command::CreateSpace { account, root })
             }
-            Syscall::DeviceSpaceCreate => self.decode_device_space(world, caller, request)?,
-            Syscall::DomainCreate => Command::CreateDomain(self.decode_domain(caller, request)?),
+            Syscall::DeviceSpaceCreate => self.decode_device_space(world, caller, request),
+            Syscall::DomainCreate => Ok(Command::CreateDomain(self.decode_domain(caller, request)?)),
             Syscall::ThreadCreate => {
                 let account = self.new_object(caller, a, Charge::Threads, self.threads.has_room())?;
                 let target = self.domain(caller, b, DomainRights::SPAWN)?;
@@ -164,33 +176,33 @@ impl<T: Tables> Kernel<T> {
                 if self.budgets.at(budget.index()).thread.is_some() {
                     return Err(Error::InUse.into());
                 }
-                Command::CreateThread { account, domain: target, budget }
+                Ok(Command::CreateThread { account, domain: target, budget })
             }
-            Syscall::InterruptCreate => self.decode_interrupt(world, caller, a, b)?,
-            Syscall::MemorySplit => self.decode_split(caller, a, b, c, d)?,
+            Syscall::InterruptCreate => self.decode_interrupt(world, caller, a, b),
+            Syscall::MemorySplit => self.decode_split(caller, a, b, c, d),
             Syscall::MemoryInfo => {
                 let (_, memory) = self.lookup_kind(domain, Handle(a), Kind::Memory, 0)?;
                 let extent = Extent::from_badge(memory.badge);
                 let known = memory.rights & MemoryRights::DMA.bits() != 0;
                 let frame = if known { u64::from(extent.frame) } else { 0 };
                 let device = self.check_frames(crate::Frame(extent.frame), 1) == Ok(true);
-                Command::Report([frame, u64::from(extent.pages), u64::from(device), 0])
+                Ok(Command::Report([frame, u64::from(extent.pages), u64::from(device), 0]))
             }
-            Syscall::Map => return self.decode_map(world, caller, request),
+            Syscall::Map => self.decode_map(world, caller, request),
             Syscall::Unmap => {
                 let space = self.space(caller, a, SpaceRights::MAP)?;
                 let mapping = self.lookup_mapping(b)?;
                 if self.mappings.at(mapping.index()).space != Some(space) {
                     return Err(Error::StaleHandle.into());
                 }
-                Command::Unmap(mapping)
+                Ok(Command::Unmap(mapping))
             }
             Syscall::SpaceDonate => {
                 let space = self.space(caller, a, SpaceRights::MAP)?;
                 let (first, count) = self.donation(caller, b, c, d)?;
-                Command::Donate { space, first, count }
+                Ok(Command::Donate { space, first, count })
             }
-            Syscall::ThreadBuffer => self.decode_buffer(caller, a, b, c, d)?,
+            Syscall::ThreadBuffer => self.decode_buffer(caller, a, b, c, d),
             Syscall::ThreadBind => {
                 let target = self.thread_cap(caller, a, ThreadRights::CONTROL)?;
                 let notification = self.optional_notification(caller, b, NotificationRights::WAIT)?;
@@ -199,7 +211,7 @@ impl<T: Tables> Kernel<T> {
                 {
                     return Err(Error::InUse.into());
                 }
-                Command::BindNotification { thread: target, notification }
+                Ok(Command::BindNotification { thread: target, notification })
             }
             Syscall::ThreadStart => {
                 let target = self.thread_cap(caller, a, ThreadRights::CONTROL)?;
@@ -208,14 +220,14 @@ impl<T: Tables> Kernel<T> {
                 }
                 user_range(b, 1)?;
                 user_range(c, 0)?;
-                Command::StartThread { thread: target, instruction: b, stack: c, argument: d }
+                Ok(Command::StartThread { thread: target, instruction: b, stack: c, argument: d })
             }
             Syscall::ThreadStop => {
                 let target = self.thread_cap(caller, a, ThreadRights::CONTROL)?;
                 if target == thread {
                     return Err(Error::WrongState.into());
                 }
-                Command::StopThread(target)
+                Ok(Command::StopThread(target))
             }
             Syscall::ThreadRead => {
                 let target = self.thread_cap(caller, a, ThreadRights::INSPECT)?;
@@ -224,77 +236,80 @@ impl<T: Tables> Kernel<T> {
                     return Err(Error::WrongState.into());
                 }
                 self.writable(world, caller, b, size_of::<Registers>() as u64)?;
-                Command::ReadThread { thread: target, address: b }
+                Ok(Command::ReadThread { thread: target, address: b })
             }
             Syscall::ThreadLocal => {
                 user_range(a, 0)?;
-                Command::SetThreadLocal(a)
+                Ok(Command::SetThreadLocal(a))
             }
-            Syscall::ThreadExit => Command::Exit { code: a },
-            Syscall::ThreadPanic => Command::Panic { code: a },
-            Syscall::Yield => Command::Yield,
+            Syscall::ThreadExit => Ok(Command::Exit { code: a }),
+            Syscall::ThreadPanic => Ok(Command::Panic { code: a }),
+            Syscall::Yield => Ok(Command::Yield),
             Syscall::InterruptBind => {
                 let interrupt = self.interrupt_cap(caller, a, InterruptRights::HANDLE)?;
                 let (notification, bits) = self.signal(caller, b, c)?;
-                Command::BindInterrupt { interrupt, notification, bits }
+                Ok(Command::BindInterrupt { interrupt, notification, bits })
             }
-            Syscall::InterruptAck => Command::AckInterrupt(self.interrupt_cap(caller, a, InterruptRights::HANDLE)?),
-            Syscall::InterruptMask => Command::MaskInterrupt(self.interrupt_cap(caller, a, InterruptRights::HANDLE)?),
+            Syscall::InterruptAck => {
+                Ok(Command::AckInterrupt(self.interrupt_cap(caller, a, InterruptRights::HANDLE)?))
+            }
+            Syscall::InterruptMask => {
+                Ok(Command::MaskInterrupt(self.interrupt_cap(caller, a, InterruptRights::HANDLE)?))
+            }
             Syscall::InterruptMessage => {
                 let interrupt = self.interrupt_cap(caller, a, InterruptRights::MESSAGE)?;
                 if self.source_of(interrupt) != InterruptSource::Message {
                     return Err(Error::WrongState.into());
                 }
                 let (address, data) = world.interrupt_message(interrupt.vector());
-                Command::Report([address, u64::from(data), 0, 0])
+                Ok(Command::Report([address, u64::from(data), 0, 0]))
             }
-            Syscall::DeviceRoute => self.decode_route(world, caller, a, b, c)?,
+            Syscall::DeviceRoute => self.decode_route(world, caller, a, b, c),
             Syscall::DeviceWatch => {
                 self.device_control(caller, a, DeviceControlRights::WATCH)?;
-                Command::WatchDevices(if b == 0 { None } else { Some(self.signal(caller, b, c)?) })
+                Ok(Command::WatchDevices(if b == 0 { None } else { Some(self.signal(caller, b, c)?) }))
             }
             Syscall::DeviceStray => {
                 self.device_control(caller, a, DeviceControlRights::WATCH)?;
                 if self.strays.is_empty() {
                     return Err(Error::WouldBlock.into());
                 }
-                Command::TakeStray
+                Ok(Command::TakeStray)
             }
             Syscall::DeviceInfo => {
                 self.device_control(caller, a, DeviceControlRights::empty())?;
                 let info = world.iommu();
                 let remaps = info.is_some_and(|info| info.remaps_interrupts);
                 let reports = info.is_some_and(|info| info.reports_refusals);
-                Command::Report([info.map_or(0, |info| info.address_bits.into()), remaps.into(), reports.into(), 0])
+                Ok(Command::Report([info.map_or(0, |info| info.address_bits.into()), remaps.into(), reports.into(), 0]))
             }
-            Syscall::PortsSplit => self.decode_ports_split(caller, a, b, c, d)?,
+            Syscall::PortsSplit => self.decode_ports_split(caller, a, b, c, d),
             Syscall::PortIn => {
                 let (port, width) = self.decode_port(caller, a, b, c, PortsRights::IN)?;
-                Command::PortIn { port, width }
+                Ok(Command::PortIn { port, width })
             }
             Syscall::PortOut => {
                 let (port, width) = self.decode_port(caller, a, b, c, PortsRights::OUT)?;
-                Command::PortOut { port, width, value: narrow(d)? }
+                Ok(Command::PortOut { port, width, value: narrow(d)? })
             }
-            Syscall::Clock => Command::Report([request.now.min(MAX_COUNT), 0, 0, 0]),
+            Syscall::Clock => Ok(Command::Report([request.now.min(MAX_COUNT), 0, 0, 0])),
             Syscall::LogRead => {
                 self.lookup_kind(domain, Handle(a), Kind::System, SystemRights::LOG.bits())?;
                 let length = c.min(MAX_LOG_READ);
                 self.writable(world, caller, b, length)?;
-                Command::ReadLog { address: b, length, position: d }
+                Ok(Command::ReadLog { address: b, length, position: d })
             }
             Syscall::Statistics => {
                 self.lookup_kind(domain, Handle(a), Kind::System, SystemRights::INSPECT.bits())?;
                 self.writable(world, caller, b, size_of::<Statistics>() as u64)?;
-                Command::ReadStatistics { address: b }
+                Ok(Command::ReadStatistics { address: b })
             }
             Syscall::EntryTimes => {
                 self.lookup_kind(domain, Handle(a), Kind::System, SystemRights::INSPECT.bits())?;
                 self.writable(world, caller, b, ENTRY_KINDS as u64 * 4)?;
-                Command::ReadTimes { address: b }
+                Ok(Command::ReadTimes { address: b })
             }
-        };
-        Ok(command)
+        }
     }
 
     // ---- handles of each kind ----

@@ -114,7 +114,7 @@ invariants! {
     places_are_true: "what a thread has noted of its budgets, its table and its domain is so";
     endpoints_know_who_waits: "an endpoint's word tells whether it lives and whether just one thread waits there";
     capabilities_know_their_ways: "a capability for an endpoint that lives says what its holder's level and its rights allow";
-    who_is_undisturbed_is_alone: "a thread whose calls may go the short way is ready, steady, at home, and nobody else is as urgent";
+    who_is_undisturbed_comes_first: "a thread that may go the short ways is ready, steady, at home, and nobody else is more urgent";
     frame_counters_agree: "the counters of frames tell how many there are";
 }
 

@@ -3,9 +3,10 @@
 use super::{Contradiction, expect};
 use crate::capability::ShortWays;
 use crate::effect::Resume;
-use crate::endpoint::EndpointName;
-use crate::identity::{CapId, EndpointId};
+use crate::identity::{CapId, EndpointId, NotificationId, ThreadId};
 use crate::kernel::{Kernel, Tables};
+use crate::queue::Queue;
+use crate::standing::ObjectName;
 use crate::table::Slots;
 use crate::thread::{State, TableSpan};
 
@@ -33,25 +34,29 @@ impl<T: Tables> Kernel<T> {
             let noted = self.endpoints.at(id.index()).standing;
             expect(noted == self.standing_of(id), "an endpoint at which others wait", id.index())?;
         }
+        for id in self.notifications.present_indices().filter_map(NotificationId::from_index) {
+            let noted = self.notifications.at(id.index()).standing;
+            expect(noted == self.standing_for(id), "a notification for which others wait", id.index())?;
+        }
         Ok(())
     }
 
     pub(super) fn capabilities_know_their_ways(&self) -> Result<(), Contradiction> {
         for id in (1..T::Caps::LENGTH).filter_map(CapId::from_index) {
             let slot = self.cap(id);
-            let noted = (slot.endpoint, slot.short_ways);
+            let noted = (slot.name, slot.short_ways);
             let expected = match (slot.capability(), slot.domain) {
                 // Its endpoint's word tells that it is gone.
                 (Some(capability), _) if !self.is_object_live(&capability) => continue,
                 (Some(capability), Some(domain)) => self.short_ways(domain, &capability),
-                _ => (EndpointName::NONE, ShortWays::empty()),
+                _ => (ObjectName::NONE, ShortWays::empty()),
             };
             expect(noted == expected, "a capability with other ways", id.index())?;
         }
         Ok(())
     }
 
-    pub(super) fn who_is_undisturbed_is_alone(&self) -> Result<(), Contradiction> {
+    pub(super) fn who_is_undisturbed_comes_first(&self) -> Result<(), Contradiction> {
         for cpu in self.online() {
             let entry = self.cpu(cpu);
             let undisturbed = self.undisturbed.at(cpu.index());
@@ -64,16 +69,17 @@ impl<T: Tables> Kernel<T> {
             expect(lives, "a thread of a dead domain", at)?;
             let steady = running.place.is_steady() && running.rest.is_steady();
             expect(steady && running.place.cpu() == cpu, "a thread that may have to leave", at)?;
-            // Of a thread that the short way has let run the queues know nothing yet.
-            let priority = if entry.current == Some(thread) { running.priority } else { entry.current_priority };
-            expect(entry.current_priority == priority, "a thread that is queued elsewhere", at)?;
-            expect(running.next.is_none() && running.previous.is_none(), "a thread that is not alone", at)?;
-            let others = (0..=u8::MAX)
-                .rev()
-                .find(|other| *other != priority && entry.ready.get(usize::from(*other)).copied().flatten().is_some());
-            let above = others.map_or(0, |other| u16::from(other) + 1);
-            expect(undisturbed.above_others >= above, "others are above what is above them", at)?;
-            expect(running.priority >= above.try_into().unwrap_or(u8::MAX), "others are as urgent", at)?;
+            // Of a thread that the short way has let run the queues know nothing yet: another one stands there in its stead.
+            let stands = entry.current;
+            let queued =
+                stands.is_some_and(|stands| self.queue_head(Queue::Ready(cpu, entry.current_priority)) == Some(stands));
+            expect(queued, "nobody stands where the thread that runs should", at)?;
+            let is_other = |other: &ThreadId| Some(*other) != stands && *other != thread;
+            let others = self.live_threads().filter(is_other).map(|other| self.thread(other));
+            let ready = others.filter(|other| other.state == State::Ready && other.place.cpu() == cpu);
+            let above = ready.map(|other| u16::from(other.priority) + 1).max().unwrap_or(0);
+            expect(u16::from(undisturbed.above_others) >= above, "others are above what is above them", at)?;
+            expect(u16::from(running.priority) + 1 >= above, "others are more urgent", at)?;
         }
         Ok(())
     }

@@ -2,8 +2,7 @@
 
 use crate::capability::{Capability, ShortWays};
 use crate::command::{Command, DomainOrder};
-use crate::cpu::Shootdown;
-use crate::endpoint::{EndpointName, Standing};
+use crate::cpu::{Shootdown, Undisturbed};
 use crate::frame::{Frame, FrameEntry, FrameState};
 use crate::identity::{
     BudgetId, CapId, CpuId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
@@ -11,6 +10,7 @@ use crate::identity::{
 use crate::ipc::{Outgoing, Reception};
 use crate::kernel::{Kernel, Storage, Tables};
 use crate::memory::MapOrder;
+use crate::standing::{ObjectName, Standing};
 use crate::table::Slot;
 use crate::thread::{Place, Serving, State};
 use crate::{
@@ -83,12 +83,12 @@ fn scene() -> Kernel<Few> {
     kernel.start_root(root, 0, 0, 0);
     kernel.schedule(CpuId::BOOT, 1);
     let account = id(kernel.domains.at(root.domain.index()).account);
-    kernel.perform(CpuId::BOOT, Command::CreateEndpoint { account, interface: 7, level: 3, ceiling: 0 }, 1);
-    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 1);
-    kernel.perform(CpuId::BOOT, Command::CreateInterrupt { account, source: InterruptSource::Isa(4) }, 1);
-    kernel.perform(CpuId::BOOT, Command::CreateInterrupt { account, source: InterruptSource::Isa(5) }, 1);
+    kernel.perform(CpuId::BOOT, &Command::CreateEndpoint { account, interface: 7, level: 3, ceiling: 0 }, 1);
+    kernel.perform(CpuId::BOOT, &Command::CreateNotification { account }, 1);
+    kernel.perform(CpuId::BOOT, &Command::CreateInterrupt { account, source: InterruptSource::Isa(4) }, 1);
+    kernel.perform(CpuId::BOOT, &Command::CreateInterrupt { account, source: InterruptSource::Isa(5) }, 1);
     let notification = Some(id(NotificationId::from_index(1)));
-    kernel.perform(CpuId::BOOT, Command::BindNotification { thread: root.thread, notification }, 1);
+    kernel.perform(CpuId::BOOT, &Command::BindNotification { thread: root.thread, notification }, 1);
     for level in [9, 3] {
         let table_base = if level == 9 { 32 } else { 48 };
         let order = DomainOrder {
@@ -100,19 +100,19 @@ fn scene() -> Kernel<Few> {
             fault_handler: None,
             fault_badge: 0,
         };
-        kernel.perform(CpuId::BOOT, Command::CreateDomain(order), 1);
+        kernel.perform(CpuId::BOOT, &Command::CreateDomain(order), 1);
     }
     for (domain, budget) in [(2, 2), (2, 3), (3, 4), (3, 5)] {
         let domain = id(DomainId::from_index(domain));
         let (slice, cpu) = (10_000_000, CpuId::BOOT);
-        kernel.perform(CpuId::BOOT, Command::CreateBudget { account, priority: 250, slice, period: slice, cpu }, 1);
+        kernel.perform(CpuId::BOOT, &Command::CreateBudget { account, priority: 250, slice, period: slice, cpu }, 1);
         let budget = id(BudgetId::from_index(budget));
-        kernel.perform(CpuId::BOOT, Command::CreateThread { account, domain, budget }, 1);
+        kernel.perform(CpuId::BOOT, &Command::CreateThread { account, domain, budget }, 1);
     }
     let (memory, _) = kernel.lookup(root.domain, extent).expect("the extent is there");
     let capability = kernel.cap(memory).capability().expect("the extent is there");
     kernel.insert_cap(root.domain, Capability { rights: 1, ..capability }, Some(memory));
-    kernel.map(MapOrder {
+    kernel.map(&MapOrder {
         space: root.space,
         memory,
         address: 0x40_0000,
@@ -168,13 +168,13 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         k.endpoints.at_mut(1).standing = quiet;
     }),
     ("capabilities_know_their_ways", |k| {
-        let slot = id(k.full_slots().find(|id| !k.cap(*id).endpoint.is_none()));
+        let slot = id(k.full_slots().find(|id| !k.cap(*id).name.is_none()));
         k.cap_mut(slot).short_ways.toggle(ShortWays::CALL);
     }),
-    ("who_is_undisturbed_is_alone", |k| k.undisturbed[0].thread = Some(STOPPED)),
+    ("who_is_undisturbed_comes_first", |k| k.undisturbed[0].thread = Some(STOPPED)),
     ("timers_agree", |k| k.thread_mut(WAITING_CLIENT).place.set_timer(0)),
     ("callers_wait_for_somebody", |k| k.thread_mut(STOPPED).server = Some(SERVER)),
-    ("taken_calls_know_where", |k| k.thread_mut(CLIENT).taken_at = EndpointName::NONE),
+    ("taken_calls_know_where", |k| k.thread_mut(CLIENT).taken_at = ObjectName::NONE),
     ("endpoints_match_eagerly", |k| {
         k.set_state(STOPPED, State::Receiving(EndpointId::from_index(1)), NEVER);
     }),
@@ -197,6 +197,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         let budget = k.budgets.at_mut(1);
         budget.period += 1;
         budget.charge(budget.slice, 1);
+        k.undisturbed[0] = Undisturbed::NOBODY;
         k.cpu_mut(CpuId::BOOT).current = None;
         k.cpu_mut(CpuId::BOOT).kicked = true;
     }),
@@ -276,7 +277,7 @@ fn a_handle_whose_generations_are_used_up_is_never_given_again() {
 fn an_object_whose_generations_are_used_up_leaves_a_slot_that_is_never_used_again() {
     let mut kernel = scene();
     let account = id(kernel.domains.at(1).account);
-    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 2);
+    kernel.perform(CpuId::BOOT, &Command::CreateNotification { account }, 2);
     kernel.notifications.age(2);
     let aged = kernel.full_slots().last().and_then(|id| kernel.cap(id).capability()).expect("the newest capability");
     assert_eq!((aged.kind, aged.object), (Kind::Notification, 2));
@@ -285,6 +286,6 @@ fn an_object_whose_generations_are_used_up_leaves_a_slot_that_is_never_used_agai
     kernel.notifications.bury();
     assert!(kernel.notifications.lists_are_sound());
     assert_eq!(kernel.notifications.next_index(), 3);
-    kernel.perform(CpuId::BOOT, Command::CreateNotification { account }, 3);
+    kernel.perform(CpuId::BOOT, &Command::CreateNotification { account }, 3);
     assert!(!kernel.notifications.has_room(), "of three slots two are in use and one is used up");
 }

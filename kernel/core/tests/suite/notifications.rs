@@ -32,6 +32,20 @@ fn one_who_waits_is_woken_with_the_bits_and_they_are_gone() {
 }
 
 #[test]
+fn one_who_waits_may_have_been_moved_to_another_processor_meanwhile() {
+    let mut m = boot();
+    let root = m.root.thread;
+    let other_cpu = m.start_cpu(1);
+    let bits = notification(&mut m);
+    let other = peer(&mut m, 1, 0);
+    let theirs = grant(&mut m, &other, bits, NotificationRights::WAIT.bits(), 0);
+    waits(&mut m, other.id, Syscall::Wait, &[theirs.0, NEVER]);
+    by(&mut m, root, Syscall::BudgetMove, &[other.budget.0, 1]).unwrap();
+    by(&mut m, root, Syscall::Notify, &[bits.0, 1]).unwrap();
+    assert_eq!(m.on(other_cpu).current(), Some(other.id));
+}
+
+#[test]
 fn a_badged_capability_sets_only_the_bits_of_its_badge() {
     let mut m = boot();
     let root = m.root.thread;

@@ -1,0 +1,175 @@
+//! The short ways of notifications: to set bits, to take them, to wait for them, and to wake whoever waits.
+//!
+//! They rest on the same words as those of calls ([`crate::fast`]). Whoever waits runs on a budget of its own, so a change of
+//! threads charges time, and the ready queues are brought up to date: what such a change comes to is what
+//! [`Kernel::schedule`] would come to.
+
+use crate::capability::ShortWays;
+use crate::cpu::Undisturbed;
+use crate::decode::allowed_bits;
+use crate::effect::Next;
+use crate::fast::give_up;
+use crate::identity::{BudgetId, CpuId, NotificationId, ThreadId};
+use crate::ipc::value;
+use crate::kernel::{Kernel, Tables};
+use crate::queue::Queue;
+use crate::standing::{ObjectName, Standing};
+use crate::table::Slots;
+use crate::thread::{Serving, State};
+use abi::time::NEVER;
+
+/// What has come of setting bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// They are set; the thread goes on, with 0.
+    Done,
+    /// One thread waits for the notification with this name: [`Kernel::wake_at_once`].
+    Awaited(ObjectName),
+}
+
+/// What has come of waking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The thread that has set the bits goes on, with 0.
+    Later,
+    /// Who is woken is more urgent, and this is next.
+    AtOnce(Next),
+}
+
+/// What has come of taking bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// These; the thread goes on with them.
+    Bits(u64),
+    /// There are none, and nobody else waits for the notification with this name: [`Kernel::wait_at_once`].
+    Nothing(ObjectName),
+}
+
+impl<T: Tables> Kernel<T> {
+    /// Sets bits of a notification for which nobody waits, or finds that just one thread does; or does nothing if it is not so
+    /// simple. Arguments are as in [`abi::syscall::Syscall::Notify`].
+    #[inline(always)]
+    pub fn signal_at_once(&mut self, cpu: CpuId, handle: u64, bits: u64) -> Option<Signal> {
+        let id = self.undisturbed.at(cpu.index()).thread.map_or(0, ThreadId::index);
+        let slot = self.slot_at_once(self.threads.at(id), handle, ShortWays::NOTIFY)?;
+        let name = slot.name;
+        if allowed_bits(slot.badge, bits).is_err() {
+            give_up!();
+        }
+        let notification = self.notifications.at_mut(name.index());
+        if notification.standing == Standing::quiet(name) {
+            notification.bits |= bits;
+            return Some(Signal::Done);
+        }
+        if notification.standing != Standing::awaited(name, cpu) {
+            give_up!();
+        }
+        Some(Signal::Awaited(name))
+    }
+
+    /// Wakes the one thread that waits, as [`Kernel::signal_at_once`] has found, with these bits; or does nothing if that is not
+    /// simple. `armed` tells when the processor's timer interrupts next, `clock` the time.
+    #[inline(always)]
+    pub fn wake_at_once(
+        &mut self,
+        cpu: CpuId,
+        name: ObjectName,
+        bits: u64,
+        armed: impl FnOnce() -> u64,
+        clock: impl FnOnce() -> u64,
+    ) -> Option<Woken> {
+        let running = self.undisturbed.at(cpu.index()).thread?;
+        let waiter = self.notifications.at(name.index()).waiters?;
+        let (woken, own) = (self.thread(waiter), self.thread(running).priority);
+        let priority = woken.priority;
+        // It may have been moved while it waited.
+        let Some(budget) = woken.rest.budget() else { give_up!() };
+        if self.budgets.at(budget.index()).cpu != cpu {
+            give_up!();
+        }
+        let Some(above) = priority.checked_add(1) else { give_up!() };
+        // Whoever is as urgent as the running thread goes on after its turn, for whose end the timer has to be armed.
+        if priority == own && armed() > self.end_of_turn(cpu, running) {
+            give_up!();
+        }
+
+        if priority > own {
+            self.enter_at_once(cpu, running, clock());
+        } else {
+            self.catch_up(cpu);
+        }
+        let notification = self.notifications.at_mut(name.index());
+        notification.waiters = None;
+        notification.standing = Standing::quiet(name);
+        let entry = self.thread_mut(waiter);
+        entry.state = State::Ready;
+        entry.resume = value(bits);
+        if priority > own {
+            // Nobody was as urgent.
+            self.cpu_mut(cpu).set_ready(priority, Some(waiter));
+            let entry = self.thread_mut(running);
+            entry.resume = value(0);
+            if entry.turn_over {
+                self.end_turn(running);
+            }
+            return Some(Woken::AtOnce(self.let_run(cpu)));
+        }
+        self.enqueue(Queue::Ready(cpu, priority), waiter);
+        let undisturbed = self.undisturbed.at_mut(cpu.index());
+        undisturbed.above_others = undisturbed.above_others.max(above);
+        Some(Woken::Later)
+    }
+
+    /// Takes the bits of a notification, or finds that there are none; or does nothing if it is not so simple. `handle` is as in
+    /// [`abi::syscall::Syscall::Wait`].
+    #[inline(always)]
+    pub fn take_at_once(&mut self, cpu: CpuId, handle: u64) -> Option<Taken> {
+        let id = self.undisturbed.at(cpu.index()).thread.map_or(0, ThreadId::index);
+        let running = self.threads.at(id);
+        let name = self.slot_at_once(running, handle, ShortWays::WAIT)?.name;
+        // Who waits works for nobody any more.
+        if running.serving != Serving::NOBODY {
+            give_up!();
+        }
+        let notification = self.notifications.at_mut(name.index());
+        if notification.standing != Standing::quiet(name) {
+            give_up!();
+        }
+        let bits = core::mem::take(&mut notification.bits);
+        Some(if bits == 0 { Taken::Nothing(name) } else { Taken::Bits(bits) })
+    }
+
+    /// Lets the running thread wait for bits without a deadline, after [`Kernel::take_at_once`] has found none.
+    #[inline(always)]
+    pub fn wait_at_once(&mut self, cpu: CpuId, name: ObjectName, clock: impl FnOnce() -> u64) -> Option<Next> {
+        let thread = self.undisturbed.at(cpu.index()).thread?;
+        let id = NotificationId::from_index(name.index())?;
+        let notification = self.notifications.at_mut(name.index());
+        notification.waiters = Some(thread);
+        notification.standing = Standing::awaited(name, cpu);
+        self.enter_at_once(cpu, thread, clock());
+        self.leave_ready(cpu, self.cpu(cpu).current_priority, thread);
+        let entry = self.thread_mut(thread);
+        entry.state = State::Waiting(id);
+        entry.turn_over = false;
+        entry.deadline = NEVER;
+        Some(self.let_run(cpu))
+    }
+
+    /// What an entry begins with, if nothing has disturbed the processor on which this thread runs.
+    #[inline(always)]
+    fn enter_at_once(&mut self, cpu: CpuId, running: ThreadId, now: u64) {
+        self.active = cpu;
+        self.now = self.now.max(now);
+        self.catch_up(cpu);
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+        self.charge_turn(cpu, running);
+    }
+
+    /// When the turn of the running thread ends: it was charged last when it began to run.
+    #[inline(always)]
+    fn end_of_turn(&self, cpu: CpuId, running: ThreadId) -> u64 {
+        let budget = self.thread(running).place.budget().map_or(0, BudgetId::index);
+        self.cpu(cpu).charged_until.saturating_add(self.budgets.at(budget).lasts())
+    }
+}
