@@ -7,15 +7,16 @@
 use crate::capability::ShortWays;
 use crate::cpu::Undisturbed;
 use crate::decode::allowed_bits;
-use crate::effect::Next;
+use crate::effect::{Next, Resume};
 use crate::fast::give_up;
-use crate::identity::{BudgetId, CpuId, NotificationId, ThreadId};
+use crate::identity::{BudgetId, CpuId, InterruptId, NotificationId, ThreadId};
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::standing::{ObjectName, Standing};
 use crate::table::Slots;
 use crate::thread::{Serving, State};
+use abi::syscall::InterruptSource;
 use abi::time::NEVER;
 
 /// What has come of setting bits.
@@ -23,8 +24,19 @@ use abi::time::NEVER;
 pub enum Signal {
     /// They are set; the thread goes on, with 0.
     Done,
-    /// One thread waits for the notification with this name: [`Kernel::wake_at_once`].
+    /// Somebody waits for the notification with this name, or may: [`Kernel::wake_at_once`].
     Awaited(ObjectName),
+}
+
+/// What an interrupt is to bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The notification.
+    pub name: ObjectName,
+    /// The bits.
+    pub bits: u64,
+    /// Where it comes from.
+    pub source: InterruptSource,
 }
 
 /// What has come of waking.
@@ -61,25 +73,45 @@ impl<T: Tables> Kernel<T> {
             notification.bits |= bits;
             return Some(Signal::Done);
         }
-        if notification.standing != Standing::awaited(name, cpu) {
-            give_up!();
-        }
         Some(Signal::Awaited(name))
     }
 
-    /// Wakes the one thread that waits, as [`Kernel::signal_at_once`] has found, with these bits; or does nothing if that is not
-    /// simple. `armed` tells when the processor's timer interrupts next, `clock` the time.
+    /// What a device's interrupt is to bring about by [`Kernel::wake_at_once`], if it is to come.
+    #[inline(always)]
+    pub fn interrupted_at_once(&self, id: InterruptId) -> Option<Interrupted> {
+        if !self.interrupts.is_live(id.index()) {
+            give_up!();
+        }
+        let interrupt = self.interrupts.at(id.index());
+        if !interrupt.unmasked {
+            give_up!();
+        }
+        let named = interrupt.notification?;
+        let name = ObjectName::of_notification(named.id, named.generation);
+        let (bits, source) = (interrupt.bits, self.source_of(id));
+        Some(Interrupted { name, bits, source })
+    }
+
+    /// Wakes the one thread that waits for a notification with these bits; or does nothing if that is not simple. `finds` is what
+    /// the running thread finds when it goes on after another, `armed` tells when the processor's timer interrupts next, `clock`
+    /// the time.
     #[inline(always)]
     pub fn wake_at_once(
         &mut self,
         cpu: CpuId,
         name: ObjectName,
         bits: u64,
+        finds: Resume,
         armed: impl FnOnce() -> u64,
         clock: impl FnOnce() -> u64,
     ) -> Option<Woken> {
         let running = self.undisturbed.at(cpu.index()).thread?;
-        let waiter = self.notifications.at(name.index()).waiters?;
+        let notification = self.notifications.at(name.index());
+        if notification.standing != Standing::awaited(name, cpu) {
+            give_up!();
+        }
+        // As it stands there is one.
+        let waiter = notification.waiters?;
         let (woken, own) = (self.thread(waiter), self.thread(running).priority);
         let priority = woken.priority;
         // It may have been moved while it waited.
@@ -87,12 +119,13 @@ impl<T: Tables> Kernel<T> {
         if self.budgets.at(budget.index()).cpu != cpu {
             give_up!();
         }
-        let Some(above) = priority.checked_add(1) else { give_up!() };
         // Whoever is as urgent as the running thread goes on after its turn, for whose end the timer has to be armed.
         if priority == own && armed() > self.end_of_turn(cpu, running) {
             give_up!();
         }
 
+        // Of those who wait behind the running thread.
+        let Some(above) = priority.min(own).checked_add(1) else { give_up!() };
         if priority > own {
             self.enter_at_once(cpu, running, clock());
         } else {
@@ -108,7 +141,7 @@ impl<T: Tables> Kernel<T> {
             // Nobody was as urgent.
             self.cpu_mut(cpu).set_ready(priority, Some(waiter));
             let entry = self.thread_mut(running);
-            entry.resume = value(0);
+            entry.resume = finds;
             if entry.turn_over {
                 self.end_turn(running);
             }

@@ -12,13 +12,13 @@ use crate::{clock, emergency, processor};
 use abi::Error;
 use abi::fault::FaultKind;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
-use abi::syscall::EntryKind;
+use abi::syscall::{EntryKind, InterruptSource};
 use abi::time::NEVER;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel_core::{
-    CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Next, ObjectName, Request,
-    Signal, Taken, ThreadId, Woken,
+    CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Interrupted, Next, ObjectName,
+    Request, Resume, Signal, Taken, ThreadId, Woken,
 };
 
 bitflags! {
@@ -141,7 +141,7 @@ fn wake(mut state: Held, cpu: CpuId, name: ObjectName, bits: u64) -> *const Cont
     let machine = state::machine();
     let State { kernel, processors, .. } = &mut *state;
     let armed = || processors[cpu.index() % CpuId::MAX].armed();
-    match kernel.wake_at_once(cpu, name, bits, armed, || machine.clock.now()) {
+    match kernel.wake_at_once(cpu, name, bits, Resume::Value(0), armed, || machine.clock.now()) {
         None => core::ptr::null(),
         Some(Woken::Later) => core::ptr::without_provenance(DONE),
         Some(Woken::AtOnce(next)) => {
@@ -235,6 +235,11 @@ pub(crate) extern "C" fn syscall(context: *mut Context) -> *const Context {
 /// An exception or interrupt in user mode: `context` holds the thread's registers. Returns the context to go on with.
 pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) -> *const Context {
     debug_assert!(!context.is_null());
+    if vector >= u64::from(EXCEPTIONS)
+        && let Some(context) = interrupt_at_once(vector as u8)
+    {
+        return context;
+    }
     let entry = Entry::begin();
     let machine = state::machine();
     let fault_address = processor::fault_address();
@@ -378,6 +383,34 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
         log::warn!("{unspoken} non-maskable interrupts without a known cause");
     }
     kind
+}
+
+/// A device's interrupt that wakes one thread which waits for it on this processor. Returns the context to go on with.
+#[inline(always)]
+fn interrupt_at_once(vector: u8) -> Option<*const Context> {
+    let id = InterruptId::from_vector(vector)?;
+    let machine = state::machine();
+    let mut state = state::lock();
+    let cpu = PerCpu::own_cpu();
+    let Interrupted { name, bits, source } = state.kernel.interrupted_at_once(id)?;
+    let State { kernel, processors, .. } = &mut *state;
+    let armed = || processors[cpu.index() % CpuId::MAX].armed();
+    let woken = kernel.wake_at_once(cpu, name, bits, Resume::Continue, armed, || machine.clock.now())?;
+    let effect = Effect::MaskInterrupt { interrupt: id, source };
+    if source != InterruptSource::Message && !leaves_line_open(machine, &effect) {
+        state.carry_out(machine, effect);
+    }
+    machine.local_apic.end_of_interrupt();
+    match woken {
+        Woken::Later => Some(PerCpu::current().context()),
+        Woken::AtOnce(next) => Some(match go_on(&mut state, machine, cpu, next, Selectors::Reset) {
+            Some(context) => context,
+            None => {
+                let now = machine.clock.now();
+                idle(state, machine, cpu, now)
+            }
+        }),
+    }
 }
 
 /// An edge-triggered line stays open while its interrupt is served: an edge that came meanwhile would be lost.

@@ -7,9 +7,9 @@
 use crate::actor::{self, Body};
 use crate::bench::{Bench, INTERFACE, LEVEL, PRIORITY, WINDOW};
 use crate::call::{Received, ask, call, notify, raw, receive, reply_receive, wait};
-use crate::cases::Case;
+use crate::cases::{Case, device};
 use crate::console::print;
-use crate::instructions::{fewest, middle};
+use crate::instructions::{fewest, fewest_of, middle, ticks};
 use crate::outcome::{Failure, refused, same};
 use abi::message::{Lease, MessageInfo, REGISTER_WORDS};
 use abi::syscall::{MapAccess, Syscall};
@@ -50,6 +50,7 @@ works! {
     "ipc-refused-number": refused_number,
     "ipc-refused-handle": refused_handle,
     "map-unmap-4096": map_and_unmap,
+    "irq-to-driver": interrupt,
 }
 
 /// An endpoint that a thread of another domain serves.
@@ -152,6 +153,48 @@ fn ping_pong(bench: &mut Bench) -> Result<u64, Failure> {
         same(wait(back, NEVER)?, 1)
     })
 }
+
+/// More urgent than whoever is interrupted.
+const DRIVER_PRIORITY: u64 = 255;
+
+/// Words of the board: when the driver was there after an interrupt, and what it holds.
+const AFTER: usize = 0;
+const BITS: usize = 1;
+const LINE: usize = 2;
+
+/// A driver, as far as an interrupt is concerned.
+extern "C" fn driver(_: u64) -> ! {
+    let (bits, line) = (actor::read(BITS), actor::read(LINE));
+    loop {
+        let _ = call(Syscall::InterruptAck, [line]);
+        let _ = wait(bits, NEVER);
+        actor::write(AFTER, ticks());
+    }
+}
+
+/// From an interrupt that meets a program of another domain until the driver's thread, which waits for it, executes its first
+/// instruction. What the program does between two looks at the counter, a few instructions, is counted too.
+fn interrupt(bench: &mut Bench) -> Result<u64, Failure> {
+    let (line, bits) = device::timer(bench)?;
+    let child = bench.child(LEVEL)?;
+    for (place, handle) in [(BITS, bits), (LINE, line)] {
+        actor::write(place, call(Syscall::CapGrant, [child.domain, handle, u16::MAX.into(), 0])?);
+    }
+    bench.thread_at(child.domain, DRIVER_PRIORITY, driver, 0)?;
+    fewest_of(|| {
+        actor::write(AFTER, 0);
+        device::start_timer(TICKS)?;
+        let (mut before, mut now) = (ticks(), ticks());
+        while actor::read(AFTER) == 0 {
+            before = now;
+            now = ticks();
+        }
+        Ok(actor::read(AFTER) - before)
+    })
+}
+
+/// Until the interval timer interrupts, in its own ticks of 838 ns.
+const TICKS: u16 = 100;
 
 fn refused_number(_: &mut Bench) -> Result<u64, Failure> {
     fewest(|| refused(raw(NO_CALL, [0; 6]).0.value(), Error::UnknownSyscall))

@@ -37,13 +37,23 @@ pub(crate) fn middle() -> u64 {
 
 /// The fewest of one round.
 pub(crate) fn fewest(mut round: impl FnMut() -> Outcome) -> Result<u64, Failure> {
+    fewest_of(
+        #[inline(always)]
+        || {
+            let begun = ticks();
+            let outcome = round();
+            let taken = ticks() - begun;
+            outcome.map(|()| taken)
+        },
+    )
+}
+
+/// The fewest that a round says it took.
+pub(crate) fn fewest_of(mut round: impl FnMut() -> Result<u64, Failure>) -> Result<u64, Failure> {
     let mut rounds = vec![0; COUNT.load(Ordering::Relaxed)];
     // One loop, so that the compiler puts the round into it rather than calling it.
     for number in 0..WARM_UP + rounds.len() {
-        let begun = ticks();
-        let outcome = round();
-        let taken = ticks() - begun;
-        outcome?;
+        let taken = round()?;
         if let Some(place) = number.checked_sub(WARM_UP) {
             rounds[place] = taken;
         }

@@ -13,9 +13,9 @@ use abi::syscall::{MapAccess, RECEIVED_MESSAGE, Registers, Statistics};
 use abi::time::NEVER;
 use abi::{Handle, Syscall, root};
 use kernel_core::{
-    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, IommuInfo, Kernel,
-    LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay, Taken, Thread, ThreadId,
-    Transfer, TransferSource, Tree, Woken, is_plain,
+    CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, Interrupted,
+    IommuInfo, Kernel, LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay, Taken,
+    Thread, ThreadId, Transfer, TransferSource, Tree, Woken, is_plain,
 };
 use std::hash::{Hash, Hasher};
 
@@ -47,6 +47,8 @@ pub struct Context {
 enum GoesOn {
     /// A thread, which finds this.
     Finds(ThreadId, [u64; 4]),
+    /// A thread, as it was.
+    Just(ThreadId),
     /// As the core has chosen.
     As(Next),
 }
@@ -308,10 +310,12 @@ where
                 let armed = self.timers[cpu.index()];
                 let goes_on = match kernel.signal_at_once(cpu, handle, info)? {
                     Signal::Done => GoesOn::Finds(self.current()?, [0; 4]),
-                    Signal::Awaited(name) => match kernel.wake_at_once(cpu, name, info, || armed, || request.now)? {
-                        Woken::Later => GoesOn::Finds(self.current()?, [0; 4]),
-                        Woken::AtOnce(next) => GoesOn::As(next),
-                    },
+                    Signal::Awaited(name) => {
+                        match kernel.wake_at_once(cpu, name, info, Resume::Value(0), || armed, || request.now)? {
+                            Woken::Later => GoesOn::Finds(self.current()?, [0; 4]),
+                            Woken::AtOnce(next) => GoesOn::As(next),
+                        }
+                    }
                 };
                 return Some((kernel, goes_on));
             }
@@ -362,10 +366,16 @@ where
     fn agrees(&self, mut short: Kernel<T>, goes_on: GoesOn, armed: u64) {
         let thread = match goes_on {
             // Its turn has ended on the way in: the timer interrupts as soon as the short way has let it go on.
-            GoesOn::Finds(thread, _) if self.current() != Some(thread) && armed <= self.now => return,
+            GoesOn::Finds(thread, _) | GoesOn::Just(thread) if self.current() != Some(thread) && armed <= self.now => {
+                return;
+            }
             GoesOn::Finds(thread, result) => {
                 assert_eq!(self.current(), Some(thread), "both ways let the same thread go on");
                 assert_eq!(self.context(thread).result, Some(result), "it finds the same");
+                Some(thread)
+            }
+            GoesOn::Just(thread) => {
+                assert_eq!(self.current(), Some(thread), "both ways let the same thread go on");
                 Some(thread)
             }
             GoesOn::As(next) => {
@@ -442,8 +452,25 @@ where
     /// A device raises an interrupt.
     pub fn interrupt(&mut self, interrupt: InterruptId) {
         self.now += self.entry_time;
+        let armed = self.timers[self.cpu.index()];
+        let shortened = self.interrupted_at_once(interrupt);
         let effect = self.kernel.interrupt(self.cpu, interrupt, self.now);
         self.settle(effect);
+        if let Some((kernel, goes_on)) = shortened {
+            self.agrees(*kernel, goes_on, armed);
+        }
+    }
+
+    /// What the kernel comes to when an interrupt goes the short way, and who goes on.
+    fn interrupted_at_once(&self, interrupt: InterruptId) -> Option<(Box<Kernel<T>>, GoesOn)> {
+        let Interrupted { name, bits, .. } = self.kernel.interrupted_at_once(interrupt)?;
+        let mut kernel = Box::new(self.kernel.clone());
+        let armed = || self.timers[self.cpu.index()];
+        let goes_on = match kernel.wake_at_once(self.cpu, name, bits, Resume::Continue, armed, || self.now)? {
+            Woken::Later => GoesOn::Just(self.current()?),
+            Woken::AtOnce(next) => GoesOn::As(next),
+        };
+        Some((kernel, goes_on))
     }
 
     /// The IOMMU refuses a device something.

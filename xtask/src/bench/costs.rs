@@ -168,6 +168,10 @@ const MAP: &[Work] = &[Work::new("map-unmap-4096", "a page of 4 KiB mapped and u
     .goal(1000)
     .linux("mmap-munmap", "mmap and munmap", "page mapped and unmapped, Linux's mmap")];
 
+const IRQ: &[Work] = &[Work::new("irq-to-driver", "from an interrupt to the driver's thread that waits for it", &[])
+    .must(700)
+    .goal(400)];
+
 const SPAWN: &[Work] = &[
     Work::new("spawn-first-message", "a domain of 64 KiB, from its image to its first message", &[])
         .must(80_000)
@@ -189,6 +193,7 @@ fn works(group: Group) -> (&'static str, &'static str, &'static [Work]) {
         Group::Ipc => ("costs", "ipc", IPC),
         Group::Notify => ("costs", "notify", NOTIFY),
         Group::Map => ("costs", "map", MAP),
+        Group::Irq => ("costs", "irq", IRQ),
         Group::Spawn => ("domains", "spawn", SPAWN),
         Group::Restart => ("domains", "restart", RESTART),
         Group::Density | Group::Rpc | Group::Boot | Group::Block | Group::File => ("", "", &[]),

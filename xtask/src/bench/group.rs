@@ -13,6 +13,8 @@ pub enum Group {
     Notify,
     /// A page mapped and unmapped
     Map,
+    /// From a device's interrupt to its driver
+    Irq,
     /// A domain made from its image, up to its first message
     Spawn,
     /// A driver destroyed and built again
@@ -31,10 +33,11 @@ pub enum Group {
 
 impl Group {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ipc,
         Self::Notify,
         Self::Map,
+        Self::Irq,
         Self::Spawn,
         Self::Restart,
         Self::Density,
@@ -50,6 +53,7 @@ impl Group {
             Self::Ipc => "ipc",
             Self::Notify => "notify",
             Self::Map => "map",
+            Self::Irq => "irq",
             Self::Spawn => "spawn",
             Self::Restart => "restart",
             Self::Density => "density",
@@ -66,6 +70,7 @@ impl Group {
             Self::Ipc => "calls and answers between two domains, and refused calls",
             Self::Notify => "notifications between two domains",
             Self::Map => "mapping",
+            Self::Irq => "interrupts",
             Self::Spawn => "making a domain",
             Self::Restart => "starting a driver again",
             Self::Density => "what domains cost that do nothing",
@@ -80,7 +85,7 @@ impl Group {
     /// can be compared with the [baseline](super::Baseline).
     pub fn is_compared(self) -> bool {
         match self {
-            Self::Ipc | Self::Notify | Self::Map | Self::Spawn | Self::Restart | Self::Rpc => true,
+            Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Spawn | Self::Restart | Self::Rpc => true,
             Self::Density | Self::Boot | Self::Block | Self::File => false,
         }
     }
@@ -88,7 +93,7 @@ impl Group {
     /// Whether there is anything to measure of it with this accelerator: only an emulated processor counts instructions.
     pub fn is_measured_by(self, accelerator: Accelerator) -> bool {
         match self {
-            Self::Ipc | Self::Notify | Self::Map | Self::Boot => true,
+            Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Boot => true,
             Self::Spawn | Self::Restart | Self::Density | Self::Rpc | Self::Block | Self::File => {
                 accelerator == Accelerator::Tcg
             }
@@ -102,7 +107,7 @@ impl Group {
     /// [`BenchError`].
     pub fn measure(self, plan: &Plan) -> Result<Table, BenchError> {
         match self {
-            Self::Ipc | Self::Notify | Self::Map | Self::Spawn | Self::Restart => costs::costs(self, plan),
+            Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Spawn | Self::Restart => costs::costs(self, plan),
             Self::Density => density::density(),
             Self::Rpc => rpc::rpc(),
             Self::Boot => boot::boot(plan.accelerator),

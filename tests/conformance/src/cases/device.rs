@@ -89,9 +89,12 @@ fn an_unknown_interrupt_source_is_refused(_: &mut Bench) -> Outcome {
 /// The line of the interval timer.
 const TIMER: InterruptSource = InterruptSource::Isa(0);
 
-/// Lets the interval timer interrupt once, a millisecond from now (8254 data sheet, mode 0).
-fn start_timer() -> Result<(), Error> {
-    let [low, high] = 1193u16.to_le_bytes();
+/// A millisecond, in ticks of the interval timer.
+const MILLISECOND: u16 = 1193;
+
+/// Lets the interval timer interrupt once, after so many of its ticks (8254 data sheet, mode 0).
+pub(crate) fn start_timer(ticks: u16) -> Result<(), Error> {
+    let [low, high] = ticks.to_le_bytes();
     for (port, value) in [(0x43, 0x30), (0x40, low), (0x40, high)] {
         port_out(root::PORTS.0, port, 1, value.into())?;
     }
@@ -99,7 +102,7 @@ fn start_timer() -> Result<(), Error> {
 }
 
 /// The timer's interrupt and the notification to which it is bound.
-fn timer(bench: &mut Bench) -> Result<(u64, u64), Error> {
+pub(crate) fn timer(bench: &mut Bench) -> Result<(u64, u64), Error> {
     let (interrupt, notification) = (create(TIMER.to_register())?, bench.notification()?);
     call(Syscall::InterruptBind, [interrupt, notification, 0b100])?;
     Ok((interrupt, notification))
@@ -107,7 +110,7 @@ fn timer(bench: &mut Bench) -> Result<(u64, u64), Error> {
 
 fn an_interrupt_starts_masked_and_arrives_as_bits(bench: &mut Bench) -> Outcome {
     let (interrupt, notification) = timer(bench)?;
-    start_timer()?;
+    start_timer(MILLISECOND)?;
     sleep(5_000_000);
     refused(wait(notification, NOW), Error::WouldBlock)?;
     for _ in 0..3 {
@@ -115,7 +118,7 @@ fn an_interrupt_starts_masked_and_arrives_as_bits(bench: &mut Bench) -> Outcome 
         // What came while it was masked may come now.
         let _ = wait(notification, now() + 2_000_000);
         call(Syscall::InterruptAck, [interrupt])?;
-        start_timer()?;
+        start_timer(MILLISECOND)?;
         same(wait(notification, soon())?, 0b100)?;
     }
     Ok(())
@@ -126,7 +129,7 @@ fn an_interrupt_that_is_masked_does_not_arrive(bench: &mut Bench) -> Outcome {
     call(Syscall::InterruptAck, [interrupt])?;
     let _ = wait(notification, now() + 2_000_000);
     call(Syscall::InterruptMask, [interrupt])?;
-    start_timer()?;
+    start_timer(MILLISECOND)?;
     refused(wait(notification, now() + 5_000_000), Error::TimedOut)
 }
 
@@ -135,14 +138,14 @@ fn an_interrupt_that_was_destroyed_does_not_arrive(bench: &mut Bench) -> Outcome
     call(Syscall::InterruptAck, [interrupt])?;
     let _ = wait(notification, now() + 2_000_000);
     call(Syscall::Destroy, [interrupt])?;
-    start_timer()?;
+    start_timer(MILLISECOND)?;
     refused(wait(notification, now() + 5_000_000), Error::TimedOut)?;
     refused(call(Syscall::InterruptAck, [interrupt]), Error::StaleHandle)?;
     // And one without its notification does no harm.
     let (interrupt, notification) = timer(bench)?;
     call(Syscall::InterruptAck, [interrupt])?;
     call(Syscall::Destroy, [notification])?;
-    start_timer()?;
+    start_timer(MILLISECOND)?;
     sleep(5_000_000);
     Ok(())
 }

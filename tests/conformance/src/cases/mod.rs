@@ -3,7 +3,7 @@
 mod account;
 mod canonical;
 mod capability;
-mod device;
+pub(crate) mod device;
 mod device_space;
 mod exception;
 mod fault;
