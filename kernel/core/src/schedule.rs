@@ -25,6 +25,11 @@ impl<T: Tables> Kernel<T> {
         self.online.iter()
     }
 
+    /// Whether just one processor runs threads.
+    pub fn is_alone(&self) -> bool {
+        self.online.0.is_power_of_two()
+    }
+
     /// Asks a processor to enter the kernel.
     pub(crate) fn kick(&mut self, cpu: CpuId) {
         *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;

@@ -1,4 +1,5 @@
-//! The short ways of notifications: to set bits, to take them, to wait for them, and to wake whoever waits.
+//! The short ways of notifications: to set bits, to take them, to wait for them, alone or with calls, and to wake whoever
+//! waits.
 //!
 //! They rest on the same words as those of calls ([`crate::fast`]). Whoever waits runs on a budget of its own, so a change of
 //! threads charges time, and the ready queues are brought up to date: what such a change comes to is what
@@ -16,8 +17,9 @@ use crate::queue::Queue;
 use crate::standing::{ObjectName, Standing};
 use crate::table::Slots;
 use crate::thread::{Serving, State};
-use abi::syscall::InterruptSource;
-use abi::time::NEVER;
+use abi::message::MAX_CAPS;
+use abi::syscall::{InterruptSource, RECEIVED_BITS};
+use abi::time::{NEVER, moment};
 
 /// What has come of setting bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,15 @@ pub enum Taken {
     Nothing(ObjectName),
 }
 
+/// What has come of receiving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// These bits, at once: the thread goes on with them.
+    Bits(u64),
+    /// It waits, and this is next.
+    Away(Next),
+}
+
 impl<T: Tables> Kernel<T> {
     /// Sets bits of a notification for which nobody waits, or finds that just one thread does; or does nothing if it is not so
     /// simple. Arguments are as in [`abi::syscall::Syscall::Notify`].
@@ -92,7 +103,8 @@ impl<T: Tables> Kernel<T> {
         Some(Interrupted { name, bits, source })
     }
 
-    /// Wakes the one thread that waits for a notification with these bits; or does nothing if that is not simple. `finds` is what
+    /// Wakes the one thread that waits for a notification, or would receive its bits, with these; or does nothing if that is not
+    /// simple. `finds` is what
     /// the running thread finds when it goes on after another, `armed` tells when the processor's timer interrupts next, `clock`
     /// the time.
     #[inline(always)]
@@ -107,11 +119,17 @@ impl<T: Tables> Kernel<T> {
     ) -> Option<Woken> {
         let running = self.undisturbed.at(cpu.index()).thread?;
         let notification = self.notifications.at(name.index());
-        if notification.standing != Standing::awaited(name, cpu) {
-            give_up!();
-        }
-        // As it stands there is one.
-        let waiter = notification.waiters?;
+        let waiter = if notification.standing == Standing::awaited(name, cpu) {
+            notification.waiters?
+        } else {
+            match self.receiver_at_once(cpu, name)? {
+                Some(receiver) => receiver,
+                None => {
+                    self.notifications.at_mut(name.index()).bits |= bits;
+                    return Some(Woken::Later);
+                }
+            }
+        };
         let (woken, own) = (self.thread(waiter), self.thread(running).priority);
         let priority = woken.priority;
         // It may have been moved while it waited.
@@ -131,12 +149,22 @@ impl<T: Tables> Kernel<T> {
         } else {
             self.catch_up(cpu);
         }
-        let notification = self.notifications.at_mut(name.index());
-        notification.waiters = None;
-        notification.standing = Standing::quiet(name);
+        let found = if let State::Receiving(endpoint) = self.thread(waiter).state {
+            self.cancel_timer(waiter);
+            if let Some(endpoint) = endpoint {
+                self.endpoints.at_mut(endpoint.index()).receivers = None;
+                self.stand(endpoint);
+            }
+            Resume::Result([RECEIVED_BITS, bits, 0, 0])
+        } else {
+            let notification = self.notifications.at_mut(name.index());
+            notification.waiters = None;
+            notification.standing = Standing::quiet(name);
+            value(bits)
+        };
         let entry = self.thread_mut(waiter);
         entry.state = State::Ready;
-        entry.resume = value(bits);
+        entry.resume = found;
         if priority > own {
             // Nobody was as urgent.
             self.cpu_mut(cpu).set_ready(priority, Some(waiter));
@@ -151,6 +179,74 @@ impl<T: Tables> Kernel<T> {
         let undisturbed = self.undisturbed.at_mut(cpu.index());
         undisturbed.above_others = undisturbed.above_others.max(above);
         Some(Woken::Later)
+    }
+
+    /// The thread that receives a notification's bits with its calls, if it waits, alone, on this processor and for its own
+    /// turn; nobody if it does something else, so that the bits wait for it. Or it is not so simple.
+    #[inline(always)]
+    fn receiver_at_once(&self, cpu: CpuId, name: ObjectName) -> Option<Option<ThreadId>> {
+        let notification = self.notifications.get(name.index(), name.generation())?;
+        let bound = notification.bound?;
+        if notification.waiters.is_some() {
+            give_up!();
+        }
+        let thread = self.thread(bound);
+        let State::Receiving(endpoint) = thread.state else { return Some(None) };
+        let alone = thread.next.is_none()
+            && endpoint.is_none_or(|endpoint| self.endpoints.at(endpoint.index()).receivers == Some(bound));
+        if !alone || !thread.rest.is_steady() || thread.place.cpu() != cpu {
+            give_up!();
+        }
+        Some(Some(bound))
+    }
+
+    /// Lets the running thread wait for a call or for the bits of its notification, or take those that are there; or does nothing
+    /// if that is not simple. Arguments are as in [`abi::syscall::Syscall::Receive`], `clock` tells the time.
+    #[inline(always)]
+    pub fn receive_at_once(
+        &mut self,
+        cpu: CpuId,
+        [handle, accepts, deadline]: [u64; 3],
+        clock: impl FnOnce() -> u64,
+    ) -> Option<Received> {
+        let thread = self.undisturbed.at(cpu.index()).thread?;
+        let running = self.thread(thread);
+        if running.serving != Serving::NOBODY || accepts > MAX_CAPS as u64 {
+            give_up!();
+        }
+        let bound = running.bound;
+        let endpoint = if handle == 0 {
+            None
+        } else {
+            let name = self.slot_at_once(running, handle, ShortWays::RECEIVE)?.name;
+            if self.endpoints.at(name.index()).standing != Standing::quiet(name) {
+                give_up!();
+            }
+            name.endpoint()
+        };
+        if let Some(bound) = bound {
+            let bits = core::mem::take(&mut self.notifications.at_mut(bound.index()).bits);
+            if bits != 0 {
+                return Some(Received::Bits(bits));
+            }
+        }
+        let now = clock();
+        let deadline = moment(deadline, now);
+        if deadline <= now {
+            give_up!();
+        }
+        self.enter_at_once(cpu, thread, now);
+        self.leave_ready(cpu, self.cpu(cpu).current_priority, thread);
+        let entry = self.thread_mut(thread);
+        entry.state = State::Receiving(endpoint);
+        entry.accepts = accepts;
+        entry.turn_over = false;
+        self.start_timer(thread, deadline);
+        if let Some(endpoint) = endpoint {
+            self.endpoints.at_mut(endpoint.index()).receivers = Some(thread);
+            self.stand(endpoint);
+        }
+        Some(Received::Away(self.let_run(cpu)))
     }
 
     /// Takes the bits of a notification, or finds that there are none; or does nothing if it is not so simple. `handle` is as in

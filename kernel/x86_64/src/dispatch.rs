@@ -12,13 +12,13 @@ use crate::{clock, emergency, processor};
 use abi::Error;
 use abi::fault::FaultKind;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
-use abi::syscall::{EntryKind, InterruptSource};
+use abi::syscall::{EntryKind, InterruptSource, RECEIVED_BITS};
 use abi::time::NEVER;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel_core::{
     CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Interrupted, Next, ObjectName,
-    Request, Resume, Signal, Taken, ThreadId, Woken,
+    Received, Request, Resume, Signal, Taken, ThreadId, Woken,
 };
 
 bitflags! {
@@ -144,9 +144,7 @@ fn wake(mut state: Held, cpu: CpuId, name: ObjectName, bits: u64) -> *const Cont
     match kernel.wake_at_once(cpu, name, bits, Resume::Value(0), armed, || machine.clock.now()) {
         None => core::ptr::null(),
         Some(Woken::Later) => core::ptr::without_provenance(DONE),
-        Some(Woken::AtOnce(next)) => {
-            go_on(&mut state, machine, cpu, next, Selectors::Kept).unwrap_or(core::ptr::null())
-        }
+        Some(Woken::AtOnce(next)) => go_on_or_idle(state, machine, cpu, next, Selectors::Kept),
     }
 }
 
@@ -166,18 +164,30 @@ pub(crate) extern "C" fn wait_at_once(handle: u64) -> *const Context {
     }
 }
 
+/// A system call `Receive`. Returns the context to go on with, or null if it was not a simple one.
+pub(crate) extern "C" fn receive_at_once(handle: u64, accepts: u64, deadline: u64) -> *const Context {
+    let machine = state::machine();
+    let mut state = state::lock();
+    let cpu = PerCpu::own_cpu();
+    let next = match state.kernel.receive_at_once(cpu, [handle, accepts, deadline], || machine.clock.now()) {
+        None => return core::ptr::null(),
+        Some(Received::Bits(bits)) => {
+            let context = PerCpu::current().context();
+            // SAFETY: it is the context of the thread that runs on this processor, and the lock is held.
+            unsafe { (*context).set_result([RECEIVED_BITS, bits, 0, 0]) };
+            return context;
+        }
+        Some(Received::Away(next)) => next,
+    };
+    go_on_or_idle(state, machine, cpu, next, Selectors::Kept)
+}
+
 /// The running thread waits for a notification.
 #[inline(never)]
 fn wait(mut state: Held, cpu: CpuId, name: ObjectName) -> *const Context {
     let machine = state::machine();
     let Some(next) = state.kernel.wait_at_once(cpu, name, || machine.clock.now()) else { return core::ptr::null() };
-    match go_on(&mut state, machine, cpu, next, Selectors::Kept) {
-        Some(context) => context,
-        None => {
-            let now = machine.clock.now();
-            idle(state, machine, cpu, now)
-        }
-    }
+    go_on_or_idle(state, machine, cpu, next, Selectors::Kept)
 }
 
 /// Carries the words of a message that registers do not.
@@ -403,13 +413,7 @@ fn interrupt_at_once(vector: u8) -> Option<*const Context> {
     machine.local_apic.end_of_interrupt();
     match woken {
         Woken::Later => Some(PerCpu::current().context()),
-        Woken::AtOnce(next) => Some(match go_on(&mut state, machine, cpu, next, Selectors::Reset) {
-            Some(context) => context,
-            None => {
-                let now = machine.clock.now();
-                idle(state, machine, cpu, now)
-            }
-        }),
+        Woken::AtOnce(next) => Some(go_on_or_idle(state, machine, cpu, next, Selectors::Reset)),
     }
 }
 
@@ -468,10 +472,32 @@ fn go_on(
             Some(unsafe { state.run(cpu, thread, root, selectors) })
         }
         Next::Idle { timer } => {
-            // SAFETY: this is the kernel's own table. No space is used while nobody runs, so that it can go.
-            unsafe { PerCpu::current().use_root(machine.root) };
+            // No space is used while nobody runs, so that another processor can take it apart. If there is no other, whoever
+            // ran last often runs next.
+            if !state.kernel.is_alone() {
+                // SAFETY: this is the kernel's own table.
+                unsafe { PerCpu::current().use_root(machine.root) };
+            }
             state.processor(cpu).arm_timer(machine, timer);
             None
+        }
+    }
+}
+
+/// The same, and waits if there is nobody.
+#[inline(always)]
+fn go_on_or_idle(
+    mut state: Held,
+    machine: &'static Machine,
+    cpu: CpuId,
+    next: Next,
+    selectors: Selectors,
+) -> *const Context {
+    match go_on(&mut state, machine, cpu, next, selectors) {
+        Some(context) => context,
+        None => {
+            let now = machine.clock.now();
+            idle(state, machine, cpu, now)
         }
     }
 }

@@ -9,13 +9,13 @@ use crate::sizes::SmallTables;
 use crate::world::FakeWorld;
 use abi::device::Stray;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
-use abi::syscall::{MapAccess, RECEIVED_MESSAGE, Registers, Statistics};
+use abi::syscall::{MapAccess, RECEIVED_BITS, RECEIVED_MESSAGE, Registers, Statistics};
 use abi::time::NEVER;
 use abi::{Handle, Syscall, root};
 use kernel_core::{
     CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, Interrupted,
-    IommuInfo, Kernel, LeaseCopy, Next, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay, Taken,
-    Thread, ThreadId, Transfer, TransferSource, Tree, Woken, is_plain,
+    IommuInfo, Kernel, LeaseCopy, Next, Received, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay,
+    Taken, Thread, ThreadId, Transfer, TransferSource, Tree, Woken, is_plain,
 };
 use std::hash::{Hash, Hasher};
 
@@ -316,6 +316,14 @@ where
                             Woken::AtOnce(next) => GoesOn::As(next),
                         }
                     }
+                };
+                return Some((kernel, goes_on));
+            }
+            Syscall::Receive => {
+                let mut kernel = Box::new(self.kernel.clone());
+                let goes_on = match kernel.receive_at_once(cpu, [handle, info, deadline], || request.now)? {
+                    Received::Bits(bits) => GoesOn::Finds(self.current()?, [RECEIVED_BITS, bits, 0, 0]),
+                    Received::Away(next) => GoesOn::As(next),
                 };
                 return Some((kernel, goes_on));
             }

@@ -1,9 +1,9 @@
 //! Notifications: sticky bits.
 
-use crate::scene::{ALL, boot, by, grant, notification, peer, refused, stage, stale, waits};
+use crate::scene::{ALL, boot, by, grant, notification, peer, refused, stage, stale, thread_in, waits};
 use abi::rights::NotificationRights;
-use abi::syscall::{NOTIFICATION_BITS, RECEIVED_BITS};
-use abi::time::{NEVER, NOW};
+use abi::syscall::{NOTIFICATION_BITS, RECEIVED_BITS, RECEIVED_MESSAGE};
+use abi::time::{NEVER, NOW, from_now};
 use abi::{Error, Syscall};
 use model::machine::own;
 
@@ -100,6 +100,24 @@ fn a_bound_thread_receives_calls_and_bits_at_one_place() {
     by(&mut s.m, s.root, Syscall::Notify, &[bits.0, 8]).unwrap();
     assert_eq!(by(&mut s.m, s.server.id, Syscall::Receive, &[s.serve.0, 0, NEVER]).unwrap()[..2], [RECEIVED_BITS, 8]);
     s.server_takes();
+}
+
+#[test]
+fn bits_take_a_bound_thread_out_of_those_who_receive_and_leave_the_others() {
+    let mut s = stage();
+    s.m.switch_to(s.root);
+    let bits = notification(&mut s.m);
+    s.m.sys(Syscall::ThreadBind, &[s.server.thread.0, bits.0]).unwrap();
+    let second = thread_in(&mut s.m, s.server.domain);
+    let second = s.m.start(second);
+    for (thread, deadline) in [(s.server.id, from_now(1_000_000)), (second, NEVER)] {
+        waits(&mut s.m, thread, Syscall::Receive, &[s.serve.0, 0, deadline]);
+    }
+    by(&mut s.m, s.root, Syscall::Notify, &[bits.0, 3]).unwrap();
+    assert_eq!(s.m.result_of(s.server.id).unwrap()[..2], [RECEIVED_BITS, 3]);
+    s.client_calls();
+    assert_eq!(s.m.result_of(second).expect("the call goes to who is left")[0], RECEIVED_MESSAGE);
+    s.m.check().expect("every invariant holds");
 }
 
 #[test]
