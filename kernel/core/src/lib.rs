@@ -90,7 +90,7 @@ pub use kernel::{Kernel, MachineTables, SPACES_MAX, Storage, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
 #[cfg(feature = "seeded-bugs")]
 pub use seed::{Bug, plant};
-pub use signal::{Interrupted, Received, Signal, Taken, Woken};
+pub use signal::{Interrupted, Received, Signal, Woken};
 pub use space::{Mapping, Space};
 pub use standing::ObjectName;
 pub use table::{FrameStore, Slot, Slots};

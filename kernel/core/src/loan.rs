@@ -122,7 +122,7 @@ impl<T: Tables> Kernel<T> {
         let new = self.place_on(budget, is_first_choice);
         let entry = self.thread_mut(thread);
         let (cpu, timer) = (entry.place.cpu(), entry.place.timer());
-        entry.place = new.moved_to(cpu);
+        entry.place = new.moved_to(cpu).beside(entry.rest);
         entry.place.set_timer(timer);
     }
 
@@ -306,13 +306,19 @@ impl<T: Tables> Kernel<T> {
 
     /// A thread's loan has changed: it uses what it has now.
     fn change_loan(&mut self, thread: ThreadId) {
-        match self.thread(thread).state {
-            State::Ready | State::Exhausted => self.make_ready(thread),
-            _ => {
-                let budget = self.loan_of(thread).or(self.thread(thread).rest.budget());
-                self.use_budget(thread, budget);
-                self.settle(thread);
-            }
+        let (runs, before) = (self.runs_elsewhere(thread), self.thread(thread).place.budget());
+        if let State::Ready | State::Exhausted = self.thread(thread).state {
+            self.make_ready(thread);
+        } else {
+            let budget = self.loan_of(thread).or(self.thread(thread).rest.budget());
+            self.use_budget(thread, budget);
+            self.settle(thread);
+        }
+        if let Some(cpu) = runs
+            && self.thread(thread).place.budget() != before
+        {
+            // Its timer is armed for the end of the other one, if at all.
+            self.kick(cpu);
         }
     }
 

@@ -72,8 +72,12 @@ impl<T: Tables> Kernel<T> {
         }
         // Whoever is left is woken by the next entry: this processor makes one at once.
         if self.queue_head(Queue::Forgetting).is_some() {
-            self.cpu_mut(cpu).owes = self.last_shootdown;
-            self.kick(cpu);
+            let last = self.last_shootdown;
+            let entry = self.cpu_mut(cpu);
+            entry.owes = last;
+            // Also if it was asked to enter for this entry: that has come.
+            entry.kicked = true;
+            self.kicks.insert(cpu);
         }
     }
 

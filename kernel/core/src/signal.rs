@@ -50,16 +50,7 @@ pub enum Woken {
     AtOnce(Next),
 }
 
-/// What has come of taking bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// These; the thread goes on with them.
-    Bits(u64),
-    /// There are none, and nobody else waits for the notification with this name: [`Kernel::wait_at_once`].
-    Nothing(ObjectName),
-}
-
-/// What has come of receiving.
+/// What has come of a wait, or of receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// These bits, at once: the thread goes on with them.
@@ -165,6 +156,7 @@ impl<T: Tables> Kernel<T> {
         let entry = self.thread_mut(waiter);
         entry.state = State::Ready;
         entry.resume = found;
+        entry.deadline = NEVER;
         if priority > own {
             // Nobody was as urgent.
             self.cpu_mut(cpu).set_ready(priority, Some(waiter));
@@ -249,12 +241,12 @@ impl<T: Tables> Kernel<T> {
         Some(Received::Away(self.let_run(cpu)))
     }
 
-    /// Takes the bits of a notification, or finds that there are none; or does nothing if it is not so simple. `handle` is as in
-    /// [`abi::syscall::Syscall::Wait`].
+    /// Lets the running thread wait for bits without a deadline, or take those that are there; or does nothing if that is not
+    /// simple. `handle` is as in [`abi::syscall::Syscall::Wait`], `clock` tells the time.
     #[inline(always)]
-    pub fn take_at_once(&mut self, cpu: CpuId, handle: u64) -> Option<Taken> {
-        let id = self.undisturbed.at(cpu.index()).thread.map_or(0, ThreadId::index);
-        let running = self.threads.at(id);
+    pub fn wait_at_once(&mut self, cpu: CpuId, handle: u64, clock: impl FnOnce() -> u64) -> Option<Received> {
+        let thread = self.undisturbed.at(cpu.index()).thread?;
+        let running = self.thread(thread);
         let name = self.slot_at_once(running, handle, ShortWays::WAIT)?.name;
         // Who waits works for nobody any more.
         if running.serving != Serving::NOBODY {
@@ -265,24 +257,19 @@ impl<T: Tables> Kernel<T> {
             give_up!();
         }
         let bits = core::mem::take(&mut notification.bits);
-        Some(if bits == 0 { Taken::Nothing(name) } else { Taken::Bits(bits) })
-    }
-
-    /// Lets the running thread wait for bits without a deadline, after [`Kernel::take_at_once`] has found none.
-    #[inline(always)]
-    pub fn wait_at_once(&mut self, cpu: CpuId, name: ObjectName, clock: impl FnOnce() -> u64) -> Option<Next> {
-        let thread = self.undisturbed.at(cpu.index()).thread?;
-        let id = NotificationId::from_index(name.index())?;
-        let notification = self.notifications.at_mut(name.index());
+        if bits != 0 {
+            return Some(Received::Bits(bits));
+        }
         notification.waiters = Some(thread);
         notification.standing = Standing::awaited(name, cpu);
+        let state = State::Waiting(NotificationId::from_index(name.index())?);
         self.enter_at_once(cpu, thread, clock());
         self.leave_ready(cpu, self.cpu(cpu).current_priority, thread);
         let entry = self.thread_mut(thread);
-        entry.state = State::Waiting(id);
+        entry.state = state;
         entry.turn_over = false;
         entry.deadline = NEVER;
-        Some(self.let_run(cpu))
+        Some(Received::Away(self.let_run(cpu)))
     }
 
     /// What an entry begins with, if nothing has disturbed the processor on which this thread runs.

@@ -41,6 +41,7 @@ pub(crate) enum State {
 /// | 32–39 | the processor in whose ready queue it is or was last; while it runs, its registers are there |
 /// | 40–47 | 1 if its budget never runs dry, and is the one that it would choose again |
 /// | 48–55 | the budget's priority |
+/// | 56 | 1 if its own budget may run dry: then no answer finds it in its server's place |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub(crate) struct Place(u64);
@@ -50,6 +51,7 @@ impl Place {
     const CPU: u32 = 32;
     const STEADY: u32 = 40;
     const BASE: u32 = 48;
+    const RESTLESS: u32 = 56;
 
     /// Without a budget, on the processor that boots.
     pub(crate) const NOWHERE: Place = Place(0);
@@ -85,6 +87,11 @@ impl Place {
     /// The same on another processor.
     pub(crate) const fn moved_to(self, cpu: CpuId) -> Self {
         Place(self.0 & !(0xff << Self::CPU) | (cpu.index() as u64) << Self::CPU)
+    }
+
+    /// The place of a thread whose own place is this one.
+    pub(crate) const fn beside(self, rest: Place) -> Self {
+        Place(self.0 | (!rest.is_steady() as u64) << Self::RESTLESS)
     }
 
     pub(crate) const fn is_steady(self) -> bool {

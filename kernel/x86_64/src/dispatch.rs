@@ -18,7 +18,7 @@ use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel_core::{
     CpuId, Delivery, Effect, FaultReport, Frame, InBuffers, InRegisters, InterruptId, Interrupted, Next, ObjectName,
-    Received, Request, Resume, Signal, Taken, ThreadId, Woken,
+    Received, Request, Resume, Signal, ThreadId, Woken,
 };
 
 bitflags! {
@@ -144,7 +144,9 @@ fn wake(mut state: Held, cpu: CpuId, name: ObjectName, bits: u64) -> *const Cont
     match kernel.wake_at_once(cpu, name, bits, Resume::Value(0), armed, || machine.clock.now()) {
         None => core::ptr::null(),
         Some(Woken::Later) => core::ptr::without_provenance(DONE),
-        Some(Woken::AtOnce(next)) => go_on_or_idle(state, machine, cpu, next, Selectors::Kept),
+        Some(Woken::AtOnce(next)) => {
+            go_on(&mut state, machine, cpu, next, Selectors::Kept).unwrap_or_else(|| idle(state, machine, cpu))
+        }
     }
 }
 
@@ -152,42 +154,38 @@ fn wake(mut state: Held, cpu: CpuId, name: ObjectName, bits: u64) -> *const Cont
 pub(crate) extern "C" fn wait_at_once(handle: u64) -> *const Context {
     let mut state = state::lock();
     let cpu = PerCpu::own_cpu();
-    match state.kernel.take_at_once(cpu, handle) {
-        None => core::ptr::null(),
-        Some(Taken::Bits(bits)) => {
-            let context = PerCpu::current().context();
-            // SAFETY: it is the context of the thread that runs on this processor, and the lock is held.
-            unsafe { (*context).set_result([bits, 0, 0, 0]) };
-            context
-        }
-        Some(Taken::Nothing(name)) => wait(state, cpu, name),
-    }
+    let received = state.kernel.wait_at_once(cpu, handle, || state::machine().clock.now());
+    received_at_once(received, |bits| [bits, 0, 0, 0], state, cpu)
 }
 
-/// A system call `Receive`. Returns the context to go on with, or null if it was not a simple one.
+/// The same for a system call `Receive`.
 pub(crate) extern "C" fn receive_at_once(handle: u64, accepts: u64, deadline: u64) -> *const Context {
-    let machine = state::machine();
     let mut state = state::lock();
     let cpu = PerCpu::own_cpu();
-    let next = match state.kernel.receive_at_once(cpu, [handle, accepts, deadline], || machine.clock.now()) {
-        None => return core::ptr::null(),
+    let received = state.kernel.receive_at_once(cpu, [handle, accepts, deadline], || state::machine().clock.now());
+    received_at_once(received, |bits| [RECEIVED_BITS, bits, 0, 0], state, cpu)
+}
+
+#[inline(always)]
+fn received_at_once(
+    received: Option<Received>,
+    found: impl FnOnce(u64) -> [u64; 4],
+    mut state: Held,
+    cpu: CpuId,
+) -> *const Context {
+    match received {
+        None => core::ptr::null(),
         Some(Received::Bits(bits)) => {
             let context = PerCpu::current().context();
             // SAFETY: it is the context of the thread that runs on this processor, and the lock is held.
-            unsafe { (*context).set_result([RECEIVED_BITS, bits, 0, 0]) };
-            return context;
+            unsafe { (*context).set_result(found(bits)) };
+            context
         }
-        Some(Received::Away(next)) => next,
-    };
-    go_on_or_idle(state, machine, cpu, next, Selectors::Kept)
-}
-
-/// The running thread waits for a notification.
-#[inline(never)]
-fn wait(mut state: Held, cpu: CpuId, name: ObjectName) -> *const Context {
-    let machine = state::machine();
-    let Some(next) = state.kernel.wait_at_once(cpu, name, || machine.clock.now()) else { return core::ptr::null() };
-    go_on_or_idle(state, machine, cpu, next, Selectors::Kept)
+        Some(Received::Away(next)) => {
+            let machine = state::machine();
+            go_on(&mut state, machine, cpu, next, Selectors::Reset).unwrap_or_else(|| idle(state, machine, cpu))
+        }
+    }
 }
 
 /// Carries the words of a message that registers do not.
@@ -263,7 +261,12 @@ pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) ->
     } else {
         interrupt(&mut state, machine, entry.cpu, vector as u8, now)
     };
-    entry.end(state, machine, kind)
+    // SAFETY: it is the context of the thread that ran on this processor, and the lock is held.
+    if unsafe { (*context).has_canonical_instruction() } {
+        entry.end(state, machine, kind)
+    } else {
+        entry.end_at_length(state, machine, kind)
+    }
 }
 
 /// A stay of this processor in the kernel.
@@ -297,16 +300,15 @@ impl Entry {
             own.leave();
             return context;
         }
+        self.end_at_length(state, machine, kind)
+    }
+
+    /// The same, if the thread may not be able to stay.
+    fn end_at_length(self, mut state: Held, machine: &'static Machine, kind: EntryKind) -> *const Context {
         let now = machine.clock.now();
         let context = choose(&mut state, machine, self.cpu, now);
         self.note(&mut state, kind);
-        match context {
-            Some(context) => {
-                PerCpu::current().leave();
-                context
-            }
-            None => idle(state, machine, self.cpu, now),
-        }
+        leave_with(context, state, machine, self.cpu)
     }
 
     /// Notes how long it took.
@@ -356,7 +358,7 @@ fn report(vector: u8, error: u64, fault_address: u64) -> FaultReport {
     FaultReport { kind, address, code: u64::from(vector) << 32 | (error & 0xffff_ffff) }
 }
 
-/// An interrupt that has reached this processor. Tells what it was.
+/// An interrupt that has reached this processor: an entry of the core, whatever it is. Tells what it was.
 fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: u64) -> EntryKind {
     let kind = match vector {
         TIMER_VECTOR => {
@@ -369,20 +371,25 @@ fn interrupt(state: &mut State, machine: &Machine, cpu: CpuId, vector: u8, now: 
             EntryKind::Kick
         }
         STRAY_VECTOR => {
+            state.kernel.look(cpu, now);
             state.hear_strays(machine, cpu, now);
             EntryKind::Interrupt
         }
         // Withdrawn interrupts are not in service, and neither are the legacy controllers' in this controller; but a device
         // that is not confined may send the same vector, and would silence the processor if that stayed in service.
         SPURIOUS_VECTOR | LEGACY_FIRST..=LEGACY_LAST if !machine.local_apic.is_in_service(vector) => {
+            state.kernel.look(cpu, now);
             return EntryKind::Interrupt;
         }
         _ => {
-            if let Some(id) = InterruptId::from_vector(vector) {
-                let effect = state.kernel.interrupt(cpu, id, now);
-                if !leaves_line_open(machine, &effect) {
-                    state.carry_out(machine, effect);
+            match InterruptId::from_vector(vector) {
+                Some(id) => {
+                    let effect = state.kernel.interrupt(cpu, id, now);
+                    if !leaves_line_open(machine, &effect) {
+                        state.carry_out(machine, effect);
+                    }
                 }
+                None => state.kernel.look(cpu, now),
             }
             EntryKind::Interrupt
         }
@@ -401,6 +408,11 @@ fn interrupt_at_once(vector: u8) -> Option<*const Context> {
     let id = InterruptId::from_vector(vector)?;
     let machine = state::machine();
     let mut state = state::lock();
+    let context = PerCpu::current().context();
+    // SAFETY: it is the context of the thread that ran on this processor, and the lock is held.
+    if !unsafe { (*context).has_canonical_instruction() } {
+        return None;
+    }
     let cpu = PerCpu::own_cpu();
     let Interrupted { name, bits, source } = state.kernel.interrupted_at_once(id)?;
     let State { kernel, processors, .. } = &mut *state;
@@ -412,8 +424,11 @@ fn interrupt_at_once(vector: u8) -> Option<*const Context> {
     }
     machine.local_apic.end_of_interrupt();
     match woken {
-        Woken::Later => Some(PerCpu::current().context()),
-        Woken::AtOnce(next) => Some(go_on_or_idle(state, machine, cpu, next, Selectors::Reset)),
+        Woken::Later => Some(context),
+        Woken::AtOnce(next) => {
+            let context = go_on(&mut state, machine, cpu, next, Selectors::Reset);
+            context.or_else(|| Some(idle(state, machine, cpu)))
+        }
     }
 }
 
@@ -430,12 +445,19 @@ fn leaves_line_open(machine: &Machine, effect: &Effect) -> bool {
 /// Leaves the kernel for the first time on this processor.
 pub(crate) fn leave(mut state: Held, machine: &'static Machine, now: u64) -> *const Context {
     let cpu = PerCpu::current().cpu();
-    match choose(&mut state, machine, cpu, now) {
+    let context = choose(&mut state, machine, cpu, now);
+    leave_with(context, state, machine, cpu)
+}
+
+/// Leaves the kernel with a context, or waits if nobody runs.
+#[inline(always)]
+fn leave_with(context: Option<*const Context>, state: Held, machine: &'static Machine, cpu: CpuId) -> *const Context {
+    match context {
         Some(context) => {
             PerCpu::current().leave();
             context
         }
-        None => idle(state, machine, cpu, now),
+        None => idle(state, machine, cpu),
     }
 }
 
@@ -484,34 +506,26 @@ fn go_on(
     }
 }
 
-/// The same, and waits if there is nobody.
-#[inline(always)]
-fn go_on_or_idle(
-    mut state: Held,
-    machine: &'static Machine,
-    cpu: CpuId,
-    next: Next,
-    selectors: Selectors,
-) -> *const Context {
-    match go_on(&mut state, machine, cpu, next, selectors) {
-        Some(context) => context,
-        None => {
-            let now = machine.clock.now();
-            idle(state, machine, cpu, now)
-        }
-    }
-}
-
 /// A thread cannot go on where it would: the processor would fault in kernel mode, and the thread is to blame. Prepares somebody
 /// else.
 #[cold]
 fn blame(state: &mut State, machine: &'static Machine, cpu: CpuId, thread: ThreadId) -> Option<*const Context> {
-    let address = state.contexts.get(thread).instruction;
-    let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
-    let now = machine.clock.now();
-    let effect = state.kernel.fault(cpu, report, now);
-    state.carry_out(machine, effect);
-    let next = state.kernel.schedule(cpu, now);
+    let mut thread = thread;
+    let next = loop {
+        let address = state.contexts.get(thread).instruction;
+        let report = FaultReport { kind: FaultKind::Execute, address, code: 0 };
+        let now = machine.clock.now();
+        let effect = state.kernel.fault(cpu, report, now);
+        state.carry_out(machine, effect);
+        let next = state.kernel.schedule(cpu, now);
+        match next {
+            Next::Run { thread: chosen, .. } if !state.contexts.get(chosen).has_canonical_instruction() => {
+                thread = chosen;
+            }
+            _ => break next,
+        }
+    };
+    call_others(state, machine, cpu);
     go_on(state, machine, cpu, next, Selectors::Reset)
 }
 
@@ -525,7 +539,8 @@ fn call_others(state: &mut State, machine: &Machine, cpu: CpuId) {
 }
 
 /// Halts until there is somebody to run.
-fn idle(mut state: Held, machine: &'static Machine, cpu: CpuId, mut now: u64) -> *const Context {
+fn idle(mut state: Held, machine: &'static Machine, cpu: CpuId) -> *const Context {
+    let mut now = machine.clock.now();
     let own = PerCpu::current();
     loop {
         own.leave();

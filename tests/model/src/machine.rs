@@ -15,7 +15,7 @@ use abi::{Handle, Syscall, root};
 use kernel_core::{
     CopyFault, CpuId, Effect, FaultReport, Frame, FrameState, InBuffers, InRegisters, InterruptId, Interrupted,
     IommuInfo, Kernel, LeaseCopy, Next, Received, Refusal, Request, Resume, Root, RootPlan, Signal, Slot, Slots, Stay,
-    Taken, Thread, ThreadId, Transfer, TransferSource, Tree, Woken, is_plain,
+    Thread, ThreadId, Transfer, TransferSource, Tree, Woken, is_plain,
 };
 use std::hash::{Hash, Hasher};
 
@@ -273,7 +273,7 @@ where
                 let effect = self.kernel.perform(self.cpu, &command, self.now);
                 self.settle(effect);
                 if let Some((kernel, goes_on)) = shortened {
-                    self.agrees(*kernel, goes_on, armed);
+                    self.agrees(kernel, goes_on, armed);
                 }
                 Ok(())
             }
@@ -306,7 +306,7 @@ where
         let cpu = request.cpu;
         match Syscall::from_number(request.number)? {
             Syscall::Notify => {
-                let mut kernel = Box::new(self.kernel.clone());
+                let mut kernel = self.copy_of_core();
                 let armed = self.timers[cpu.index()];
                 let goes_on = match kernel.signal_at_once(cpu, handle, info)? {
                     Signal::Done => GoesOn::Finds(self.current()?, [0; 4]),
@@ -320,7 +320,7 @@ where
                 return Some((kernel, goes_on));
             }
             Syscall::Receive => {
-                let mut kernel = Box::new(self.kernel.clone());
+                let mut kernel = self.copy_of_core();
                 let goes_on = match kernel.receive_at_once(cpu, [handle, info, deadline], || request.now)? {
                     Received::Bits(bits) => GoesOn::Finds(self.current()?, [RECEIVED_BITS, bits, 0, 0]),
                     Received::Away(next) => GoesOn::As(next),
@@ -328,13 +328,10 @@ where
                 return Some((kernel, goes_on));
             }
             Syscall::Wait if info == NEVER => {
-                let mut kernel = Box::new(self.kernel.clone());
-                let goes_on = match kernel.take_at_once(cpu, handle)? {
-                    Taken::Bits(bits) => GoesOn::Finds(self.current()?, [bits, 0, 0, 0]),
-                    Taken::Nothing(name) => {
-                        let next = kernel.wait_at_once(cpu, name, || request.now);
-                        GoesOn::As(next.expect("whoever finds nothing can wait"))
-                    }
+                let mut kernel = self.copy_of_core();
+                let goes_on = match kernel.wait_at_once(cpu, handle, || request.now)? {
+                    Received::Bits(bits) => GoesOn::Finds(self.current()?, [bits, 0, 0, 0]),
+                    Received::Away(next) => GoesOn::As(next),
                 };
                 return Some((kernel, goes_on));
             }
@@ -344,7 +341,7 @@ where
         if !is_plain(message, deadline) {
             return None;
         }
-        let mut kernel = Box::new(self.kernel.clone());
+        let mut kernel = self.copy_of_core();
         let long = message.words() > REGISTER_WORDS;
         let (thread, result) = match Syscall::from_number(request.number)? {
             Syscall::Call => {
@@ -371,7 +368,7 @@ where
     }
 
     /// The long way has come to the same as the short one, once that has caught up.
-    fn agrees(&self, mut short: Kernel<T>, goes_on: GoesOn, armed: u64) {
+    fn agrees(&self, mut short: Box<Kernel<T>>, goes_on: GoesOn, armed: u64) {
         let thread = match goes_on {
             // Its turn has ended on the way in: the timer interrupts as soon as the short way has let it go on.
             GoesOn::Finds(thread, _) | GoesOn::Just(thread) if self.current() != Some(thread) && armed <= self.now => {
@@ -465,14 +462,14 @@ where
         let effect = self.kernel.interrupt(self.cpu, interrupt, self.now);
         self.settle(effect);
         if let Some((kernel, goes_on)) = shortened {
-            self.agrees(*kernel, goes_on, armed);
+            self.agrees(kernel, goes_on, armed);
         }
     }
 
     /// What the kernel comes to when an interrupt goes the short way, and who goes on.
     fn interrupted_at_once(&self, interrupt: InterruptId) -> Option<(Box<Kernel<T>>, GoesOn)> {
         let Interrupted { name, bits, .. } = self.kernel.interrupted_at_once(interrupt)?;
-        let mut kernel = Box::new(self.kernel.clone());
+        let mut kernel = self.copy_of_core();
         let armed = || self.timers[self.cpu.index()];
         let goes_on = match kernel.wake_at_once(self.cpu, name, bits, Resume::Continue, armed, || self.now)? {
             Woken::Later => GoesOn::Just(self.current()?),
@@ -563,7 +560,7 @@ where
 
     /// Who runs next: the same thread, if nothing has changed that, as whoever asks at length finds as well.
     fn leave(&mut self) -> Next {
-        let asked = self.checking.then(|| self.kernel.clone());
+        let asked = self.checking.then(|| self.copy_of_core());
         let Some(Stay { resume, timer }) = self.kernel.stay(self.cpu) else {
             return self.kernel.schedule(self.cpu, self.now);
         };
@@ -575,6 +572,12 @@ where
             self.is_same(&asked, "whoever stays");
         }
         next
+    }
+
+    /// A copy of the core, made where no stack has room for several.
+    #[inline(never)]
+    fn copy_of_core(&self) -> Box<Kernel<T>> {
+        Box::new(self.kernel.clone())
     }
 
     /// Two ways have come to the same state.

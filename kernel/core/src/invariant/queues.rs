@@ -188,6 +188,8 @@ impl<T: Tables> Kernel<T> {
             let has_timer = entry.place.timer() != 0;
             timed += usize::from(has_timer);
             expect(waits || !has_timer, "a thread with a deadline that does not wait", thread.index())?;
+            let over = entry.state != State::Ready || entry.deadline == NEVER;
+            expect(over, "a thread that runs with the deadline of a wait that is over", thread.index())?;
             expect(!waits || has_timer == (entry.deadline != NEVER), "a deadline that nobody watches", thread.index())?;
         }
         expect(timed == watched, "a thread twice in the heap", 0)

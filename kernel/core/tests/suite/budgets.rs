@@ -93,6 +93,17 @@ fn a_server_runs_on_its_callers_budget_until_it_answers() {
 }
 
 #[test]
+fn an_answer_finds_a_caller_whose_own_budget_may_run_dry() {
+    let mut c = chain(0);
+    let share = c.m.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, 50, SLICE / 10, SLICE, 0]);
+    let thread = c.m.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, c.second.domain.0, share.0]);
+    c.second.id = c.m.start(thread);
+    let token = pending_chain(&mut c, NEVER);
+    waits(&mut c.m, c.third.id, Syscall::ReplyReceive, &[c.serves[1].0, 0, NEVER, token, 0]);
+    assert_eq!(c.m.current(), Some(c.second.id));
+}
+
+#[test]
 fn when_the_first_caller_times_out_everybody_in_the_chain_goes_on_on_what_is_their_own() {
     let mut c = chain(0);
     let deadline = c.m.now + 1_000_000_000;
