@@ -42,6 +42,9 @@ pub fn build<M: PhysicalMemory>(
         };
         tables.map_in_small_pages(segment.first_page(), extent, access, RegionKind::PageTables)?;
     }
+    for hole in kernel.holes() {
+        tables.map_zeros(*hole, RegionKind::PageTables)?;
+    }
     assign_device_window(&mut info.platform);
     for (registers, pages) in device_registers(&info.platform) {
         let extent = Extent { start: registers.phys & !(PAGE_SIZE - 1), len: u64::from(pages) * PAGE_SIZE };

@@ -1,6 +1,6 @@
 //! An ELF file: which of its bytes go where, and what may be done with them there.
 
-use abi::boot::{DEVICE_BASE, Extent, KERNEL_BASE, List};
+use abi::boot::{DEVICE_BASE, Extent, KERNEL_BASE, List, PARTIAL_TABLES_MAX, PT_TABLES, PartialTable};
 use abi::{PAGE_SIZE, USER_END};
 use core::fmt;
 use elf::ElfBytes;
@@ -9,8 +9,10 @@ use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
 
-/// Most loaded segments.
-pub const SEGMENTS_MAX: usize = 16;
+mod partial;
+
+/// Most loaded segments, pieces of those counted one by one of which not all is loaded.
+pub const SEGMENTS_MAX: usize = 32;
 
 /// Why a file cannot be loaded. Segments are counted from 0 among all program headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,9 @@ pub enum ExecutableError {
         /// Its address.
         virt: u64,
     },
+    /// What it says of its tables is no list of tables, or one of these does not lie among zeros that may be written, or not
+    /// apart from the others.
+    BadTables,
     /// The entry point does not lie in an executable segment's bytes.
     BadEntry {
         /// The entry point.
@@ -90,6 +95,9 @@ impl fmt::Display for ExecutableError {
                 f,
                 "its segment {segment} at {virt:#x} shares a page with the segment before it or lies below it"
             ),
+            Self::BadTables => {
+                write!(f, "its list of tables is damaged, or names one that does not lie among its zeros")
+            }
             Self::BadEntry { entry } => {
                 write!(f, "its entry point {entry:#x} is not in executable bytes of it")
             }
@@ -154,6 +162,10 @@ impl Segment {
 #[derive(Clone, Copy, Debug)]
 pub struct Executable {
     segments: List<Segment, SEGMENTS_MAX>,
+    /// Tables of which not all needs to be there.
+    tables: List<PartialTable, PARTIAL_TABLES_MAX>,
+    /// Where nothing of them is, in whole pages.
+    holes: List<Extent, PARTIAL_TABLES_MAX>,
     /// Where it is entered.
     pub entry: u64,
 }
@@ -179,6 +191,8 @@ impl Executable {
                 writable: false,
                 executable: false,
             }),
+            tables: List::new(partial::NO_TABLE),
+            holes: List::new(Extent { start: 0, len: 0 }),
             entry: header.e_entry,
         };
         let mut free = window.start;
@@ -196,6 +210,7 @@ impl Executable {
                         return Err(ExecutableError::TooManySegments { most });
                     }
                 }
+                PT_TABLES => image.tables = partial::list(file, &header)?,
                 PT_DYNAMIC | PT_INTERP | PT_TLS => {
                     return Err(ExecutableError::NotSelfContained { segment: index });
                 }
@@ -217,6 +232,11 @@ impl Executable {
     /// The segments, by ascending address; no two share a page.
     pub fn segments(&self) -> &[Segment] {
         self.segments.as_slice()
+    }
+
+    /// Where it has tables without memory, in whole pages: see [`Executable::with_parts_of_tables`].
+    pub fn holes(&self) -> &[Extent] {
+        self.holes.as_slice()
     }
 
     /// Bytes of physical memory that the segments need: whole pages, one segment after the other.

@@ -10,6 +10,7 @@ use crate::start_info::StartInfo;
 use abi::PAGE_SIZE;
 use abi::boot::{
     BootInfo, DIRECT_MAP_BASE, Extent, FRAME_ENTRY_SIZE, ROOT_SEGMENTS_MAX, RegionKind, RootImage, RootSegment,
+    table_shares,
 };
 use abi::syscall::MapAccess;
 use archive::Archive;
@@ -71,8 +72,12 @@ pub fn prepare<M: PhysicalMemory>(
     keep_clear(&machine, own, &mut map)?;
 
     info.archive = start_info.module.or(own.embedded).ok_or(LoadError::NoArchive)?;
-    let (kernel, root) = open_archive(memory, &map, info.archive)?;
+    let (mut kernel, root) = open_archive(memory, &map, info.archive)?;
     map.assign(info.archive, RegionKind::Archive)?;
+    info.table_shares = table_shares(map.ram());
+    let processors = info.platform.cpus.as_slice().len() as u64;
+    let parts = kernel.plan.with_parts_of_tables(info.table_shares, processors);
+    kernel.plan = parts.map_err(|error| LoadError::BadFile { name: KERNEL, error })?;
 
     let limit = memory.limit();
     let what = "the frame table";

@@ -80,6 +80,12 @@ impl MemoryMap {
         self.regions
     }
 
+    /// Bytes of the RAM that the kernel manages.
+    pub fn ram(&self) -> u64 {
+        let regions = self.regions().iter().filter(|region| region.kind.is_managed_ram());
+        regions.map(|region| region.extent.len).sum()
+    }
+
     /// First address after the RAM that the kernel manages.
     pub fn ram_end(&self) -> u64 {
         self.regions()

@@ -51,6 +51,16 @@ pub struct PageTables<'a, M> {
     memory: &'a mut M,
     map: &'a mut MemoryMap,
     root: u64,
+    zeros: Option<Zeros>,
+}
+
+/// What is mapped where there are to be zeros only, each as often as needed.
+#[derive(Clone, Copy)]
+struct Zeros {
+    /// A page of zeros.
+    page: u64,
+    /// A page table that maps nothing else.
+    table: u64,
 }
 
 impl<'a, M: PhysicalMemory> PageTables<'a, M> {
@@ -59,7 +69,7 @@ impl<'a, M: PhysicalMemory> PageTables<'a, M> {
     /// # Errors
     /// If there is no memory for the top table.
     pub fn new(memory: &'a mut M, map: &'a mut MemoryMap) -> Result<Self, LoadError> {
-        let mut tables = Self { memory, map, root: 0 };
+        let mut tables = Self { memory, map, root: 0, zeros: None };
         tables.root = tables.table(RegionKind::PageTables)?;
         Ok(tables)
     }
@@ -123,6 +133,40 @@ impl<'a, M: PhysicalMemory> PageTables<'a, M> {
             done += size;
         }
         Ok(())
+    }
+
+    /// Maps zeros, which can only be read, at these virtual addresses: one page of them again and again.
+    ///
+    /// # Errors
+    /// As for [`PageTables::map`].
+    pub fn map_zeros(&mut self, place: Extent, owner: RegionKind) -> Result<(), LoadError> {
+        let zeros = match self.zeros {
+            Some(zeros) => zeros,
+            None => self.zeros(owner)?,
+        };
+        let page = zeros.page | Access::Read.flags().bits();
+        let table = zeros.table | PageTableFlags::PRESENT.bits();
+        let mut virt = place.start;
+        while virt < place.end() {
+            let whole_table = virt.is_multiple_of(LARGE_PAGE) && place.end() - virt >= LARGE_PAGE;
+            let (level, entry, size) = if whole_table { (1, table, LARGE_PAGE) } else { (0, page, PAGE_SIZE) };
+            let at = self.entry(virt, level, owner)?;
+            if self.read(at)? != 0 {
+                return Err(LoadError::MappedTwice { virt });
+            }
+            self.write(at, entry)?;
+            virt += size;
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, owner: RegionKind) -> Result<Zeros, LoadError> {
+        let zeros = Zeros { page: self.table(owner)?, table: self.table(owner)? };
+        for place in 0..PAGE_SIZE / 8 {
+            self.write(zeros.table + place * 8, zeros.page | Access::Read.flags().bits())?;
+        }
+        self.zeros = Some(zeros);
+        Ok(zeros)
     }
 
     /// Physical address of the entry for `virt` at `level`; tables above it are made as needed.

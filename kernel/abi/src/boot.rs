@@ -8,7 +8,8 @@
 //!   a flat 64-bit table in memory of kind [`RegionKind::Loader`], which the kernel replaces before it reuses that
 //!   memory;
 //! * `CR0.WP`, `CR4.PGE` and `EFER.NXE` are on (Intel SDM volume 3A, 2.5 and 2.2.1);
-//! * `CR3` holds page tables with the kernel image at its linked addresses, the direct map, the device window, and one
+//! * `CR3` holds page tables with the kernel image at its linked addresses (of its tables, only the part for which there is memory:
+//!   [`PartialTable`]), the direct map, the device window, and one
 //!   identity-mapped page of the loader under entry 0 of the top table, from which the jump was made. The kernel clears
 //!   that entry; the three tables below it lie in memory of kind [`RegionKind::Loader`].
 //!
@@ -18,8 +19,10 @@
 use crate::device::SourceId;
 
 mod iommu;
+mod tables;
 
 pub use iommu::{DEVICE_REGIONS_MAX, DeviceRegion, IOMMU_PAGES_MAX, IOMMUS_MAX, Iommu, IommuKind};
+pub use tables::{Measure, PARTIAL_TABLES_MAX, PT_TABLES, PartialTable, RAM_OF_SHARE, TABLE_SHARES, table_shares};
 
 /// First address of the direct map: physical address `p` is visible at `DIRECT_MAP_BASE + p`.
 pub const DIRECT_MAP_BASE: u64 = 0xffff_8000_0000_0000;
@@ -502,6 +505,8 @@ pub struct BootInfo {
     pub frames: u64,
     /// Memory of the kernel's image.
     pub kernel_image: Extent,
+    /// How many shares there are of the kernel's tables, of [`TABLE_SHARES`].
+    pub table_shares: u64,
     /// The boot archive, checked by the loader. It starts and ends at a page boundary.
     pub archive: Extent,
     /// The root domain's image.
@@ -520,7 +525,7 @@ impl BootInfo {
     /// First field of every boot information, `BULKHEAD` in ASCII.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKHEAD");
     /// Version of this structure. It rises with every change.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// Boot information that says nothing yet, but is well-formed.
     pub const EMPTY: Self = Self {
@@ -533,6 +538,7 @@ impl BootInfo {
         frame_table: Extent { start: 0, len: 0 },
         frames: 0,
         kernel_image: Extent { start: 0, len: 0 },
+        table_shares: TABLE_SHARES,
         archive: Extent { start: 0, len: 0 },
         root: RootImage::EMPTY,
         memory: List::new(Region::new(0, 0, RegionKind::Reserved)),
@@ -571,7 +577,7 @@ const _: () = {
     assert!(size_of::<List<Region, REGIONS_MAX>>() == REGIONS_MAX * 24 + 8);
     assert!(size_of::<Platform>() == 616 + 8 * 8 + (8 * 32 + 8) + (16 * 24 + 8) + 8);
     assert!(size_of::<RootSegment>() == 32);
-    assert!(size_of::<BootInfo>() == 5072);
+    assert!(size_of::<BootInfo>() == 5080);
     assert!(align_of::<BootInfo>() == 8);
 };
 

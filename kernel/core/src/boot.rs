@@ -1,6 +1,6 @@
 //! The first domain: the only objects that no system call makes.
 
-use crate::capability::{Capability, Extent};
+use crate::capability::{BLOCK, Capability, Extent};
 use crate::command::DomainOrder;
 use crate::decode::ports_badge;
 use crate::effect::{Effect, Resume};
@@ -11,6 +11,7 @@ use crate::memory::MapOrder;
 use crate::table::Slots;
 use crate::table::{count, short};
 use crate::world::World;
+use abi::boot::TABLE_SHARES;
 use abi::rights::{
     AccountRights, BudgetRights, DeviceControlRights, DomainRights, InterruptControlRights, Kind, MemoryRights,
     PortsRights, SpaceRights, SystemRights, ThreadRights,
@@ -44,6 +45,22 @@ pub struct Root {
 }
 
 impl<T: Tables> Kernel<T> {
+    /// Leaves out the last slots of all tables but those of processors and interrupts: of [`TABLE_SHARES`] shares of each, the machine has memory
+    /// for so many. Before anything exists.
+    pub fn shorten_tables(&mut self, shares: u64) {
+        const OF: usize = TABLE_SHARES as usize;
+        let shares = (shares as usize).min(OF);
+        self.accounts.shorten(shares, OF);
+        self.spaces.shorten(shares, OF);
+        self.domains.shorten(shares, OF);
+        self.threads.shorten(shares, OF);
+        self.budgets.shorten(shares, OF);
+        self.endpoints.shorten(shares, OF);
+        self.notifications.shorten(shares, OF);
+        self.mappings.shorten(shares, OF);
+        self.blocks.shorten(T::Caps::LENGTH / BLOCK / OF * shares, T::Caps::LENGTH / BLOCK);
+    }
+
     /// Declares one frame of RAM, before anything else exists.
     pub fn declare_ram(&mut self, frame: Frame, state: FrameState) {
         self.frames.declare(frame, state);
@@ -53,7 +70,7 @@ impl<T: Tables> Kernel<T> {
     /// that prepares its page tables. `None` if the plan does not fit this machine's tables.
     pub fn create_root(&mut self, plan: RootPlan) -> Option<(Root, Effect)> {
         self.start_cpu(CpuId::BOOT);
-        let limits = Self::whole_machine();
+        let limits = self.whole_machine();
         let (account, account_generation) =
             self.accounts.insert(crate::account::Account { limits, ..crate::account::Account::EMPTY });
         let account = AccountId::from_index(account)?;
@@ -164,18 +181,18 @@ impl<T: Tables> Kernel<T> {
     /// Limits that let the root use every slot of every table. Of mappings, one a thread is set aside for its message
     /// buffer, which is charged to nobody; of interrupts there are no more than vectors.
     #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
-    fn whole_machine() -> AccountLimits {
-        let mappings = T::Mappings::LENGTH - T::Threads::LENGTH;
-        let interrupts = (T::Interrupts::LENGTH - 1).min(InterruptId::VECTORS);
+    fn whole_machine(&self) -> AccountLimits {
+        let mappings = self.mappings.length() - self.threads.length();
+        let interrupts = (self.interrupts.length() - 1).min(InterruptId::VECTORS);
         let mut limits = [0; Charge::COUNT];
-        limits[Charge::Accounts as usize] = count(T::Accounts::LENGTH - 1);
-        limits[Charge::CapSlots as usize] = count(T::Caps::LENGTH);
-        limits[Charge::Spaces as usize] = count(T::Spaces::LENGTH - 1);
-        limits[Charge::Domains as usize] = count(T::Domains::LENGTH - 1);
-        limits[Charge::Threads as usize] = count(T::Threads::LENGTH - 1);
-        limits[Charge::Budgets as usize] = count(T::Budgets::LENGTH - 1);
-        limits[Charge::Endpoints as usize] = count(T::Endpoints::LENGTH - 1);
-        limits[Charge::Notifications as usize] = count(T::Notifications::LENGTH - 1);
+        limits[Charge::Accounts as usize] = count(self.accounts.length() - 1);
+        limits[Charge::CapSlots as usize] = count(self.blocks.present(T::Caps::LENGTH / BLOCK) * BLOCK);
+        limits[Charge::Spaces as usize] = count(self.spaces.length() - 1);
+        limits[Charge::Domains as usize] = count(self.domains.length() - 1);
+        limits[Charge::Threads as usize] = count(self.threads.length() - 1);
+        limits[Charge::Budgets as usize] = count(self.budgets.length() - 1);
+        limits[Charge::Endpoints as usize] = count(self.endpoints.length() - 1);
+        limits[Charge::Notifications as usize] = count(self.notifications.length() - 1);
         limits[Charge::Mappings as usize] = count(mappings);
         limits[Charge::Interrupts as usize] = count(interrupts);
         limits

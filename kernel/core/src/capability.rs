@@ -1,10 +1,10 @@
 //! Capabilities: slots of domains' tables, and the derivation tree that ties them together.
 
 use crate::identity::{CapId, DomainId, EndpointId, MappingId, NotificationId};
-use crate::kernel::{Kernel, Tables};
+use crate::kernel::{Kernel, MachineTables, Tables};
 use crate::standing::ObjectName;
 use crate::table::Slots;
-use crate::table::short;
+use crate::table::{count, short};
 use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
 use abi::{Error, Handle};
 use bitflags::bitflags;
@@ -145,7 +145,7 @@ impl CapSlot {
 pub(crate) const BLOCK: usize = 16;
 
 /// The arena's blocks in use, one bit each. Sized for the largest arena; smaller ones use the first bits.
-pub(crate) const BLOCK_WORDS: usize = 64;
+pub(crate) const BLOCK_WORDS: usize = 256;
 
 /// Which blocks of the arena are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,11 +153,13 @@ pub(crate) struct Blocks {
     words: [u64; BLOCK_WORDS],
     /// Words all of whose blocks are in use, one bit each: nobody looks at them to find a free one.
     full: [u64; BLOCK_WORDS / 64],
+    /// Blocks for which the machine has no memory: in use for ever.
+    missing: u32,
 }
 
 impl Blocks {
     pub(crate) const fn new() -> Self {
-        Blocks { words: [0; BLOCK_WORDS], full: [0; BLOCK_WORDS / 64] }
+        Blocks { words: [0; BLOCK_WORDS], full: [0; BLOCK_WORDS / 64], missing: 0 }
     }
 
     /// The word that holds a block's bit.
@@ -211,9 +213,20 @@ impl Blocks {
         (first..first + count).all(|block| self.is_used(block))
     }
 
-    /// How many blocks are in use.
+    /// How many blocks are in use by tables.
     pub(crate) fn count(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum::<usize>() - self.missing as usize
+    }
+
+    /// Of the arena's blocks, only the first ones are there.
+    pub(crate) fn shorten(&mut self, present: usize, all: usize) {
+        self.set(present, all - present, true);
+        self.missing = count(all - present);
+    }
+
+    /// How many blocks of an arena of so many are there.
+    pub(crate) fn present(&self, all: usize) -> usize {
+        all - self.missing as usize
     }
 
     #[expect(clippy::indexing_slicing, reason = "they are taken modulo the arrays' lengths")]
@@ -524,7 +537,7 @@ impl<T: Tables> Kernel<T> {
     }
 }
 
-static_assertions::const_assert!(BLOCK_WORDS * 64 * BLOCK >= <[u8; 32768] as Slots<u8>>::LENGTH);
+static_assertions::const_assert!(BLOCK_WORDS * 64 * BLOCK >= <MachineTables as Tables>::Caps::LENGTH);
 
 fn ways_to_notification(capability: &Capability) -> Option<(ObjectName, ShortWays)> {
     let id = NotificationId::from_index(capability.object.into())?;

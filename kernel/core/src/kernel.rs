@@ -12,7 +12,9 @@ use crate::identity::{CpuId, CpuSet, ThreadId};
 use crate::space::{Mapping, Space};
 use crate::table::{FrameStore, Slot, Slots, Table};
 use crate::thread::Thread;
+use abi::boot::Measure;
 use abi::syscall::Charge;
+use core::mem::offset_of;
 
 /// How long each table is: the machine has long ones, the model checker short ones.
 pub trait Tables {
@@ -21,7 +23,7 @@ pub trait Tables {
     const CREDIT: u32 = 1;
     /// Accounts.
     type Accounts: Slots<Slot<Account>>;
-    /// The arena of capability slots; at most 65536.
+    /// The arena of capability slots.
     type Caps: Slots<CapSlot>;
     /// Spaces.
     type Spaces: Slots<Slot<Space>>;
@@ -48,29 +50,30 @@ pub trait Tables {
 }
 
 /// The tables of the real machine.
+#[derive(Clone, Copy, Debug)]
 pub struct MachineTables;
 
 /// How many spaces there can be. Index 0 is never used.
-pub const SPACES_MAX: usize = 512;
+pub const SPACES_MAX: usize = 16384;
 
 impl MachineTables {
     /// How many threads there can be, and so how many saved contexts the shell needs. Index 0 is never used.
-    pub const THREADS: usize = 1024;
+    pub const THREADS: usize = 16384;
 }
 
 impl Tables for MachineTables {
     const CREDIT: u32 = 90;
-    type Accounts = [Slot<Account>; 512];
-    type Caps = [CapSlot; 32768];
+    type Accounts = [Slot<Account>; 16384];
+    type Caps = [CapSlot; 262_144];
     type Spaces = [Slot<Space>; SPACES_MAX];
-    type Domains = [Slot<Domain>; 512];
+    type Domains = [Slot<Domain>; 16384];
     type Threads = [Slot<Thread>; MachineTables::THREADS];
     type Timers = [Option<ThreadId>; MachineTables::THREADS];
     type Cpus = [Cpu<Self::Timers>; CpuId::MAX];
-    type Budgets = [Slot<Budget>; 1024];
-    type Endpoints = [Slot<Endpoint>; 1024];
-    type Notifications = [Slot<Notification>; 2048];
-    type Mappings = [Slot<Mapping>; 16384];
+    type Budgets = [Slot<Budget>; 16384];
+    type Endpoints = [Slot<Endpoint>; 16384];
+    type Notifications = [Slot<Notification>; 32768];
+    type Mappings = [Slot<Mapping>; 65536];
     type Interrupts = [Slot<Interrupt>; 256];
     type Frames = &'static mut [FrameEntry];
 }
@@ -78,7 +81,8 @@ impl Tables for MachineTables {
 /// Number of priorities.
 pub(crate) const PRIORITIES: usize = 256;
 
-/// Everything that the kernel knows.
+/// Everything that the kernel knows. In tables that can be copied it can be copied: to compare, and to explore what could happen.
+#[derive(Clone)]
 pub struct Kernel<T: Tables> {
     pub(crate) accounts: Table<Account, T::Accounts>,
     pub(crate) caps: T::Caps,
@@ -162,6 +166,14 @@ macro_rules! around {
     }};
 }
 
+/// Where a table lies in the state of the machine's kernel. What is before a table's slots, and behind them, is in pages that
+/// are there anyway.
+macro_rules! partial {
+    ($field:ident: $slots:ident, $measure:ident) => {
+        (offset_of!(Kernel<MachineTables>, $field), size_of::<<MachineTables as Tables>::$slots>(), Measure::$measure)
+    };
+}
+
 impl Kernel<MachineTables> {
     /// The machine's kernel with empty tables, all of it zero. It has no frame table until
     /// [`Kernel::attach_frames`], and nothing exists in it until [`Kernel::declare_ram`] and [`Kernel::create_root`].
@@ -182,6 +194,20 @@ impl Kernel<MachineTables> {
         };
         around!(storage, None)
     }
+
+    /// Where in the kernel's state each table lies of which only a part may be there: offset, bytes, and what decides.
+    pub const PARTIAL_TABLES: [(usize, usize, Measure); 10] = [
+        partial!(accounts: Accounts, Memory),
+        partial!(caps: Caps, Memory),
+        partial!(spaces: Spaces, Memory),
+        partial!(domains: Domains, Memory),
+        partial!(threads: Threads, Memory),
+        partial!(budgets: Budgets, Memory),
+        partial!(endpoints: Endpoints, Memory),
+        partial!(notifications: Notifications, Memory),
+        partial!(mappings: Mappings, Memory),
+        partial!(cpus: Cpus, Processors),
+    ];
 
     /// Gives the kernel its frame table: one zeroed entry for each frame up to the last one of RAM.
     pub fn attach_frames(&mut self, frames: &'static mut [FrameEntry]) {
@@ -225,50 +251,5 @@ impl<T: Tables> Kernel<T> {
 impl<T: Tables> core::fmt::Debug for Kernel<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Kernel").field("active", &self.active).field("objects", &self.objects).finish_non_exhaustive()
-    }
-}
-
-/// A kernel in tables that can be copied can be copied: to compare, and to explore what could happen.
-impl<T: Tables> Clone for Kernel<T>
-where
-    T::Accounts: Clone,
-    T::Caps: Clone,
-    T::Spaces: Clone,
-    T::Domains: Clone,
-    T::Threads: Clone,
-    T::Cpus: Clone,
-    T::Budgets: Clone,
-    T::Endpoints: Clone,
-    T::Notifications: Clone,
-    T::Mappings: Clone,
-    T::Interrupts: Clone,
-    T::Frames: Clone,
-{
-    fn clone(&self) -> Self {
-        Kernel {
-            accounts: self.accounts.clone(),
-            caps: self.caps.clone(),
-            blocks: self.blocks,
-            spaces: self.spaces.clone(),
-            domains: self.domains.clone(),
-            threads: self.threads.clone(),
-            cpus: self.cpus.clone(),
-            undisturbed: self.undisturbed,
-            budgets: self.budgets.clone(),
-            endpoints: self.endpoints.clone(),
-            notifications: self.notifications.clone(),
-            mappings: self.mappings.clone(),
-            interrupts: self.interrupts.clone(),
-            frames: self.frames.clone(),
-            lines: self.lines,
-            objects: self.objects,
-            active: self.active,
-            now: self.now,
-            online: self.online,
-            kicks: self.kicks,
-            last_shootdown: self.last_shootdown,
-            forgetting: self.forgetting,
-            strays: self.strays,
-        }
     }
 }

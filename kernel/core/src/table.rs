@@ -16,7 +16,6 @@ pub trait Slots<T> {
 impl<T, const N: usize> Slots<T> for [T; N] {
     #[expect(clippy::disallowed_macros, reason = "the compiler evaluates it")]
     const LENGTH: usize = {
-        assert!(N <= 1 << 16, "an index in a table must fit into 16 bits");
         assert!(N.is_power_of_two(), "a table's length must be a power of two");
         N
     };
@@ -33,7 +32,7 @@ impl<T, const N: usize> Slots<T> for [T; N] {
 }
 
 /// An index in a table, or a number below a table's length.
-#[expect(clippy::cast_possible_truncation, reason = "no table has more than 65,536 slots, see `Slots::LENGTH`")]
+#[expect(clippy::cast_possible_truncation, reason = "no table has more than 65,536 slots, see `Table::new`")]
 pub(crate) const fn short(index: usize) -> u16 {
     index as u16
 }
@@ -72,8 +71,9 @@ impl<T> Slot<T> {
     }
 }
 
-/// A table of objects.
+/// A table of objects. It begins with its slots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub(crate) struct Table<T, S> {
     slots: S,
     /// First slot of the free list, 0 if it is empty.
@@ -82,6 +82,8 @@ pub(crate) struct Table<T, S> {
     fresh: u16,
     /// Objects that are dead but not yet taken apart: first and last of a queue through `next`.
     dying: u16,
+    /// Slots at the end for which the machine has no memory. They are empty for ever.
+    missing: u16,
     objects: PhantomData<T>,
 }
 
@@ -95,12 +97,18 @@ pub(crate) struct Reference<I> {
 impl<T, S: Slots<Slot<T>>> Table<T, S> {
     /// A table around empty slots.
     pub(crate) const fn new(slots: S) -> Self {
-        Table { slots, free: 0, fresh: 0, dying: 0, objects: PhantomData }
+        const { assert!(S::LENGTH <= 1 << 16, "an index in a table must fit into 16 bits") };
+        Table { slots, free: 0, fresh: 0, dying: 0, missing: 0, objects: PhantomData }
+    }
+
+    /// Leaves out the last slots: of so many shares of the table, all but the first ones. The table is empty.
+    pub(crate) fn shorten(&mut self, shares: usize, of: usize) {
+        self.missing = short(S::LENGTH / of * of.saturating_sub(shares));
     }
 
     /// Whether [`Table::insert`] would find a slot.
     pub(crate) fn has_room(&self) -> bool {
-        self.free != 0 || (self.fresh as usize) + 1 < S::LENGTH
+        self.free != 0 || (self.fresh as usize) + 1 < self.length()
     }
 
     /// The index that the next [`Table::insert`] returns. Only to be asked when there is room.
@@ -229,7 +237,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
 
     /// How many slots the table has.
     pub(crate) fn length(&self) -> usize {
-        S::LENGTH
+        S::LENGTH - usize::from(self.missing)
     }
 
     /// Whether every slot that was ever used is exactly one of live, condemned, free or used up, and the two lists
@@ -241,7 +249,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
             let slot = self.slots.at(*index);
             !slot.live && slot.generation == LAST_GENERATION && !self.condemned_indices().any(|other| other == *index)
         });
-        fresh < S::LENGTH
+        fresh < self.length()
             && self.chain(self.free).all(dead)
             && self.condemned_indices().all(dead)
             && self.live_indices().count()
@@ -344,6 +352,18 @@ mod tests {
         assert_ne!(table.insert(2).0, index);
         assert_ne!(table.insert(3).0, index);
         assert!(!table.has_room());
+    }
+
+    #[test]
+    fn a_table_that_was_shortened_takes_fewer() {
+        let mut table = Table::<u8, [Slot<u8>; 16]>::new([Slot::empty(0); 16]);
+        table.shorten(1, 4);
+        assert_eq!(table.length(), 4);
+        for value in 1..4 {
+            assert!(table.has_room());
+            table.insert(value);
+        }
+        assert!(!table.has_room() && table.lists_are_sound());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Long sequences of system calls on tables as long as the machine's: whatever the root does, every invariant holds.
+//! Long sequences of system calls on tables as long as a small machine's: whatever the root does, every invariant holds.
 //!
 //! A sequence that breaks something is made as short as it can be and written down as a script, which
 //! `cargo xtask replay` carries out in the machine. There are `PROPTEST_CASES` sequences.

@@ -19,6 +19,9 @@ unsafe impl<T: Send> Sync for FairLock<T> {}
 unsafe impl<T: Send> Send for FairLock<T> {}
 
 impl<T> FairLock<T> {
+    /// Where in the lock its value lies, in bytes.
+    pub const VALUE: usize = core::mem::offset_of!(Self, value);
+
     /// A lock that nobody holds.
     #[cfg(not(loom))]
     pub const fn new(value: T) -> Self {

@@ -97,6 +97,7 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
         let mut state = state::lock();
         // SAFETY: the loader has set this memory aside for the frame table, zeroed, and mapped it.
         state.kernel.attach_frames(unsafe { frame_table(info) });
+        state.kernel.shorten_tables(info.table_shares);
         pages = declare_memory(&mut state, info);
     };
     // SAFETY: as above, for the machine's timers.

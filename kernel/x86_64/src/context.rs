@@ -191,6 +191,14 @@ pub struct Contexts([UnsafeCell<Context>; MachineTables::THREADS]);
 // processor on which the thread runs, while nobody else touches it.
 unsafe impl Sync for Contexts {}
 
+impl Contexts {
+    /// Where they lie.
+    pub const fn start() -> *const u8 {
+        (&raw const CONTEXTS).cast()
+    }
+}
+
+#[unsafe(link_section = ".bss.tables")]
 static CONTEXTS: Contexts = Contexts([const { UnsafeCell::new(Context::EMPTY) }; MachineTables::THREADS]);
 
 /// Stands for the right to use the contexts of threads. It lives in the state behind the big lock, so that whoever can

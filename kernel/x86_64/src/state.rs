@@ -1,7 +1,7 @@
 //! The kernel's state: the core behind one big lock, and what the shell knows of the machine.
 
 use crate::clock::Clock;
-use crate::context::{Context, ContextAccess};
+use crate::context::{Context, ContextAccess, Contexts};
 use crate::entry_time::EntryTimes;
 use crate::interrupt_line::InterruptLines;
 use crate::iommu::{Iommu, Remapping};
@@ -9,8 +9,9 @@ use crate::local_apic::LocalApic;
 use crate::per_cpu::PerCpu;
 use crate::processor;
 use crate::processor::Protections;
-use abi::boot::{CPUS_MAX, Cpu, List};
+use abi::boot::{CPUS_MAX, Cpu, List, Measure, PartialTable};
 use abi::time::NEVER;
+use core::mem::offset_of;
 use kernel_core::{CpuId, Frame, Kernel, MachineTables, ThreadId};
 use kernel_sync::{FairGuard, FairLock};
 use spin::once::Once;
@@ -178,11 +179,38 @@ impl State {
     }
 }
 
+#[unsafe(link_section = ".bss.tables")]
 static STATE: FairLock<State> = FairLock::new(State {
     kernel: Kernel::machine(),
     // SAFETY: this is the state behind the big lock, and there is one.
     contexts: unsafe { ContextAccess::new() },
     processors: [const { Processor::EMPTY }; CpuId::MAX],
+});
+
+/// The tables of which the loader provides a part, in its words.
+#[repr(transparent)]
+struct TableList([PartialTable<*const u8>; TABLES]);
+
+/// How many there are.
+const TABLES: usize = Kernel::PARTIAL_TABLES.len() + 1;
+
+// SAFETY: it does not change, and nobody uses its pointers but the loader, which knows them as numbers.
+unsafe impl Sync for TableList {}
+
+#[used]
+#[unsafe(link_section = ".table_list")]
+static TABLE_LIST: TableList = TableList({
+    let kernel = (&raw const STATE).cast::<u8>().wrapping_add(FairLock::<State>::VALUE + offset_of!(State, kernel));
+    let contexts =
+        PartialTable { start: Contexts::start(), len: size_of::<Contexts>() as u64, measure: Measure::Memory };
+    let mut list = [contexts; TABLES];
+    let mut index = 0;
+    while index < Kernel::PARTIAL_TABLES.len() {
+        let (offset, len, measure) = Kernel::PARTIAL_TABLES[index];
+        list[index] = PartialTable { start: kernel.wrapping_add(offset), len: len as u64, measure };
+        index += 1;
+    }
+    list
 });
 
 /// The big lock, held.

@@ -1,33 +1,42 @@
-//! The host: the kernel's core with tables as long as the machine's.
+//! The host: the kernel's core with tables as long as a small machine's.
 
 use crate::{LIMIT, Line, MEMORY_PAGES, Outcome, Player, Script, Stage};
+use abi::boot::TABLE_SHARES;
 use abi::rights::MemoryRights;
 use abi::syscall::Charge;
 use abi::{Handle, Syscall, root};
 use kernel_core::{
     Account, Budget, CapSlot, Cpu, CpuId, Domain, Endpoint, FrameEntry, Interrupt, MachineTables, Mapping,
-    Notification, Slot, Space, Storage, Tables, Thread,
+    Notification, Slot, Slots, Space, Storage, Tables, Thread, ThreadId,
 };
 use model::machine::{DATA, Plan};
 use model::sizes::SmallTables;
 use model::{Machine, Outcome as Ended};
 
-/// Tables as long as the machine's; only the frame table, which the machine makes as long as its memory, is short.
+/// Tables as long as those of a machine with as little memory as there can be; only the frame table, which the machine makes as
+/// long as its memory, is shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct FullTables;
 
+/// How many of the slots of the longest tables such a machine has.
+const fn share(all: usize) -> usize {
+    all / TABLE_SHARES as usize
+}
+
+const THREADS: usize = share(MachineTables::THREADS);
+
 impl Tables for FullTables {
-    type Accounts = <MachineTables as Tables>::Accounts;
-    type Caps = <MachineTables as Tables>::Caps;
-    type Spaces = <MachineTables as Tables>::Spaces;
-    type Domains = <MachineTables as Tables>::Domains;
-    type Threads = <MachineTables as Tables>::Threads;
-    type Timers = <MachineTables as Tables>::Timers;
-    type Cpus = <MachineTables as Tables>::Cpus;
-    type Budgets = <MachineTables as Tables>::Budgets;
-    type Endpoints = <MachineTables as Tables>::Endpoints;
-    type Notifications = <MachineTables as Tables>::Notifications;
-    type Mappings = <MachineTables as Tables>::Mappings;
+    type Accounts = [Slot<Account>; share(<MachineTables as Tables>::Accounts::LENGTH)];
+    type Caps = [CapSlot; share(<MachineTables as Tables>::Caps::LENGTH)];
+    type Spaces = [Slot<Space>; share(<MachineTables as Tables>::Spaces::LENGTH)];
+    type Domains = [Slot<Domain>; share(<MachineTables as Tables>::Domains::LENGTH)];
+    type Threads = [Slot<Thread>; THREADS];
+    type Timers = [Option<ThreadId>; THREADS];
+    type Cpus = [Cpu<Self::Timers>; CpuId::MAX];
+    type Budgets = [Slot<Budget>; share(<MachineTables as Tables>::Budgets::LENGTH)];
+    type Endpoints = [Slot<Endpoint>; share(<MachineTables as Tables>::Endpoints::LENGTH)];
+    type Notifications = [Slot<Notification>; share(<MachineTables as Tables>::Notifications::LENGTH)];
+    type Mappings = [Slot<Mapping>; share(<MachineTables as Tables>::Mappings::LENGTH)];
     type Interrupts = <MachineTables as Tables>::Interrupts;
     type Frames = Vec<FrameEntry>;
 }
@@ -40,7 +49,7 @@ impl SmallTables for FullTables {
             spaces: [const { Slot::<Space>::empty(Space::EMPTY) }; _],
             domains: [const { Slot::<Domain>::empty(Domain::EMPTY) }; _],
             threads: [const { Slot::<Thread>::empty(Thread::EMPTY) }; _],
-            cpus: [const { Cpu::new([None; MachineTables::THREADS]) }; CpuId::MAX],
+            cpus: [const { Cpu::new([None; THREADS]) }; CpuId::MAX],
             budgets: [const { Slot::<Budget>::empty(Budget::EMPTY) }; _],
             endpoints: [const { Slot::<Endpoint>::empty(Endpoint::EMPTY) }; _],
             notifications: [const { Slot::<Notification>::empty(Notification::EMPTY) }; _],
