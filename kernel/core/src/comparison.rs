@@ -33,6 +33,7 @@ impl<T: Tables> Kernel<T> {
             kicks,
             last_shootdown,
             forgetting,
+            seen,
             strays,
         } = self;
         let same_cpu = |index: usize| is_like_cpu(cpus.at(index), other.cpus.at(index));
@@ -54,7 +55,7 @@ impl<T: Tables> Kernel<T> {
             (*lines == other.lines, "interrupt lines"),
             ((*online, *kicks) == (other.online, other.kicks), "sets of processors"),
             ((*last_shootdown, *forgetting) == (other.last_shootdown, other.forgetting), "shootdowns"),
-            (*strays == other.strays, "what devices were refused"),
+            ((*seen, *strays) == (other.seen, other.strays), "what devices see and were refused"),
         ];
         same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
     }

@@ -65,10 +65,29 @@ impl<T: Tables> Kernel<T> {
         Tree { root: space.root, device: space.is_device.then_some(id) }
     }
 
+    /// The spaces that devices see, with the functions that see them. There are no more than an IOMMU tells apart, however
+    /// many others there are.
+    pub fn seen_spaces(&self) -> impl Iterator<Item = (SpaceId, SourceRange)> + '_ {
+        let next = |id: &SpaceId| self.spaces.at(id.index()).next_seen;
+        let seen = core::iter::successors(self.seen, next).take(self.spaces.length());
+        seen.filter_map(|id| Some((id, self.spaces.at(id.index()).sources?)))
+    }
+
     /// Whether one of these functions has a space: one that lives, or one that is not taken apart yet.
     pub(crate) fn has_device_space(&self, sources: SourceRange) -> bool {
-        let mut spaces = self.spaces.present_indices();
-        spaces.any(|index| self.spaces.at(index).sources.is_some_and(|others| others.overlaps(sources)))
+        self.seen_spaces().any(|(_, others)| others.overlaps(sources))
+    }
+
+    /// No function sees the space any more. Tells which did.
+    pub(crate) fn forget_sources(&mut self, id: SpaceId) -> Option<SourceRange> {
+        let sources = self.spaces.at_mut(id.index()).sources.take()?;
+        let next = self.spaces.at_mut(id.index()).next_seen.take();
+        let before = |other: &SpaceId| self.spaces.at(other.index()).next_seen == Some(id);
+        match core::iter::successors(self.seen, |other| self.spaces.at(other.index()).next_seen).find(before) {
+            Some(before) => self.spaces.at_mut(before.index()).next_seen = next,
+            None => self.seen = next,
+        }
+        Some(sources)
     }
 
     pub(crate) fn create_device_space(
@@ -78,12 +97,11 @@ impl<T: Tables> Kernel<T> {
         sources: SourceRange,
     ) -> ((usize, u32), Effect) {
         let made = self.create_space(account, root);
-        *self.spaces.at_mut(made.0) = Space { is_device: true, sources: Some(sources), ..*self.spaces.at(made.0) };
-        let effect = match SpaceId::from_index(made.0) {
-            Some(space) => Effect::AttachDevices { sources, space, root },
-            None => Effect::None,
-        };
-        (made, effect)
+        let Some(space) = SpaceId::from_index(made.0) else { return (made, Effect::None) };
+        let next_seen = self.seen.replace(space);
+        *self.spaces.at_mut(made.0) =
+            Space { is_device: true, sources: Some(sources), next_seen, ..*self.spaces.at(made.0) };
+        (made, Effect::AttachDevices { sources, space, root })
     }
 
     /// Lets a function, and no other, raise an interrupt.

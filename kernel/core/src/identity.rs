@@ -58,7 +58,7 @@ identities! {
     /// A notification.
     NotificationId(NonZeroU16, u16);
     /// A mapping.
-    MappingId(NonZeroU16, u16);
+    MappingId(NonZeroU32, u32);
     /// An interrupt.
     InterruptId(NonZeroU16, u16);
 }

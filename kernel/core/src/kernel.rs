@@ -8,7 +8,7 @@ use crate::device::Strays;
 use crate::domain::{Domain, Interrupt, Notification};
 use crate::endpoint::Endpoint;
 use crate::frame::{FrameEntry, Frames};
-use crate::identity::{CpuId, CpuSet, ThreadId};
+use crate::identity::{CpuId, CpuSet, SpaceId, ThreadId};
 use crate::space::{Mapping, Space};
 use crate::table::{FrameStore, Slot, Slots, Table};
 use crate::thread::Thread;
@@ -61,6 +61,9 @@ impl MachineTables {
     pub const THREADS: usize = 16384;
 }
 
+// The objects that capabilities name have indices of 16 bits; so have frames' owners.
+static_assertions::const_assert!(SPACES_MAX <= 1 << 16 && MachineTables::THREADS <= 1 << 16);
+
 impl Tables for MachineTables {
     const CREDIT: u32 = 90;
     type Accounts = [Slot<Account>; 16384];
@@ -73,7 +76,7 @@ impl Tables for MachineTables {
     type Budgets = [Slot<Budget>; 16384];
     type Endpoints = [Slot<Endpoint>; 16384];
     type Notifications = [Slot<Notification>; 32768];
-    type Mappings = [Slot<Mapping>; 65536];
+    type Mappings = [Slot<Mapping>; 131_072];
     type Interrupts = [Slot<Interrupt>; 256];
     type Frames = &'static mut [FrameEntry];
 }
@@ -113,6 +116,8 @@ pub struct Kernel<T: Tables> {
     /// The last shootdown, and the threads that wait for one to be over, the earliest first.
     pub(crate) last_shootdown: Option<Shootdown>,
     pub(crate) forgetting: Option<ThreadId>,
+    /// First of the spaces that devices see.
+    pub(crate) seen: Option<SpaceId>,
     /// What devices were refused.
     pub(crate) strays: Strays,
 }
@@ -161,6 +166,7 @@ macro_rules! around {
             kicks: CpuSet(0),
             last_shootdown: None,
             forgetting: None,
+            seen: None,
             strays: Strays::NONE,
         }
     }};

@@ -1,5 +1,6 @@
 //! Mapping, unmapping and donating memory.
 
+use crate::capability::halves;
 use crate::effect::{Effect, MapPiece, UnmapPiece};
 use crate::frame::{Frame, FrameState};
 use crate::identity::{CapId, MappingId, SpaceId, ThreadId};
@@ -24,12 +25,17 @@ pub struct MapOrder {
 impl<T: Tables> Kernel<T> {
     /// The mapping with this public id.
     pub(crate) fn lookup_mapping(&self, id: u64) -> Result<MappingId, Error> {
-        let mapping = MappingId::from_index((id & 0xffff) as usize).ok_or(Error::StaleHandle)?;
-        let generation = u32::try_from(id >> 16).map_err(|_| Error::StaleHandle)?;
+        let [index, generation] = halves(id);
+        let mapping = MappingId::from_index(index as usize).ok_or(Error::StaleHandle)?;
         match self.mappings.get(mapping.index(), generation) {
             Some(_) => Ok(mapping),
             None => Err(Error::StaleHandle),
         }
+    }
+
+    /// The public id of the mapping with this index.
+    pub(crate) fn mapping_number(&self, index: usize) -> u64 {
+        u64::from(self.mappings.generation(index)) << 32 | index as u64
     }
 
     /// Whether a run of frames is all RAM for user space, or all outside RAM. Tells which (`true`: a device).
@@ -75,7 +81,7 @@ impl<T: Tables> Kernel<T> {
             self.charge(account, Charge::Mappings, 1);
         }
         let next_in_space = self.spaces.at(order.space.index()).first_mapping;
-        let (index, generation) = self.mappings.insert(Mapping {
+        let (index, _) = self.mappings.insert(Mapping {
             space: Some(order.space),
             address: order.address,
             frame: order.frame,
@@ -91,7 +97,7 @@ impl<T: Tables> Kernel<T> {
             self.spaces.at_mut(order.space.index()).first_mapping = Some(id);
             self.adopt_mapping(id, Some(order.memory));
         }
-        ((u64::from(generation) << 16) | index as u64, tables)
+        (self.mapping_number(index), tables)
     }
 
     /// What the shell is to do for a mapping, with these frames as tables.

@@ -48,13 +48,14 @@ where
             kicks,
             last_shootdown: _,
             forgetting,
+            seen,
             mut strays,
         } = self.clone();
         strays.watch = strays.watch.map(|named| Reference {
             id: named.id,
             generation: u32::from(self.notifications.get(named.id.index(), named.generation).is_some()),
         });
-        (blocks, lines, objects, online, kicks, forgetting, strays).hash(hasher);
+        (blocks, lines, objects, online, kicks, forgetting, seen, strays).hash(hasher);
         for cpu in self.online() {
             let entry = cpus.at(cpu.index());
             let Cpu {

@@ -37,8 +37,7 @@ impl<T: Tables> Kernel<T> {
 
     /// Which functions see which page tables.
     pub fn seen_by_devices(&self) -> impl Iterator<Item = (SourceRange, Tree)> + '_ {
-        let seen = self.spaces.present_indices().filter_map(SpaceId::from_index);
-        seen.filter_map(|id| Some((self.spaces.at(id.index()).sources?, self.tree_of(id))))
+        self.seen_spaces().map(|(id, sources)| (sources, self.tree_of(id)))
     }
 
     /// Whether devices see a space.
@@ -96,7 +95,7 @@ impl<T: Tables> Kernel<T> {
 
     /// The public ids of all mappings.
     pub fn mapping_ids(&self) -> impl Iterator<Item = u64> + '_ {
-        self.mappings.live_indices().map(|index| (u64::from(self.mappings.generation(index)) << 16) | index as u64)
+        self.mappings.live_indices().map(|index| self.mapping_number(index))
     }
 
     /// The earliest deadline that a processor watches.
@@ -119,7 +118,7 @@ impl<T: Tables> Kernel<T> {
             self.uncharged(cpu, now).hash(hasher);
             entry.ready.iter().enumerate().filter(|(_, head)| head.is_some()).for_each(|pair| pair.hash(hasher));
         }
-        self.forgetting.hash(hasher);
+        (self.forgetting, self.seen).hash(hasher);
         let lives = |named: Reference<crate::NotificationId>| {
             (named.id, self.notifications.get(named.id.index(), named.generation).is_some())
         };

@@ -130,7 +130,7 @@ impl<T: Tables> Kernel<T> {
         self.mappings.live_indices().filter_map(|index| {
             let mapping = self.mappings.at(index);
             Some(Window {
-                id: (u64::from(self.mappings.generation(index)) << 16) | index as u64,
+                id: self.mapping_number(index),
                 place: match (mapping.space, mapping.thread) {
                     (Some(space), _) => Ok(space),
                     (None, thread) => Err(thread?),

@@ -22,6 +22,8 @@ pub struct Space {
     pub(crate) is_device: bool,
     /// The functions that see it; none any more once it is being taken apart.
     pub(crate) sources: Option<SourceRange>,
+    /// The next space that devices see.
+    pub(crate) next_seen: Option<SpaceId>,
 }
 
 impl Space {
@@ -36,6 +38,7 @@ impl Space {
         domains: 0,
         is_device: false,
         sources: None,
+        next_seen: None,
     };
 }
 

@@ -32,7 +32,10 @@ impl<T, const N: usize> Slots<T> for [T; N] {
 }
 
 /// An index in a table, or a number below a table's length.
-#[expect(clippy::cast_possible_truncation, reason = "no table has more than 65,536 slots, see `Table::new`")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no table but those of mappings and of capabilities has more than 65,536 slots"
+)]
 pub(crate) const fn short(index: usize) -> u16 {
     index as u16
 }
@@ -56,7 +59,7 @@ pub struct Slot<T> {
     /// What keeps the object alive: capabilities, and objects that need it.
     references: u32,
     /// Next free slot, or next object to reap, while not live.
-    next: u16,
+    next: u32,
     live: bool,
     value: T,
 }
@@ -77,13 +80,13 @@ impl<T> Slot<T> {
 pub(crate) struct Table<T, S> {
     slots: S,
     /// First slot of the free list, 0 if it is empty.
-    free: u16,
+    free: u32,
     /// Slots below this (and above 0) have been used before.
-    fresh: u16,
+    fresh: u32,
     /// Objects that are dead but not yet taken apart: first and last of a queue through `next`.
-    dying: u16,
+    dying: u32,
     /// Slots at the end for which the machine has no memory. They are empty for ever.
-    missing: u16,
+    missing: u32,
     objects: PhantomData<T>,
 }
 
@@ -97,13 +100,12 @@ pub(crate) struct Reference<I> {
 impl<T, S: Slots<Slot<T>>> Table<T, S> {
     /// A table around empty slots.
     pub(crate) const fn new(slots: S) -> Self {
-        const { assert!(S::LENGTH <= 1 << 16, "an index in a table must fit into 16 bits") };
         Table { slots, free: 0, fresh: 0, dying: 0, missing: 0, objects: PhantomData }
     }
 
     /// Leaves out the last slots: of so many shares of the table, all but the first ones. The table is empty.
     pub(crate) fn shorten(&mut self, shares: usize, of: usize) {
-        self.missing = short(S::LENGTH / of * of.saturating_sub(shares));
+        self.missing = count(S::LENGTH / of * of.saturating_sub(shares));
     }
 
     /// Whether [`Table::insert`] would find a slot.
@@ -183,7 +185,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         if slot.live {
             slot.live = false;
             slot.next = first;
-            self.dying = short(index);
+            self.dying = count(index);
         }
     }
 
@@ -205,7 +207,7 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
         slot.references = 0;
         if slot.generation < LAST_GENERATION {
             slot.next = free;
-            self.free = short(index);
+            self.free = count(index);
         }
     }
 
@@ -230,14 +232,14 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
     }
 
     /// The slots from this one on through `next`. Ends after as many as there are, should it be a circle.
-    fn chain(&self, first: u16) -> impl Iterator<Item = usize> + '_ {
+    fn chain(&self, first: u32) -> impl Iterator<Item = usize> + '_ {
         let next = |index: &usize| Some(self.slots.at(*index).next as usize).filter(|next| *next != 0);
         core::iter::successors(Some(first as usize).filter(|first| *first != 0), next).take(S::LENGTH)
     }
 
     /// How many slots the table has.
     pub(crate) fn length(&self) -> usize {
-        S::LENGTH - usize::from(self.missing)
+        S::LENGTH - self.missing as usize
     }
 
     /// Whether every slot that was ever used is exactly one of live, condemned, free or used up, and the two lists
@@ -263,9 +265,9 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
 
     /// Feeds the order in which slots will be used to a hasher.
     pub(crate) fn hash_lists(&self, hasher: &mut impl core::hash::Hasher) {
-        hasher.write_u16(self.fresh);
+        hasher.write_u32(self.fresh);
         self.chain(self.free).for_each(|index| hasher.write_usize(index));
-        hasher.write_u16(0);
+        hasher.write_u32(0);
         self.condemned_indices().for_each(|index| hasher.write_usize(index));
     }
 }

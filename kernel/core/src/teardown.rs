@@ -464,7 +464,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     fn reap_space(&mut self, id: SpaceId, credit: &mut Credit) -> Effect {
-        if let Some(sources) = self.spaces.at_mut(id.index()).sources.take() {
+        if let Some(sources) = self.forget_sources(id) {
             return if seeded!(DeviceLeftAttached) {
                 Effect::None
             } else {

@@ -344,9 +344,10 @@ fn restart_works(bench: &mut Bench) -> Outcome {
 }
 
 /// How many idle domains there are when it is looked what calls, new domains and restarts cost.
-const POPULATIONS: [u64; 3] = [10, 100, 400];
-/// Mappings of a domain that is given nothing to map: a program's segments, private and control memory.
-const MAPPINGS: u32 = 8;
+const POPULATIONS: [u64; 3] = [10, 1_000, 10_000];
+/// Mappings of a domain that is given nothing to map: a program's code, constants and data, stack and heap, start page, status
+/// page.
+const MAPPINGS: u32 = 6;
 /// How many domains one table of capabilities keeps alive.
 const HELD_BY_ONE: u64 = 1000;
 
@@ -406,8 +407,8 @@ fn density_works(bench: &mut Bench) -> Outcome {
     let restarted = Yard::new(bench, driver(512 << 10), &space)?;
     let mut crowd = Crowd::new(&idle)?;
     let call = CallCost::new(bench)?;
+    let before = statistics()?;
     for population in POPULATIONS {
-        let before = statistics()?;
         while crowd.count < population {
             crowd.grow(bench, &idle)?;
         }

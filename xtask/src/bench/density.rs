@@ -4,7 +4,8 @@
 use super::group::Group;
 use super::row::{Figure, Row, lines};
 use super::table::Table;
-use super::{BenchError, counted};
+use super::{BenchError, counted_in};
+use crate::machine::Memory;
 
 /// What is measured beside each number of domains, as the suite in the machine names it, and for people.
 const WORKS: [(&str, &str); 3] = [
@@ -12,6 +13,8 @@ const WORKS: [(&str, &str); 3] = [
     ("spawn", "a domain of 64 KiB, to its first message"),
     ("restart", "a driver with 512 KiB, destroyed, built and started"),
 ];
+/// How much memory the machine has.
+const MEMORY: Memory = Memory::mebibytes(1024);
 /// How much more a work may cost than beside the fewest domains.
 const FLAT: f64 = 1.05;
 
@@ -21,7 +24,8 @@ const FLAT: f64 = 1.05;
 ///
 /// [`BenchError`].
 pub(super) fn density() -> Result<Table, BenchError> {
-    Ok(table(&counted("domains", "density", "Few domains and many, counting instructions")?))
+    let what = "Few domains and ten thousand in 1 GiB, counting instructions";
+    Ok(table(&counted_in(MEMORY, "domains", "density", what)?))
 }
 
 fn table(text: &str) -> Table {

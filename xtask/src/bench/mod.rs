@@ -29,7 +29,7 @@ pub use trace::{Trace, trace};
 
 use crate::build::{self, BuildError};
 use crate::console::{Console, ConsoleError};
-use crate::machine::{Accelerator, Kvm, Machine};
+use crate::machine::{Accelerator, Kvm, Machine, Memory};
 use crate::progress::Step;
 use crate::setup::{self, SetupError};
 use crate::suites;
@@ -66,8 +66,15 @@ pub enum BenchError {
 /// Runs a suite of the conformance image, or those of its cases whose names contain `cases`, in a machine that counts instructions:
 /// what it writes.
 fn counted(suite: &str, cases: &str, what: &str) -> Result<String, BenchError> {
+    counted_in(Memory::default(), suite, cases, what)
+}
+
+/// The same in a machine with so much memory.
+fn counted_in(memory: Memory, suite: &str, cases: &str, what: &str) -> Result<String, BenchError> {
     let built = build::conformance(&setup::ensure()?)?;
-    run_suite(&suites::counting_machine(&built.image, &format!("suite={suite} case={cases}")), suite, what)
+    let mut machine = suites::counting_machine(&built.image, &format!("suite={suite} case={cases}"));
+    machine.memory = memory;
+    run_suite(&machine, suite, what)
 }
 
 /// A suite, told these words, in a machine whose instructions take time.

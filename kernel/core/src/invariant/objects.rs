@@ -247,6 +247,8 @@ impl<T: Tables> Kernel<T> {
                 continue;
             };
             expect(space.is_device, "a user space that devices see", index)?;
+            let listed = self.seen_spaces().filter(|(id, _)| id.index() == index).count();
+            expect(listed == 1, "a device space that is not in their list", index)?;
             for other in self.spaces.present_indices().filter(|other| *other != index) {
                 let both = self.spaces.at(other).sources.is_some_and(|others| others.overlaps(sources));
                 expect(!both, "a function that sees two spaces", index)?;
