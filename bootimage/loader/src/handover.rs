@@ -75,7 +75,7 @@ pub fn prepare<M: PhysicalMemory>(
     let (mut kernel, root) = open_archive(memory, &map, info.archive)?;
     map.assign(info.archive, RegionKind::Archive)?;
     info.table_shares = table_shares(map.ram());
-    let processors = info.platform.cpus.as_slice().len() as u64;
+    let processors = info.platform.cpus.as_slice().len();
     let parts = kernel.plan.with_parts_of_tables(info.table_shares, processors);
     kernel.plan = parts.map_err(|error| LoadError::BadFile { name: KERNEL, error })?;
 

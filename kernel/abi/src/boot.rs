@@ -506,7 +506,7 @@ pub struct BootInfo {
     /// Memory of the kernel's image.
     pub kernel_image: Extent,
     /// How many shares there are of the kernel's tables, of [`TABLE_SHARES`].
-    pub table_shares: u64,
+    pub table_shares: usize,
     /// The boot archive, checked by the loader. It starts and ends at a page boundary.
     pub archive: Extent,
     /// The root domain's image.

@@ -2,6 +2,7 @@
 
 use crate::identity::AccountId;
 use crate::kernel::{Kernel, Tables};
+use crate::table::Vacant;
 use abi::Error;
 use abi::syscall::{ACCOUNT_DEPTH, AccountLimits, Charge};
 
@@ -17,10 +18,11 @@ pub struct Account {
     pub(crate) used: AccountLimits,
 }
 
-impl Account {
-    /// The contents of an empty slot.
-    pub const EMPTY: Account = Account { parent: None, depth: 0, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
+impl Vacant for Account {
+    const EMPTY: Self = Self { parent: None, depth: 0, limits: [0; Charge::COUNT], used: [0; Charge::COUNT] };
+}
 
+impl Account {
     /// Whether `amount` more of a kind fits.
     #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     pub(crate) fn has_room(&self, charge: Charge, amount: u32) -> bool {

@@ -8,8 +8,7 @@ use crate::frame::{Frame, FrameState};
 use crate::identity::{AccountId, BudgetId, CapId, CpuId, DomainId, InterruptId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
-use crate::table::Slots;
-use crate::table::{count, short};
+use crate::table::{Slots, Vacant, count, short};
 use crate::world::World;
 use abi::boot::TABLE_SHARES;
 use abi::rights::{
@@ -45,20 +44,19 @@ pub struct Root {
 }
 
 impl<T: Tables> Kernel<T> {
-    /// Leaves out the last slots of all tables but those of processors and interrupts: of [`TABLE_SHARES`] shares of each, the machine has memory
-    /// for so many. Before anything exists.
-    pub fn shorten_tables(&mut self, shares: u64) {
-        const OF: usize = TABLE_SHARES as usize;
-        let shares = (shares as usize).min(OF);
-        self.accounts.shorten(shares, OF);
-        self.spaces.shorten(shares, OF);
-        self.domains.shorten(shares, OF);
-        self.threads.shorten(shares, OF);
-        self.budgets.shorten(shares, OF);
-        self.endpoints.shorten(shares, OF);
-        self.notifications.shorten(shares, OF);
-        self.mappings.shorten(shares, OF);
-        self.blocks.shorten(T::Caps::LENGTH / BLOCK / OF * shares, T::Caps::LENGTH / BLOCK);
+    /// Leaves out the last slots of all tables but those of processors and interrupts: of [`TABLE_SHARES`] shares of each, the
+    /// machine has memory for so many. Before anything exists.
+    pub fn shorten_tables(&mut self, shares: usize) {
+        self.accounts.shorten(shares);
+        self.spaces.shorten(shares);
+        self.domains.shorten(shares);
+        self.threads.shorten(shares);
+        self.budgets.shorten(shares);
+        self.endpoints.shorten(shares);
+        self.notifications.shorten(shares);
+        self.mappings.shorten(shares);
+        let blocks = T::Caps::LENGTH / BLOCK;
+        self.blocks.shorten(blocks / TABLE_SHARES * shares.min(TABLE_SHARES), blocks);
     }
 
     /// Declares one frame of RAM, before anything else exists.

@@ -7,6 +7,7 @@
 //! et al. describe, "Defects of the POSIX sporadic server and how to correct them", 2010).
 
 use crate::identity::{AccountId, CpuId, ThreadId};
+use crate::table::Vacant;
 
 /// How many pieces a budget can be in. When the list is full, pieces are joined at the later one's time, which never
 /// gives more than the share.
@@ -135,9 +136,8 @@ pub struct Budget {
     pub(crate) thread: Option<ThreadId>,
 }
 
-impl Budget {
-    /// The contents of an empty slot.
-    pub const EMPTY: Budget = Budget {
+impl Vacant for Budget {
+    const EMPTY: Self = Self {
         account: None,
         priority: 0,
         cpu: CpuId::BOOT,
@@ -146,7 +146,9 @@ impl Budget {
         refills: Refills::NONE,
         thread: None,
     };
+}
 
+impl Budget {
     /// The shortest slice: shorter ones would let a thread keep the machine busy with switching.
     pub(crate) const MIN_SLICE: u64 = 10_000;
     /// The longest slice and period: an hour.

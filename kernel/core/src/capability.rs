@@ -3,8 +3,7 @@
 use crate::identity::{CapId, DomainId, EndpointId, MappingId, NotificationId};
 use crate::kernel::{Kernel, MachineTables, Tables};
 use crate::standing::ObjectName;
-use crate::table::Slots;
-use crate::table::{count, short};
+use crate::table::{Slots, Vacant, count, short};
 use abi::rights::{EndpointRights, Kind, NotificationRights, RawRights};
 use abi::{Error, Handle};
 use bitflags::bitflags;
@@ -101,9 +100,8 @@ pub struct CapSlot {
 
 static_assertions::const_assert_eq!(core::mem::size_of::<CapSlot>(), 64);
 
-impl CapSlot {
-    /// An empty slot.
-    pub const EMPTY: CapSlot = CapSlot {
+impl Vacant for CapSlot {
+    const EMPTY: Self = Self {
         generation: 0,
         object_generation: 0,
         badge: 0,

@@ -1,7 +1,7 @@
 //! Whether two states are the same but for the time that has passed: what a refused call must leave behind.
 
 use crate::kernel::{Kernel, Tables};
-use crate::table::Slots;
+use crate::table::{Slots, Vacant};
 use crate::thread::State;
 use crate::{Budget, Cpu, Resume, Thread, ThreadId};
 
@@ -77,19 +77,5 @@ fn timeless_budget(budget: &Budget) -> Budget {
 }
 
 fn is_like_cpu<S: Slots<Option<ThreadId>>>(one: &Cpu<S>, two: &Cpu<S>) -> bool {
-    let Cpu {
-        online,
-        current,
-        current_priority: _,
-        charged_until: _,
-        kicked,
-        owes,
-        forgets,
-        ready,
-        ready_bits,
-        timers,
-    } = one;
-    (*online, *current, *kicked, *owes, *forgets) == (two.online, two.current, two.kicked, two.owes, two.forgets)
-        && (*ready, *ready_bits) == (two.ready, two.ready_bits)
-        && timers.is_like(&two.timers)
+    one.choices() == two.choices() && one.timers.is_like(&two.timers)
 }

@@ -2,6 +2,7 @@
 
 use crate::identity::ThreadId;
 use crate::kernel::PRIORITIES;
+use crate::table::{Slots, Vacant};
 use crate::timer::Timers;
 
 /// Who runs on a processor, if calls and answers may go the short way there. Apart from the rest, since it is all that these
@@ -17,9 +18,9 @@ pub(crate) struct Undisturbed {
     pub(crate) above_others: u8,
 }
 
-impl Undisturbed {
+impl Vacant for Undisturbed {
     /// The long way is to be taken.
-    pub(crate) const NOBODY: Undisturbed = Undisturbed { thread: None, above_others: 0 };
+    const EMPTY: Self = Undisturbed { thread: None, above_others: 0 };
 }
 
 /// A processor: who runs on it, who waits to, and whose deadlines it watches.
@@ -48,21 +49,42 @@ pub struct Cpu<S> {
     pub(crate) timers: Timers<S>,
 }
 
+impl<S: Slots<Option<ThreadId>>> Vacant for Cpu<S> {
+    const EMPTY: Self = Cpu {
+        online: false,
+        current: None,
+        current_priority: 0,
+        charged_until: 0,
+        kicked: false,
+        owes: None,
+        forgets: false,
+        ready: [None; PRIORITIES],
+        ready_bits: [0; PRIORITIES / 64],
+        timers: Timers::EMPTY,
+    };
+}
+
+/// What decides who runs on a processor next: who runs and what is asked of it, what it owes, and who is ready.
+pub(crate) type Choices<'a> =
+    ((bool, Option<ThreadId>, bool, bool), Option<Shootdown>, (&'a [Option<ThreadId>], &'a [u64]));
+
 impl<S> Cpu<S> {
-    /// A processor that has not started.
-    pub const fn new(places: S) -> Self {
-        Cpu {
-            online: false,
-            current: None,
-            current_priority: 0,
-            charged_until: 0,
-            kicked: false,
-            owes: None,
-            forgets: false,
-            ready: [None; PRIORITIES],
-            ready_bits: [0; PRIORITIES / 64],
-            timers: Timers::new(places),
-        }
+    /// All that is not about time.
+    pub(crate) fn choices(&self) -> Choices<'_> {
+        // Without `..`, so that nobody adds a field and forgets it here.
+        let Cpu {
+            online,
+            current,
+            current_priority: _,
+            charged_until: _,
+            kicked,
+            owes,
+            forgets,
+            ready,
+            ready_bits,
+            timers: _,
+        } = self;
+        ((*online, *current, *kicked, *forgets), *owes, (ready, ready_bits))
     }
 
     pub(crate) fn set_ready(&mut self, priority: u8, head: Option<ThreadId>) {

@@ -2,7 +2,7 @@
 
 use crate::identity::{AccountId, EndpointId, NotificationId, SpaceId, ThreadId};
 use crate::standing::Standing;
-use crate::table::Reference;
+use crate::table::{Reference, Vacant};
 use abi::device::SourceId;
 
 /// A protection domain: one space, one capability table, one account, one fault handler, one level.
@@ -28,9 +28,8 @@ pub struct Domain {
     pub(crate) taken: Option<ThreadId>,
 }
 
-impl Domain {
-    /// The contents of an empty slot.
-    pub const EMPTY: Domain = Domain {
+impl Vacant for Domain {
+    const EMPTY: Self = Self {
         account: None,
         space: None,
         table_base: 0,
@@ -59,11 +58,11 @@ pub struct Notification {
     pub(crate) standing: Standing,
 }
 
-impl Notification {
-    /// The contents of an empty slot.
-    pub const EMPTY: Notification =
-        Notification { account: None, bits: 0, waiters: None, bound: None, standing: Standing::OTHER };
+impl Vacant for Notification {
+    const EMPTY: Self = Self { account: None, bits: 0, waiters: None, bound: None, standing: Standing::OTHER };
+}
 
+impl Notification {
     /// The bits that can be used.
     pub(crate) const USABLE: u64 = abi::syscall::NOTIFICATION_BITS;
 }
@@ -82,8 +81,6 @@ pub struct Interrupt {
     pub(crate) unmasked: bool,
 }
 
-impl Interrupt {
-    /// The contents of an empty slot.
-    pub const EMPTY: Interrupt =
-        Interrupt { account: None, source: 0, notification: None, bits: 0, device: None, unmasked: false };
+impl Vacant for Interrupt {
+    const EMPTY: Self = Self { account: None, source: 0, notification: None, bits: 0, device: None, unmasked: false };
 }

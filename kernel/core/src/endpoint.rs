@@ -2,7 +2,7 @@
 
 use crate::identity::{AccountId, NotificationId, ThreadId};
 use crate::standing::Standing;
-use crate::table::Reference;
+use crate::table::{Reference, Vacant};
 
 /// A typed rendezvous.
 ///
@@ -31,9 +31,8 @@ pub struct Endpoint {
     pub(crate) watch_bits: u64,
 }
 
-impl Endpoint {
-    /// The contents of an empty slot.
-    pub const EMPTY: Endpoint = Endpoint {
+impl Vacant for Endpoint {
+    const EMPTY: Self = Self {
         account: None,
         interface: 0,
         level: 0,

@@ -122,56 +122,6 @@ pub struct Kernel<T: Tables> {
     pub(crate) strays: Strays,
 }
 
-/// The storage of every table, to make a kernel from.
-#[expect(missing_docs, reason = "each field is the table of that name in `Tables`")]
-pub struct Storage<T: Tables> {
-    pub accounts: T::Accounts,
-    pub caps: T::Caps,
-    pub spaces: T::Spaces,
-    pub domains: T::Domains,
-    pub threads: T::Threads,
-    pub cpus: T::Cpus,
-    pub budgets: T::Budgets,
-    pub endpoints: T::Endpoints,
-    pub notifications: T::Notifications,
-    pub mappings: T::Mappings,
-    pub interrupts: T::Interrupts,
-    pub frames: T::Frames,
-}
-
-/// The kernel around its storage: one text for the generic constructor and for the constant one, because a constant
-/// function cannot take apart a generic value.
-macro_rules! around {
-    ($storage:ident, $frames:expr) => {{
-        Kernel {
-            accounts: Table::new($storage.accounts),
-            caps: $storage.caps,
-            blocks: Blocks::new(),
-            spaces: Table::new($storage.spaces),
-            domains: Table::new($storage.domains),
-            threads: Table::new($storage.threads),
-            cpus: $storage.cpus,
-            undisturbed: [Undisturbed::NOBODY; CpuId::MAX],
-            budgets: Table::new($storage.budgets),
-            endpoints: Table::new($storage.endpoints),
-            notifications: Table::new($storage.notifications),
-            mappings: Table::new($storage.mappings),
-            interrupts: Table::new($storage.interrupts),
-            frames: Frames::new($frames),
-            lines: 0,
-            objects: [0; Charge::COUNT],
-            active: CpuId::BOOT,
-            now: 0,
-            online: CpuSet(0),
-            kicks: CpuSet(0),
-            last_shootdown: None,
-            forgetting: None,
-            seen: None,
-            strays: Strays::NONE,
-        }
-    }};
-}
-
 /// Where a table lies in the state of the machine's kernel. What is before a table's slots, and behind them, is in pages that
 /// are there anyway.
 macro_rules! partial {
@@ -181,26 +131,6 @@ macro_rules! partial {
 }
 
 impl Kernel<MachineTables> {
-    /// The machine's kernel with empty tables, all of it zero. It has no frame table until
-    /// [`Kernel::attach_frames`], and nothing exists in it until [`Kernel::declare_ram`] and [`Kernel::create_root`].
-    pub const fn machine() -> Self {
-        let storage = Storage::<MachineTables> {
-            accounts: [const { Slot::empty(Account::EMPTY) }; _],
-            caps: [const { CapSlot::EMPTY }; _],
-            spaces: [const { Slot::empty(Space::EMPTY) }; _],
-            domains: [const { Slot::empty(Domain::EMPTY) }; _],
-            threads: [const { Slot::empty(Thread::EMPTY) }; _],
-            cpus: [const { Cpu::new([None; MachineTables::THREADS]) }; _],
-            budgets: [const { Slot::empty(Budget::EMPTY) }; _],
-            endpoints: [const { Slot::empty(Endpoint::EMPTY) }; _],
-            notifications: [const { Slot::empty(Notification::EMPTY) }; _],
-            mappings: [const { Slot::empty(Mapping::EMPTY) }; _],
-            interrupts: [const { Slot::empty(Interrupt::EMPTY) }; _],
-            frames: &mut [],
-        };
-        around!(storage, None)
-    }
-
     /// Where in the kernel's state each table lies of which only a part may be there: offset, bytes, and what decides.
     pub const PARTIAL_TABLES: [(usize, usize, Measure); 10] = [
         partial!(accounts: Accounts, Memory),
@@ -214,17 +144,41 @@ impl Kernel<MachineTables> {
         partial!(mappings: Mappings, Memory),
         partial!(cpus: Cpus, Processors),
     ];
-
-    /// Gives the kernel its frame table: one zeroed entry for each frame up to the last one of RAM.
-    pub fn attach_frames(&mut self, frames: &'static mut [FrameEntry]) {
-        self.frames = Frames::new(Some(frames));
-    }
 }
 
 impl<T: Tables> Kernel<T> {
-    /// A kernel around empty tables of any length.
-    pub fn from_storage(storage: Storage<T>) -> Self {
-        around!(storage, Some(storage.frames))
+    /// A kernel with empty tables, all of it zero. It has no frame table until [`Kernel::attach_frames`], and nothing exists in it
+    /// until [`Kernel::declare_ram`] and [`Kernel::create_root`].
+    pub const EMPTY: Self = Kernel {
+        accounts: Table::EMPTY,
+        caps: T::Caps::EMPTY,
+        blocks: Blocks::new(),
+        spaces: Table::EMPTY,
+        domains: Table::EMPTY,
+        threads: Table::EMPTY,
+        cpus: T::Cpus::EMPTY,
+        undisturbed: Slots::EMPTY,
+        budgets: Table::EMPTY,
+        endpoints: Table::EMPTY,
+        notifications: Table::EMPTY,
+        mappings: Table::EMPTY,
+        interrupts: Table::EMPTY,
+        frames: Frames::new(None),
+        lines: 0,
+        objects: [0; Charge::COUNT],
+        active: CpuId::BOOT,
+        now: 0,
+        online: CpuSet(0),
+        kicks: CpuSet(0),
+        last_shootdown: None,
+        forgetting: None,
+        seen: None,
+        strays: Strays::NONE,
+    };
+
+    /// Gives the kernel its frame table: one zeroed entry for each frame up to the last one of RAM.
+    pub fn attach_frames(&mut self, frames: T::Frames) {
+        self.frames = Frames::new(Some(frames));
     }
 
     pub(crate) fn thread(&self, id: ThreadId) -> &Thread {

@@ -86,13 +86,13 @@ pub use identity::{
 };
 pub use invariant::{Contradiction, Invariant, Violation};
 pub use ipc::CopyFault;
-pub use kernel::{Kernel, MachineTables, SPACES_MAX, Storage, Tables};
+pub use kernel::{Kernel, MachineTables, SPACES_MAX, Tables};
 pub use reach::{Activity, CapName, Holding, Wait, Window};
 #[cfg(feature = "seeded-bugs")]
 pub use seed::{Bug, plant};
 pub use signal::{Interrupted, Received, Signal, Woken};
 pub use space::{Mapping, Space};
 pub use standing::ObjectName;
-pub use table::{FrameStore, Slot, Slots};
+pub use table::{FrameStore, Slot, Slots, Vacant};
 pub use thread::Thread;
 pub use world::{IommuInfo, Probe, World};

@@ -8,7 +8,7 @@ use crate::cpu::Undisturbed;
 use crate::identity::{BudgetId, CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
-use crate::table::Slots;
+use crate::table::{Slots, Vacant};
 use crate::thread::{Place, Serving, State};
 use abi::message::CallerToken;
 use abi::time::NEVER;
@@ -82,7 +82,7 @@ impl<T: Tables> Kernel<T> {
         let entry = self.undisturbed.at_mut(cpu.index());
         match priority.checked_add(1) {
             Some(above) => entry.above_others = entry.above_others.max(above),
-            None => *entry = Undisturbed::NOBODY,
+            None => *entry = Undisturbed::EMPTY,
         }
         let precedes = match self.current(cpu) {
             Some(current) => {
@@ -187,7 +187,7 @@ impl<T: Tables> Kernel<T> {
             && self.thread(thread).state == State::Ready
         {
             self.thread_mut(thread).turn_over = true;
-            *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+            *self.undisturbed.at_mut(cpu.index()) = Undisturbed::EMPTY;
         }
         if let Some(lent) = loan
             && loan != budget

@@ -6,7 +6,7 @@ use crate::frame::{Frame, FrameState};
 use crate::identity::{CapId, MappingId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::space::Mapping;
-use crate::table::short;
+use crate::table::{Vacant, short};
 use abi::Error;
 use abi::syscall::{Charge, MapAccess};
 

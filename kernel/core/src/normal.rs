@@ -4,14 +4,13 @@
 //! but what is listed. Two searches, each by one of them, agree on the number of states only if both lists are right.
 
 use crate::capability::{CapSlot, Capability, ShortWays};
-use crate::cpu::{Cpu, Shootdown};
+use crate::cpu::Shootdown;
 use crate::effect::Resume;
 use crate::frame::FrameEntry;
 use crate::identity::{CapId, ThreadId};
 use crate::kernel::{Kernel, Tables};
 use crate::standing::{ObjectName, Standing};
-use crate::table::count;
-use crate::table::{Reference, Slots, Table};
+use crate::table::{Reference, Slots, Table, Vacant, count};
 use crate::thread::{Serving, State, Thread};
 use crate::{Account, Budget, Domain, Endpoint, Interrupt, Mapping, Notification, Space};
 use abi::Handle;
@@ -58,19 +57,8 @@ where
         (blocks, lines, objects, online, kicks, forgetting, seen, strays).hash(hasher);
         for cpu in self.online() {
             let entry = cpus.at(cpu.index());
-            let Cpu {
-                online,
-                current,
-                current_priority: _,
-                charged_until: _,
-                kicked,
-                owes,
-                forgets,
-                ready,
-                ready_bits,
-                timers,
-            } = entry;
-            (online, current, kicked, owes.is_some(), forgets, ready, ready_bits, timers.length()).hash(hasher);
+            let (running, owes, ready) = entry.choices();
+            (running, owes.is_some(), ready, entry.timers.length()).hash(hasher);
             self.uncharged(cpu, now).hash(hasher);
         }
         for number in 0..count(frames.length()) {

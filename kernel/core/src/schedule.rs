@@ -4,7 +4,7 @@ use crate::cpu::Undisturbed;
 use crate::effect::{Next, Resume, Stay};
 use crate::identity::{CpuId, CpuSet, ThreadId};
 use crate::kernel::{Kernel, Tables};
-use crate::table::Slots;
+use crate::table::{Slots, Vacant};
 use crate::thread::State;
 use abi::time::NEVER;
 
@@ -32,7 +32,7 @@ impl<T: Tables> Kernel<T> {
 
     /// Asks a processor to enter the kernel.
     pub(crate) fn kick(&mut self, cpu: CpuId) {
-        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::EMPTY;
         let entry = self.cpu_mut(cpu);
         if !entry.kicked {
             entry.kicked = true;
@@ -53,7 +53,7 @@ impl<T: Tables> Kernel<T> {
         for other in self.online.iter() {
             self.catch_up(other);
         }
-        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::EMPTY;
         self.charge_cpu(cpu);
         if let Some(thread) = self.current(cpu)
             && self.thread(thread).state != State::Ready

@@ -15,7 +15,7 @@ use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::standing::{ObjectName, Standing};
-use crate::table::Slots;
+use crate::table::{Slots, Vacant};
 use crate::thread::{Serving, State};
 use abi::message::MAX_CAPS;
 use abi::syscall::{InterruptSource, RECEIVED_BITS};
@@ -278,7 +278,7 @@ impl<T: Tables> Kernel<T> {
         self.active = cpu;
         self.now = self.now.max(now);
         self.catch_up(cpu);
-        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+        *self.undisturbed.at_mut(cpu.index()) = Undisturbed::EMPTY;
         self.charge_turn(cpu, running);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::frame::Frame;
 use crate::identity::{AccountId, CapId, MappingId, SpaceId, ThreadId};
+use crate::table::Vacant;
 use abi::device::SourceRange;
 use abi::syscall::MapAccess;
 
@@ -26,9 +27,8 @@ pub struct Space {
     pub(crate) next_seen: Option<SpaceId>,
 }
 
-impl Space {
-    /// The contents of an empty slot.
-    pub const EMPTY: Space = Space {
+impl Vacant for Space {
+    const EMPTY: Self = Self {
         account: None,
         root: Frame(0),
         pool: 0,
@@ -63,9 +63,8 @@ pub struct Mapping {
     pub(crate) previous_in_space: Option<MappingId>,
 }
 
-impl Mapping {
-    /// The contents of an empty slot.
-    pub const EMPTY: Mapping = Mapping {
+impl Vacant for Mapping {
+    const EMPTY: Self = Self {
         space: None,
         thread: None,
         address: 0,

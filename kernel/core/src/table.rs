@@ -1,19 +1,30 @@
 //! Typed tables of fixed length with generations: where every kernel object lives.
 
 use crate::frame::FrameEntry;
+use abi::boot::TABLE_SHARES;
 use core::marker::PhantomData;
+
+/// What a table holds.
+pub trait Vacant {
+    /// What is in a slot that was never used: all zero.
+    const EMPTY: Self;
+}
 
 /// Storage of a table: an array whose length is a power of two, so that masking an index replaces a bounds check.
 pub trait Slots<T> {
     /// How many slots.
     const LENGTH: usize;
+    /// As it begins: every slot vacant.
+    const EMPTY: Self;
     /// The slot with this index, taken modulo the length.
     fn at(&self, index: usize) -> &T;
     /// The slot with this index, taken modulo the length, to change.
     fn at_mut(&mut self, index: usize) -> &mut T;
 }
 
-impl<T, const N: usize> Slots<T> for [T; N] {
+impl<T: Vacant, const N: usize> Slots<T> for [T; N] {
+    const EMPTY: Self = [const { T::EMPTY }; N];
+
     #[expect(clippy::disallowed_macros, reason = "the compiler evaluates it")]
     const LENGTH: usize = {
         assert!(N.is_power_of_two(), "a table's length must be a power of two");
@@ -67,11 +78,8 @@ pub struct Slot<T> {
 /// The last generation. A slot that has reached it is never used again, so that no stale reference comes back to life.
 const LAST_GENERATION: u32 = u32::MAX;
 
-impl<T> Slot<T> {
-    /// An empty slot.
-    pub const fn empty(value: T) -> Self {
-        Slot { generation: 0, references: 0, next: 0, live: false, value }
-    }
+impl<T: Vacant> Vacant for Slot<T> {
+    const EMPTY: Self = Slot { generation: 0, references: 0, next: 0, live: false, value: T::EMPTY };
 }
 
 /// A table of objects. It begins with its slots.
@@ -98,14 +106,13 @@ pub(crate) struct Reference<I> {
 }
 
 impl<T, S: Slots<Slot<T>>> Table<T, S> {
-    /// A table around empty slots.
-    pub(crate) const fn new(slots: S) -> Self {
-        Table { slots, free: 0, fresh: 0, dying: 0, missing: 0, objects: PhantomData }
-    }
+    /// A table that was never used.
+    pub(crate) const EMPTY: Self =
+        Table { slots: S::EMPTY, free: 0, fresh: 0, dying: 0, missing: 0, objects: PhantomData };
 
-    /// Leaves out the last slots: of so many shares of the table, all but the first ones. The table is empty.
-    pub(crate) fn shorten(&mut self, shares: usize, of: usize) {
-        self.missing = count(S::LENGTH / of * of.saturating_sub(shares));
+    /// Leaves out the last slots: of [`TABLE_SHARES`] shares of the table, all but the first ones. The table is empty.
+    pub(crate) fn shorten(&mut self, shares: usize) {
+        self.missing = count(S::LENGTH / TABLE_SHARES * TABLE_SHARES.saturating_sub(shares));
     }
 
     /// Whether [`Table::insert`] would find a slot.
@@ -327,9 +334,13 @@ impl<T, S: Slots<Slot<T>>> Table<T, S> {
 mod tests {
     use super::*;
 
+    impl Vacant for u8 {
+        const EMPTY: Self = 0;
+    }
+
     /// Three objects at most.
     fn table() -> Table<u8, [Slot<u8>; 4]> {
-        Table::new([Slot::empty(0); 4])
+        Table::EMPTY
     }
 
     #[test]
@@ -358,8 +369,8 @@ mod tests {
 
     #[test]
     fn a_table_that_was_shortened_takes_fewer() {
-        let mut table = Table::<u8, [Slot<u8>; 16]>::new([Slot::empty(0); 16]);
-        table.shorten(1, 4);
+        let mut table = Table::<u8, [Slot<u8>; 16]>::EMPTY;
+        table.shorten(TABLE_SHARES / 4);
         assert_eq!(table.length(), 4);
         for value in 1..4 {
             assert!(table.has_room());

@@ -18,7 +18,7 @@ use crate::kernel::{Kernel, Tables};
 use crate::queue::Queue;
 use crate::space::Space;
 use crate::standing::ObjectName;
-use crate::table::{Slots, count};
+use crate::table::{Slots, Vacant, count};
 use crate::thread::State;
 use abi::Error;
 use abi::rights::Kind;
@@ -252,7 +252,7 @@ impl<T: Tables> Kernel<T> {
         for cpu in self.online.iter() {
             let running = self.current(cpu).and_then(|thread| self.thread(thread).domain);
             if running.is_some_and(|domain| domain.index() == index) {
-                *self.undisturbed.at_mut(cpu.index()) = Undisturbed::NOBODY;
+                *self.undisturbed.at_mut(cpu.index()) = Undisturbed::EMPTY;
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::effect::{FaultReport, Resume};
 use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, MappingId, NotificationId, ThreadId};
 use crate::standing::ObjectName;
-use crate::table::Slot;
+use crate::table::{Slot, Vacant};
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 
 /// What a thread does. A thread is in at most one queue, the one its state names.
@@ -197,18 +197,8 @@ pub struct Thread {
 
 static_assertions::const_assert_eq!(core::mem::size_of::<Slot<Thread>>(), 512);
 
-impl Thread {
-    /// Words that make a slot as long as a power of two.
-    const SPARE: usize = 24;
-
-    /// Where it is, it is from now on on this processor.
-    pub(crate) fn move_to(&mut self, cpu: CpuId) {
-        self.place = self.place.moved_to(cpu);
-        self.rest = self.rest.moved_to(cpu);
-    }
-
-    /// The contents of an empty slot.
-    pub const EMPTY: Thread = Thread {
+impl Vacant for Thread {
+    const EMPTY: Self = Self {
         account: None,
         domain: None,
         rest: Place::NOWHERE,
@@ -242,6 +232,17 @@ impl Thread {
         bound: None,
         shootdown: None,
         runtime: 0,
-        spare: [0; Thread::SPARE],
+        spare: [0; Self::SPARE],
     };
+}
+
+impl Thread {
+    /// Words that make a slot as long as a power of two.
+    const SPARE: usize = 24;
+
+    /// Where it is, it is from now on on this processor.
+    pub(crate) fn move_to(&mut self, cpu: CpuId) {
+        self.place = self.place.moved_to(cpu);
+        self.rest = self.rest.moved_to(cpu);
+    }
 }

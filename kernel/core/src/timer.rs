@@ -2,8 +2,7 @@
 
 use crate::identity::{CpuId, ThreadId};
 use crate::kernel::{Kernel, Tables};
-use crate::table::Slots;
-use crate::table::short;
+use crate::table::{Slots, Vacant, short};
 use abi::time::NEVER;
 
 /// The heap. Places count from 1; the children of place `i` are `2i` and `2i + 1`.
@@ -13,13 +12,14 @@ pub(crate) struct Timers<S> {
     length: u16,
 }
 
-impl<S> Timers<S> {
-    pub(crate) const fn new(places: S) -> Self {
-        Timers { places, length: 0 }
-    }
+impl Vacant for Option<ThreadId> {
+    const EMPTY: Self = None;
 }
 
 impl<S: Slots<Option<ThreadId>>> Timers<S> {
+    /// Without a deadline.
+    pub(crate) const EMPTY: Self = Timers { places: S::EMPTY, length: 0 };
+
     /// The thread whose deadline is the earliest.
     pub(crate) fn first(&self) -> Option<ThreadId> {
         self.at(1)

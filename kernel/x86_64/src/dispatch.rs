@@ -47,19 +47,9 @@ pub(crate) struct GoesOn {
     token: u64,
 }
 
-/// A plain system call `Call`: if it is a simple one, the server goes on. The entry code passes the arguments as they came, and
-/// gives `info` to the server.
-pub(crate) extern "C" fn call_at_once(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
-    pass_call::<InRegisters>(handle, info, interface)
-}
-
-/// The same with words in the message buffer.
-pub(crate) extern "C" fn long_call_at_once(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
-    pass_call::<InBuffers>(handle, info, interface)
-}
-
-#[inline(always)]
-fn pass_call<M: Medium>(handle: u64, info: u64, interface: u64) -> GoesOn {
+/// A plain system call `Call`, with words in registers or in message buffers: if it is a simple one, the server goes on. The entry
+/// code passes the arguments as they came, and gives `info` to the server.
+pub(crate) extern "C" fn call_at_once<M: Medium>(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
     let mut state = state::lock();
     match state.kernel.call_at_once::<M>(PerCpu::own_cpu(), handle, MessageInfo(info), interface) {
         Some(Delivery { server, badge, token, way }) => {
@@ -82,8 +72,8 @@ pub(crate) extern "C" fn refuse_call(handle: u64) -> u64 {
     state.kernel.refusal_at_once(PerCpu::own_cpu(), handle).map_or(0, Error::to_register)
 }
 
-/// A plain system call `ReplyReceive`: if it is a simple one, the caller goes on.
-pub(crate) extern "C" fn answer_at_once(
+/// A plain system call `ReplyReceive`, the same way: if it is a simple one, the caller goes on.
+pub(crate) extern "C" fn answer_at_once<M: Medium>(
     handle: u64,
     info: u64,
     _: u64,
@@ -91,23 +81,6 @@ pub(crate) extern "C" fn answer_at_once(
     token: u64,
     accepts: u64,
 ) -> *const Context {
-    pass_answer::<InRegisters>(handle, info, token, accepts)
-}
-
-/// The same with words in the message buffer.
-pub(crate) extern "C" fn long_answer_at_once(
-    handle: u64,
-    info: u64,
-    _: u64,
-    _: u64,
-    token: u64,
-    accepts: u64,
-) -> *const Context {
-    pass_answer::<InBuffers>(handle, info, token, accepts)
-}
-
-#[inline(always)]
-fn pass_answer<M: Medium>(handle: u64, info: u64, token: u64, accepts: u64) -> *const Context {
     let mut state = state::lock();
     match state.kernel.answer_at_once::<M>(PerCpu::own_cpu(), handle, token, accepts) {
         Some((caller, way)) => {

@@ -16,6 +16,7 @@ use abi::Error;
 use abi::message::{MAX_WORDS, REGISTER_WORDS};
 use abi::syscall::{RECEIVED_MESSAGE, Syscall};
 use core::arch::global_asm;
+use kernel_core::{InBuffers, InRegisters};
 
 /// Bytes from the entry of one vector to that of the next.
 const VECTOR_SIZE: usize = 16;
@@ -460,10 +461,10 @@ global_asm!(
     notify_at_once = sym dispatch::notify_at_once,
     wait_at_once = sym dispatch::wait_at_once,
     RECEIVED_MESSAGE = const RECEIVED_MESSAGE,
-    call_at_once = sym dispatch::call_at_once,
-    long_call_at_once = sym dispatch::long_call_at_once,
-    answer_at_once = sym dispatch::answer_at_once,
-    long_answer_at_once = sym dispatch::long_answer_at_once,
+    call_at_once = sym dispatch::call_at_once::<InRegisters>,
+    long_call_at_once = sym dispatch::call_at_once::<InBuffers>,
+    answer_at_once = sym dispatch::answer_at_once::<InRegisters>,
+    long_answer_at_once = sym dispatch::answer_at_once::<InBuffers>,
     syscall = sym dispatch::syscall,
     trap = sym dispatch::trap,
     trap_in_kernel = sym dispatch::trap_in_kernel,

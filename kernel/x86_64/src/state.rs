@@ -181,7 +181,7 @@ impl State {
 
 #[unsafe(link_section = ".bss.tables")]
 static STATE: FairLock<State> = FairLock::new(State {
-    kernel: Kernel::machine(),
+    kernel: Kernel::EMPTY,
     // SAFETY: this is the state behind the big lock, and there is one.
     contexts: unsafe { ContextAccess::new() },
     processors: [const { Processor::EMPTY }; CpuId::MAX],

@@ -145,7 +145,8 @@ where
     /// Boots: the root domain runs, with a data page at [`DATA`] (page 0 of [`Machine::ram`]) and a message buffer at
     /// [`BUFFER`] (page 1).
     pub fn boot(plan: Plan) -> Self {
-        let mut kernel = Kernel::<T>::from_storage(T::storage(plan.frames as usize));
+        let mut kernel = Kernel::<T>::EMPTY;
+        kernel.attach_frames(vec![kernel_core::FrameEntry::default(); plan.frames as usize]);
         for frame in 0..plan.frames {
             let state = if frame < IMAGE { FrameState::Kernel } else { FrameState::User };
             kernel.declare_ram(Frame(frame), state);

@@ -1,8 +1,8 @@
 //! Tables of a few slots.
 
 use kernel_core::{
-    Account, Budget, CapSlot, Cpu, Domain, Endpoint, FrameEntry, Interrupt, Mapping, Notification, Slot, Space,
-    Storage, Tables, Thread, ThreadId,
+    Account, Budget, CapSlot, Cpu, Domain, Endpoint, FrameEntry, Interrupt, Mapping, Notification, Slot, Space, Tables,
+    Thread, ThreadId,
 };
 
 macro_rules! sizes {
@@ -30,35 +30,13 @@ macro_rules! sizes {
             type Interrupts = [Slot<Interrupt>; $interrupts];
             type Frames = Vec<FrameEntry>;
         }
-
-        impl SmallTables for $name {
-            fn storage(frames: usize) -> Storage<Self> {
-                Storage {
-                    accounts: [Slot::empty(Account::EMPTY); _],
-                    caps: [CapSlot::EMPTY; _],
-                    spaces: [Slot::empty(Space::EMPTY); _],
-                    domains: [Slot::empty(Domain::EMPTY); _],
-                    threads: [Slot::empty(Thread::EMPTY); _],
-                    cpus: [const { Cpu::new([None; $threads]) }; _],
-                    budgets: [Slot::empty(Budget::EMPTY); _],
-                    endpoints: [Slot::empty(Endpoint::EMPTY); _],
-                    notifications: [Slot::empty(Notification::EMPTY); _],
-                    mappings: [Slot::empty(Mapping::EMPTY); _],
-                    interrupts: [Slot::empty(Interrupt::EMPTY); _],
-                    frames: vec![FrameEntry::default(); frames],
-                }
-            }
-        }
     };
 }
 
-/// Tables that can be made empty.
-pub trait SmallTables: Tables {
-    /// Empty tables, with a frame table of this length.
-    fn storage(frames: usize) -> Storage<Self>
-    where
-        Self: Sized;
-}
+/// Tables of a machine that is made on the host.
+pub trait SmallTables: Tables<Frames = Vec<FrameEntry>> {}
+
+impl<T: Tables<Frames = Vec<FrameEntry>>> SmallTables for T {}
 
 sizes! {
     /// Room enough for tests that are written by hand.

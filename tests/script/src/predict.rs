@@ -6,11 +6,10 @@ use abi::rights::MemoryRights;
 use abi::syscall::Charge;
 use abi::{Handle, Syscall, root};
 use kernel_core::{
-    Account, Budget, CapSlot, Cpu, CpuId, Domain, Endpoint, FrameEntry, Interrupt, MachineTables, Mapping,
-    Notification, Slot, Slots, Space, Storage, Tables, Thread, ThreadId,
+    Account, Budget, CapSlot, Cpu, CpuId, Domain, Endpoint, FrameEntry, MachineTables, Mapping, Notification, Slot,
+    Slots, Space, Tables, Thread, ThreadId,
 };
 use model::machine::{DATA, Plan};
-use model::sizes::SmallTables;
 use model::{Machine, Outcome as Ended};
 
 /// Tables as long as those of a machine with as little memory as there can be; only the frame table, which the machine makes as
@@ -20,7 +19,7 @@ pub struct FullTables;
 
 /// How many of the slots of the longest tables such a machine has.
 const fn share(all: usize) -> usize {
-    all / TABLE_SHARES as usize
+    all / TABLE_SHARES
 }
 
 const THREADS: usize = share(MachineTables::THREADS);
@@ -39,25 +38,6 @@ impl Tables for FullTables {
     type Mappings = [Slot<Mapping>; share(<MachineTables as Tables>::Mappings::LENGTH)];
     type Interrupts = <MachineTables as Tables>::Interrupts;
     type Frames = Vec<FrameEntry>;
-}
-
-impl SmallTables for FullTables {
-    fn storage(frames: usize) -> Storage<Self> {
-        Storage {
-            accounts: [const { Slot::<Account>::empty(Account::EMPTY) }; _],
-            caps: [const { CapSlot::EMPTY }; _],
-            spaces: [const { Slot::<Space>::empty(Space::EMPTY) }; _],
-            domains: [const { Slot::<Domain>::empty(Domain::EMPTY) }; _],
-            threads: [const { Slot::<Thread>::empty(Thread::EMPTY) }; _],
-            cpus: [const { Cpu::new([None; THREADS]) }; CpuId::MAX],
-            budgets: [const { Slot::<Budget>::empty(Budget::EMPTY) }; _],
-            endpoints: [const { Slot::<Endpoint>::empty(Endpoint::EMPTY) }; _],
-            notifications: [const { Slot::<Notification>::empty(Notification::EMPTY) }; _],
-            mappings: [const { Slot::<Mapping>::empty(Mapping::EMPTY) }; _],
-            interrupts: [const { Slot::<Interrupt>::empty(Interrupt::EMPTY) }; _],
-            frames: vec![FrameEntry::default(); frames],
-        }
-    }
 }
 
 /// Frames of the host's machine: page tables, a few pages of the root's, and the script's memory.

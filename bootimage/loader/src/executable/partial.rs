@@ -32,7 +32,7 @@ impl Executable {
     ///
     /// # Errors
     /// [`ExecutableError::BadTables`].
-    pub fn with_parts_of_tables(&self, shares: u64, processors: u64) -> Result<Self, ExecutableError> {
+    pub fn with_parts_of_tables(&self, shares: usize, processors: usize) -> Result<Self, ExecutableError> {
         let mut whole = *self;
         for table in self.tables.as_slice() {
             let end = table.start.checked_add(table.len).ok_or(ExecutableError::BadTables)?;

@@ -11,7 +11,7 @@ use super::CPUS_MAX;
 pub const PT_TABLES: u32 = 0x6000_0b01;
 
 /// Into how many shares tables are divided.
-pub const TABLE_SHARES: u64 = 16;
+pub const TABLE_SHARES: usize = 16;
 
 /// Bytes of RAM for which a machine has one share of the tables, and at least one. With 1 GiB it has them all.
 pub const RAM_OF_SHARE: u64 = 64 << 20;
@@ -57,19 +57,19 @@ impl PartialTable {
     }
 
     /// How many bytes of it there are in a machine with so many shares and processors.
-    pub const fn present(&self, shares: u64, processors: u64) -> u64 {
+    pub const fn present(&self, shares: usize, processors: usize) -> u64 {
         let (parts, present) = match self.measure {
             Measure::Memory => (TABLE_SHARES, shares),
-            Measure::Processors => (CPUS_MAX as u64, processors),
+            Measure::Processors => (CPUS_MAX, processors),
         };
-        if present < parts { self.len / parts * present } else { self.len }
+        if present < parts { self.len / parts as u64 * present as u64 } else { self.len }
     }
 }
 
 /// How many shares of the tables a machine has with so many bytes of RAM.
-pub const fn table_shares(ram: u64) -> u64 {
+pub const fn table_shares(ram: u64) -> usize {
     // Firmware keeps a little of what the machine was made with.
-    let shares = (ram + RAM_OF_SHARE / 2) / RAM_OF_SHARE;
+    let shares = ((ram + RAM_OF_SHARE / 2) / RAM_OF_SHARE) as usize;
     if shares < 1 {
         1
     } else if shares > TABLE_SHARES {

@@ -6,8 +6,7 @@ use crate::capability::{BLOCK, Capability};
 use crate::command::{Command, DomainOrder, Refusal, Request};
 use crate::identity::{DomainId, InterruptId};
 use crate::kernel::{Kernel, Tables};
-use crate::table::Slots;
-use crate::table::count;
+use crate::table::{Slots, count};
 use crate::world::World;
 use abi::rights::{
     AccountRights, BudgetRights, DomainRights, EndpointRights, InterruptControlRights, InterruptRights, Kind,

@@ -8,10 +8,10 @@ use crate::identity::{
     BudgetId, CapId, CpuId, DomainId, EndpointId, InterruptId, MappingId, NotificationId, SpaceId, ThreadId,
 };
 use crate::ipc::{Outgoing, Reception};
-use crate::kernel::{Kernel, Storage, Tables};
+use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
 use crate::standing::{ObjectName, Standing};
-use crate::table::Slot;
+use crate::table::{Slot, Vacant};
 use crate::thread::{Place, Serving, State};
 use crate::{
     Account, Budget, CapSlot, Cpu, Domain, Endpoint, Interrupt, Mapping, Notification, RootPlan, Space, Thread,
@@ -60,20 +60,8 @@ fn id<I>(id: Option<I>) -> I {
 /// A root; a client whose call a server has taken, on the client's budget; another client whose call waits with a
 /// deadline; a thread that is stopped; a mapping, a notification bound to the root's thread, two interrupts.
 fn scene() -> Kernel<Few> {
-    let mut kernel = Kernel::<Few>::from_storage(Storage {
-        accounts: [Slot::empty(Account::EMPTY); _],
-        caps: [CapSlot::EMPTY; _],
-        spaces: [Slot::empty(Space::EMPTY); _],
-        domains: [Slot::empty(Domain::EMPTY); _],
-        threads: [Slot::empty(Thread::EMPTY); _],
-        cpus: [const { Cpu::new([None; 8]) }; _],
-        budgets: [Slot::empty(Budget::EMPTY); _],
-        endpoints: [Slot::empty(Endpoint::EMPTY); _],
-        notifications: [Slot::empty(Notification::EMPTY); _],
-        mappings: [Slot::empty(Mapping::EMPTY); _],
-        interrupts: [Slot::empty(Interrupt::EMPTY); _],
-        frames: vec![FrameEntry::default(); 32],
-    });
+    let mut kernel = Kernel::<Few>::EMPTY;
+    kernel.attach_frames(vec![FrameEntry::default(); 32]);
     for frame in 0..32 {
         kernel.declare_ram(Frame(frame), if frame < 4 { FrameState::Kernel } else { FrameState::User });
     }
@@ -197,7 +185,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         let budget = k.budgets.at_mut(1);
         budget.period += 1;
         budget.charge(budget.slice, 1);
-        k.undisturbed[0] = Undisturbed::NOBODY;
+        k.undisturbed[0] = Undisturbed::EMPTY;
         k.cpu_mut(CpuId::BOOT).current = None;
         k.cpu_mut(CpuId::BOOT).kicked = true;
     }),

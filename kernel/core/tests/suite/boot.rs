@@ -7,7 +7,7 @@ use kernel_core::{
     RootPlan, Slot, Slots, Space, Tables, Thread,
 };
 use model::machine::{BUFFER, DATA, Machine, Plan, own};
-use model::sizes::{Small, SmallTables};
+use model::sizes::Small;
 use model::world::FakeWorld;
 
 use crate::scene::{INTERFACE, M, SPARE, boot, endpoint, info, usage};
@@ -98,7 +98,8 @@ fn the_root_has_its_message_buffer_from_the_start() {
 
 /// A kernel with RAM on both sides of a hole, and a capability for all of it.
 fn with_a_hole() -> (Kernel<Small>, Root, Handle) {
-    let mut kernel = Kernel::<Small>::from_storage(Small::storage(64));
+    let mut kernel = Kernel::<Small>::EMPTY;
+    kernel.attach_frames(vec![kernel_core::FrameEntry::default(); 64]);
     for frame in (0..40).chain(44..64) {
         kernel.declare_ram(Frame(frame), if frame < 16 { FrameState::Kernel } else { FrameState::User });
     }
@@ -121,7 +122,8 @@ fn no_mapping_is_ram_in_one_part_and_a_device_in_another() {
 fn the_roots_table_may_be_as_long_as_all_of_them_together_and_no_longer() {
     let all = u16::try_from(<<Small as Tables>::Caps as Slots<CapSlot>>::LENGTH).expect("it fits");
     for (table_length, possible) in [(all, true), (all + 1, false), (u16::MAX, false)] {
-        let mut kernel = Kernel::<Small>::from_storage(Small::storage(64));
+        let mut kernel = Kernel::<Small>::EMPTY;
+        kernel.attach_frames(vec![kernel_core::FrameEntry::default(); 64]);
         for frame in 0..64 {
             kernel.declare_ram(Frame(frame), FrameState::User);
         }
