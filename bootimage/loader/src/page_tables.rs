@@ -145,7 +145,7 @@ impl<'a, M: PhysicalMemory> PageTables<'a, M> {
             None => self.zeros(owner)?,
         };
         let page = zeros.page | Access::Read.flags().bits();
-        let table = zeros.table | PageTableFlags::PRESENT.bits();
+        let table = zeros.table | (PageTableFlags::PRESENT | PageTableFlags::WRITABLE).bits();
         let mut virt = place.start;
         while virt < place.end() {
             let whole_table = virt.is_multiple_of(LARGE_PAGE) && place.end() - virt >= LARGE_PAGE;

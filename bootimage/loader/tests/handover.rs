@@ -1,7 +1,8 @@
 //! A whole boot on a machine made of a vector: what the kernel would find, and what stops the boot.
 
 use abi::boot::{
-    BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, IOMMUS_MAX, Iommu, IommuKind, KERNEL_BASE, RegionKind, Registers,
+    BootInfo, DEVICE_BASE, DIRECT_MAP_BASE, Extent, IOMMUS_MAX, Iommu, IommuKind, KERNEL_BASE, PT_TABLES, RegionKind,
+    Registers, TABLE_SHARES,
 };
 use abi::device::SourceId;
 use archive::{ArchiveError, Builder};
@@ -399,6 +400,46 @@ fn the_memory_map_accounts_for_every_page_once() {
     let place = machine.info.as_ref().unwrap().0;
     assert_eq!(handover.boot_info, DIRECT_MAP_BASE + place);
     assert!(of(RegionKind::BootInfo).any(|extent| extent.start == place));
+}
+
+/// A kernel with a table of 6 MiB, of which it lists where it lies.
+fn kernel_with_a_table() -> Vec<u8> {
+    let list: Vec<u8> = [TABLE, TABLE_LEN, 0].into_iter().flat_map(u64::to_le_bytes).collect();
+    let text: (u32, u64, &[u8], u64) = (5, TEXT, b"code", 4);
+    let mut file = program(TEXT, &[text, (6, TABLE, b"", TABLE_LEN), (4, CONSTANTS, &list, list.len() as u64)]);
+    let header = 64 + 2 * 56;
+    file[header..header + 4].copy_from_slice(&PT_TABLES.to_le_bytes());
+    file
+}
+
+const TABLE: u64 = KERNEL_BASE + (2 * MIB - PAGE);
+const TABLE_LEN: u64 = 6 * MIB;
+
+#[test]
+fn behind_the_part_of_a_table_for_which_there_is_memory_lie_zeros_that_cannot_be_written() {
+    let mut machine = FakeMachine::new(&archive_of(&[("kernel", kernel_with_a_table()), ("init", init())]));
+    let handover = machine.boot().unwrap();
+    let info = machine.info();
+    assert_eq!(info.table_shares, 1);
+    assert!(info.kernel_image.len < MIB);
+    let at = |virt| machine.translate(handover.page_tables, virt).unwrap();
+    let present = TABLE_LEN / TABLE_SHARES as u64;
+    let mut frames = std::collections::BTreeSet::new();
+    for virt in (TABLE..TABLE + present).step_by(PAGE as usize) {
+        let (frame, writable, executable, _) = at(virt);
+        assert!(
+            writable
+                && !executable
+                && frames.insert(frame)
+                && info.kernel_image.contains(&Extent { start: frame, len: PAGE })
+        );
+    }
+    let (zeros, ..) = at(TABLE + present);
+    for virt in (TABLE + present..TABLE + TABLE_LEN).step_by(PAGE as usize) {
+        assert_eq!(at(virt), (zeros, false, false, true));
+    }
+    assert!(machine.bytes(Extent { start: zeros, len: PAGE }).unwrap().iter().all(|&byte| byte == 0));
+    assert_eq!(machine.translate(handover.page_tables, TABLE + TABLE_LEN), None);
 }
 
 #[test]

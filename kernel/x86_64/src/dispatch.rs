@@ -162,7 +162,7 @@ fn received_at_once(
 }
 
 /// Carries the words of a message that registers do not.
-trait Medium: kernel_core::Medium {
+pub(crate) trait Medium: kernel_core::Medium {
     fn carry(way: Self::Way, info: MessageInfo);
 }
 

@@ -131,6 +131,62 @@ fn more_segments_than_wanted_are_refused() {
     );
 }
 
+/// A kernel with 64 pages of zeros that it may write, and this list of tables.
+fn with_tables(list: &[u64]) -> Result<Executable, ExecutableError> {
+    let zeros = (PT_LOAD, READ_WRITE, 0, TABLES, 0, 64 * PAGE_SIZE);
+    let header = (PT_TABLES, READ, 0x2000, 0, 8 * list.len() as u64, 8 * list.len() as u64);
+    let mut bytes = file(KERNEL_BASE, &[TEXT, zeros, header]);
+    for (place, word) in list.iter().enumerate() {
+        bytes[0x2000 + 8 * place..][..8].copy_from_slice(&word.to_le_bytes());
+    }
+    Executable::plan(&bytes, Window::KERNEL, SEGMENTS_MAX)
+}
+
+const TABLES: u64 = KERNEL_BASE + 0x10_0000;
+const BY_MEMORY: u64 = 0;
+const BY_PROCESSORS: u64 = 1;
+
+#[test]
+fn pages_of_tables_for_which_there_is_no_memory_are_left_out() {
+    let list =
+        [TABLES + 0x800, 32 * PAGE_SIZE, BY_MEMORY, TABLES + 32 * PAGE_SIZE + 0x800, 16 * PAGE_SIZE, BY_PROCESSORS];
+    let kernel = with_tables(&list).unwrap();
+    assert_eq!((kernel.memory_len(), kernel.holes()), (65 * PAGE_SIZE, [].as_slice()));
+    let part = kernel.with_parts_of_tables(4, 2).unwrap();
+    // Eight pages of the first and one of the second are there, and none begins where a page does.
+    let holes =
+        [(9, 32), (34, 48)].map(|(first, end)| Extent::between(TABLES + first * PAGE_SIZE, TABLES + end * PAGE_SIZE));
+    assert_eq!(part.holes(), holes);
+    let pages: Vec<_> = part
+        .segments()
+        .iter()
+        .filter(|segment| segment.writable)
+        .map(|segment| ((segment.first_page() - TABLES) / PAGE_SIZE, segment.pages_len() / PAGE_SIZE))
+        .collect();
+    assert_eq!(pages, [(0, 9), (32, 2), (48, 16)]);
+    assert_eq!(part.memory_len(), 28 * PAGE_SIZE);
+    let whole = kernel.with_parts_of_tables(16, 32).unwrap();
+    assert_eq!((whole.memory_len(), whole.holes()), (65 * PAGE_SIZE, [].as_slice()));
+}
+
+#[test]
+fn tables_that_do_not_lie_among_zeros_are_refused() {
+    let refused = |list: &[u64]| match with_tables(list) {
+        Ok(kernel) => kernel.with_parts_of_tables(1, 1).err(),
+        Err(error) => Some(error),
+    };
+    let bad = Some(ExecutableError::BadTables);
+    assert_eq!(refused(&[TABLES, 64 * PAGE_SIZE, 7]), bad, "an unknown measure");
+    assert_eq!(refused(&[TABLES, 64 * PAGE_SIZE]), bad, "half an entry");
+    assert_eq!(refused(&[KERNEL_BASE, 64 * PAGE_SIZE, BY_MEMORY]), bad, "code");
+    assert_eq!(refused(&[TABLES + PAGE_SIZE, 64 * PAGE_SIZE, BY_MEMORY]), bad, "partly outside");
+    assert_eq!(refused(&[u64::MAX - 4, 64 * PAGE_SIZE, BY_MEMORY]), bad, "behind the last address");
+    assert_eq!(refused(&[TABLES, u64::MAX - TABLES, BY_MEMORY]), bad, "up to the last address");
+    let twice = [TABLES, 64 * PAGE_SIZE, BY_MEMORY].repeat(2);
+    assert_eq!(refused(&twice), bad, "two in one place");
+    assert_eq!(refused(&[TABLES, 32 * PAGE_SIZE, BY_MEMORY].repeat(17)), bad, "more than there can be");
+}
+
 proptest! {
     #[test]
     fn damaged_headers_never_panic_and_accepted_ones_keep_the_rules(
