@@ -9,7 +9,7 @@ use super::row::{Figure, Peer, Row, Unit};
 use super::table::Table;
 use crate::build::{self, Composition};
 use crate::disk::{self, LOAD_FILE};
-use crate::machine::{Drive, Machine};
+use crate::machine::{self, Drive, Machine, Monitor};
 use crate::progress::Step;
 use crate::session::Session;
 use crate::setup;
@@ -96,12 +96,17 @@ fn megahertz(log: &str) -> Option<f64> {
     before.rsplit(' ').next()?.parse().ok()
 }
 
-/// Seconds that this system takes for one of what counts, in each work.
-fn read(session: &mut Session) -> Result<Vec<f64>, BenchError> {
+/// Seconds that this system takes for one of what counts, in each work, all of which is read from the disk.
+fn read(session: &mut Session, monitor: &mut Monitor) -> Result<Vec<f64>, BenchError> {
     let mut taken = Vec::new();
     for work in &WORKS {
+        let before = monitor.disk_counts()?;
         let text = session.run_within(&format!("load {}", work.arguments), LIMIT)?.text;
+        let counted = monitor.disk_counts()?.since(before);
         let (parts, bytes, nanoseconds) = said(&text).ok_or(BenchError::NoFigures(text))?;
+        if counted.bytes_read < bytes {
+            return Err(BenchError::Cached { work: work.name, said: bytes, counted: counted.bytes_read });
+        }
         let count = work.bytes.map_or(parts as f64, |unit| bytes as f64 / unit);
         taken.push(nanoseconds as f64 / 1e9 / count);
     }
@@ -122,9 +127,12 @@ pub(super) fn file(plan: &Plan) -> Result<Table, BenchError> {
     let mut machine = Machine::new(&built.image);
     // Both machines have it open at the same time.
     machine.drives = vec![Drive::read_only(&image)];
+    let socket = machine::socket();
+    machine.monitor = Some(socket.clone());
     plan::time(plan.accelerator, &mut machine);
     let step = Step::start("Reading directly");
     let mut session = Session::boot(&machine)?;
+    let mut monitor = Monitor::connect(&socket)?;
     let checked = session.run_within(&format!("load check /{LOAD_FILE} 4 1024"), LIMIT)?;
     if !checked.succeeded {
         return Err(BenchError::NoFigures(checked.text));
@@ -134,7 +142,7 @@ pub(super) fn file(plan: &Plan) -> Result<Table, BenchError> {
     let mut pairs = WORKS.map(|_| Vec::new());
     for round in 1..=ROUNDS {
         step.news(&format!("round {round} of {ROUNDS}"));
-        let own = read(&mut session)?;
+        let own = read(&mut session, &mut monitor)?;
         let linux = works.map(|works| {
             works.run(WORKS_OF_LINUX, |machine| {
                 plan::time(plan.accelerator, machine);
@@ -151,7 +159,8 @@ pub(super) fn file(plan: &Plan) -> Result<Table, BenchError> {
     step.quiet();
     let rows = WORKS.iter().zip(&pairs).flat_map(|(work, pairs)| rows(work, pairs)).collect();
     let table = Table::new(Group::File, rows).note(format!(
-        "Read past all caches, IOMMU on; a file of {} MiB, checked before, and a word of each sector or page each time. Linux: \
+        "Read past all caches, IOMMU on; a file of {} MiB, checked before, and a word of each sector or page each time; QEMU's \
+         `query-blockstats` counts as many bytes from the disk as the application has read. Linux: \
          the raw disk with O_DIRECT, on the same machine, and nobody looks at the data; median of \
          {ROUNDS} and range, in turn.",
         FILE >> 20

@@ -29,7 +29,7 @@ pub use trace::{Trace, trace};
 
 use crate::build::{self, BuildError};
 use crate::console::{Console, ConsoleError};
-use crate::machine::{Accelerator, Kvm, Machine, Memory};
+use crate::machine::{Accelerator, Kvm, Machine, Memory, MonitorError};
 use crate::progress::Step;
 use crate::setup::{self, SetupError};
 use crate::suites;
@@ -46,6 +46,21 @@ pub enum BenchError {
     /// A machine did not get as far as is measured.
     #[error("{0}")]
     Console(#[from] ConsoleError),
+    /// QEMU does not say what the disks have done.
+    #[error("{0}")]
+    Monitor(#[from] MonitorError),
+    /// Less came from the disk than was to be measured.
+    #[error(
+        "`{work}` has read {said} bytes, and QEMU counts {counted} from the disk: something has kept what was read before"
+    )]
+    Cached {
+        /// The work.
+        work: &'static str,
+        /// What was read, as the application says.
+        said: u64,
+        /// What QEMU says.
+        counted: u64,
+    },
     /// The shell does not show what is measured; holds what it showed.
     #[error("the figures are not where they were expected; the shell showed\n{0}")]
     NoFigures(String),

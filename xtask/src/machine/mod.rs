@@ -2,6 +2,7 @@
 
 mod accel;
 pub(crate) mod handmade;
+mod monitor;
 mod options;
 mod plug;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use accel::{Accelerator, Kvm};
+pub use monitor::{DiskCounts, Monitor, MonitorError, socket};
 pub use options::{Accel, Chipset, Cpus, Iommu, Memory, OptionError};
 pub use plug::{Plug, PlugError};
 
@@ -84,6 +86,8 @@ pub struct Machine {
     pub debugger: bool,
     /// Whether it has a device by which a test suite ends QEMU with a status (at [`EXIT_PORT`]).
     pub exit_device: bool,
+    /// Where QEMU listens for a [`Monitor`], if it does.
+    pub monitor: Option<PathBuf>,
     /// Further arguments for QEMU, as they are.
     pub extra: Vec<OsString>,
 }
@@ -106,6 +110,7 @@ impl Machine {
             restarts: false,
             debugger: false,
             exit_device: false,
+            monitor: None,
             extra: Vec::new(),
         }
     }
@@ -178,6 +183,12 @@ impl Machine {
         if self.exit_device {
             let device = format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=0x04");
             add("-device", device.into());
+        }
+        if let Some(socket) = &self.monitor {
+            let mut place = OsString::from("unix:");
+            place.push(comma_escaped(socket));
+            place.push(",server=on,wait=off");
+            add("-qmp", place);
         }
         if self.debugger {
             add("-gdb", format!("tcp:127.0.0.1:{DEBUGGER_PORT}").into());
