@@ -180,19 +180,17 @@ impl<T: Tables> Kernel<T> {
     /// buffer, which is charged to nobody; of interrupts there are no more than vectors.
     #[expect(clippy::indexing_slicing, reason = "a charge is a number below the array's length")]
     fn whole_machine(&self) -> AccountLimits {
-        let mappings = self.mappings.length() - self.threads.length();
-        let interrupts = (self.interrupts.length() - 1).min(InterruptId::VECTORS);
         let mut limits = [0; Charge::COUNT];
         limits[Charge::Accounts as usize] = count(self.accounts.length() - 1);
-        limits[Charge::CapSlots as usize] = count(self.blocks.present(T::Caps::LENGTH / BLOCK) * BLOCK);
+        limits[Charge::CapSlots as usize] = count(T::Caps::LENGTH - self.blocks.missing as usize * BLOCK);
         limits[Charge::Spaces as usize] = count(self.spaces.length() - 1);
         limits[Charge::Domains as usize] = count(self.domains.length() - 1);
         limits[Charge::Threads as usize] = count(self.threads.length() - 1);
         limits[Charge::Budgets as usize] = count(self.budgets.length() - 1);
         limits[Charge::Endpoints as usize] = count(self.endpoints.length() - 1);
         limits[Charge::Notifications as usize] = count(self.notifications.length() - 1);
-        limits[Charge::Mappings as usize] = count(mappings);
-        limits[Charge::Interrupts as usize] = count(interrupts);
+        limits[Charge::Mappings as usize] = count(self.mappings.length() - self.threads.length());
+        limits[Charge::Interrupts as usize] = count((self.interrupts.length() - 1).min(InterruptId::VECTORS));
         limits
     }
 }

@@ -152,7 +152,7 @@ pub(crate) struct Blocks {
     /// Words all of whose blocks are in use, one bit each: nobody looks at them to find a free one.
     full: [u64; BLOCK_WORDS / 64],
     /// Blocks for which the machine has no memory: in use for ever.
-    missing: u32,
+    pub(crate) missing: u32,
 }
 
 impl Blocks {
@@ -220,11 +220,6 @@ impl Blocks {
     pub(crate) fn shorten(&mut self, present: usize, all: usize) {
         self.set(present, all - present, true);
         self.missing = count(all - present);
-    }
-
-    /// How many blocks of an arena of so many are there.
-    pub(crate) fn present(&self, all: usize) -> usize {
-        all - self.missing as usize
     }
 
     #[expect(clippy::indexing_slicing, reason = "they are taken modulo the arrays' lengths")]

@@ -49,6 +49,7 @@ pub(crate) struct GoesOn {
 
 /// A plain system call `Call`, with words in registers or in message buffers: if it is a simple one, the server goes on. The entry
 /// code passes the arguments as they came, and gives `info` to the server.
+#[unsafe(link_section = ".text.entry")]
 pub(crate) extern "C" fn call_at_once<M: Medium>(handle: u64, info: u64, _: u64, _: u64, interface: u64) -> GoesOn {
     let mut state = state::lock();
     match state.kernel.call_at_once::<M>(PerCpu::own_cpu(), handle, MessageInfo(info), interface) {
@@ -73,6 +74,7 @@ pub(crate) extern "C" fn refuse_call(handle: u64) -> u64 {
 }
 
 /// A plain system call `ReplyReceive`, the same way: if it is a simple one, the caller goes on.
+#[unsafe(link_section = ".text.entry")]
 pub(crate) extern "C" fn answer_at_once<M: Medium>(
     handle: u64,
     info: u64,

@@ -79,6 +79,7 @@ pub struct KernelFrame {
 }
 
 global_asm!(
+    ".section .text.entry, \"ax\"",
     // ---- a call or an answer the short way: `r10` and `rax` are free ----
     // The words of the message are in registers that functions preserve, so they are where the other thread wants them, unless
     // it turns out that there is more to do.
@@ -471,6 +472,7 @@ global_asm!(
 );
 
 global_asm!(
+    ".text",
     // ---- one entry a vector; non-maskable interrupts, double faults and machine checks are the kernel's whatever they
     // interrupted ----
     ".balign 16",

@@ -73,6 +73,7 @@ impl<T> Each<T> {
     }
 }
 
+#[unsafe(link_section = ".bss.tables.processors")]
 static ALL: Each<PerCpu> = Each([const { UnsafeCell::new(PerCpu::empty()) }; CpuId::MAX]);
 static SEGMENTS: Each<Segments> = Each([const { UnsafeCell::new(Segments::new()) }; CpuId::MAX]);
 

@@ -179,7 +179,7 @@ impl State {
     }
 }
 
-#[unsafe(link_section = ".bss.tables")]
+#[unsafe(link_section = ".bss.tables.state")]
 static STATE: FairLock<State> = FairLock::new(State {
     kernel: Kernel::EMPTY,
     // SAFETY: this is the state behind the big lock, and there is one.
