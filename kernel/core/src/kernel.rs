@@ -85,10 +85,12 @@ impl Tables for MachineTables {
 pub(crate) const PRIORITIES: usize = 256;
 
 /// Everything that the kernel knows. In tables that can be copied it can be copied: to compare, and to explore what could happen.
-/// Long tables come first, and last what the short ways look at besides: it shares a page with what the shell has behind it.
+/// First comes what the short ways look at besides the tables: it shares a page with what the shell has before it.
 #[derive(Clone)]
 #[repr(C)]
 pub struct Kernel<T: Tables> {
+    /// Who runs undisturbed on each processor.
+    pub(crate) undisturbed: [Undisturbed; CpuId::MAX],
     pub(crate) accounts: Table<Account, T::Accounts>,
     pub(crate) caps: T::Caps,
     pub(crate) blocks: Blocks,
@@ -120,8 +122,6 @@ pub struct Kernel<T: Tables> {
     pub(crate) seen: Option<SpaceId>,
     /// What devices were refused.
     pub(crate) strays: Strays,
-    /// Who runs undisturbed on each processor.
-    pub(crate) undisturbed: [Undisturbed; CpuId::MAX],
 }
 
 /// Where a table lies in the state of the machine's kernel. What is before a table's slots, and behind them, is in pages that

@@ -6,6 +6,7 @@ use core::ops::{Deref, DerefMut};
 
 /// A ticket lock: whoever comes draws the next number and waits until it is served. No processor waits for more turns
 /// than there are others.
+#[repr(C)]
 pub struct FairLock<T> {
     next: AtomicU32,
     served: AtomicU32,

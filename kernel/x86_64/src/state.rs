@@ -116,6 +116,7 @@ pub enum Selectors {
 }
 
 /// Everything that changes.
+#[repr(C)]
 pub struct State {
     /// The core.
     pub kernel: Kernel<MachineTables>,
@@ -189,10 +190,7 @@ static STATE: FairLock<State> = FairLock::new(State {
 
 /// The tables of which the loader provides a part, in its words.
 #[repr(transparent)]
-struct TableList([PartialTable<*const u8>; TABLES]);
-
-/// How many there are.
-const TABLES: usize = Kernel::PARTIAL_TABLES.len() + 1;
+struct TableList([PartialTable<*const u8>; Kernel::PARTIAL_TABLES.len() + 1]);
 
 // SAFETY: it does not change, and nobody uses its pointers but the loader, which knows them as numbers.
 unsafe impl Sync for TableList {}
@@ -203,7 +201,7 @@ static TABLE_LIST: TableList = TableList({
     let kernel = (&raw const STATE).cast::<u8>().wrapping_add(FairLock::<State>::VALUE + offset_of!(State, kernel));
     let contexts =
         PartialTable { start: Contexts::start(), len: size_of::<Contexts>() as u64, measure: Measure::Memory };
-    let mut list = [contexts; TABLES];
+    let mut list = [contexts; _];
     let mut index = 0;
     while index < Kernel::PARTIAL_TABLES.len() {
         let (offset, len, measure) = Kernel::PARTIAL_TABLES[index];
