@@ -9,7 +9,10 @@ use userlib::log;
 /// Where an interrupt comes from.
 #[derive(Debug)]
 enum Source {
-    Machine(InterruptEvents),
+    /// A line, which the kernel masks until it is acknowledged.
+    Line(InterruptEvents),
+    /// Messages, which come whatever is acknowledged.
+    Messages(InterruptEvents),
     #[cfg(not(target_os = "none"))]
     Double(Rc<crate::double::Line>),
 }
@@ -25,8 +28,12 @@ struct State {
 }
 
 impl Interrupt {
-    pub(crate) fn new(events: InterruptEvents) -> Self {
-        Self(Rc::new(State { source: Source::Machine(events), count: Cell::new(0) }))
+    pub(crate) fn of_line(events: InterruptEvents) -> Self {
+        Self(Rc::new(State { source: Source::Line(events), count: Cell::new(0) }))
+    }
+
+    pub(crate) fn of_messages(events: InterruptEvents) -> Self {
+        Self(Rc::new(State { source: Source::Messages(events), count: Cell::new(0) }))
     }
 
     #[cfg(not(target_os = "none"))]
@@ -41,7 +48,8 @@ impl Interrupt {
     /// mean, and then wait again.
     pub async fn next(&self) {
         match &self.0.source {
-            Source::Machine(events) => {
+            Source::Messages(events) => events.next().await,
+            Source::Line(events) => {
                 events.next().await;
                 // In this order, before anybody looks at the device: an edge that comes while the line is masked is lost.
                 if let Err(error) = events.acknowledge() {
@@ -69,7 +77,7 @@ impl Interrupt {
     /// Holds it back for good.
     pub(crate) fn mask(&self) -> Result<(), Error> {
         match &self.0.source {
-            Source::Machine(events) => events.interrupt().mask(),
+            Source::Line(events) | Source::Messages(events) => events.interrupt().mask(),
             #[cfg(not(target_os = "none"))]
             Source::Double(_) => Ok(()),
         }

@@ -5,6 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use userlib::cap::Cap;
+use userlib::environment::InterruptEvents;
 use userlib::start::EntryKind;
 use userlib::{Environment, log};
 
@@ -40,18 +41,18 @@ impl LegacyDevice {
         if let Some((_, known)) = self.0.interrupts.borrow().iter().find(|(known, _)| *known == number) {
             return Ok(known.clone());
         }
-        let interrupt = bind(self.0.environment, number)?;
+        let interrupt = Interrupt::of_line(bind(self.0.environment, number)?);
         self.0.interrupts.borrow_mut().push((number, interrupt.clone()));
         Ok(interrupt)
     }
 }
 
 /// Binds interrupt `number` of those that the domain was given.
-pub(crate) fn bind(environment: &'static Environment, number: usize) -> Result<Interrupt, AttachError> {
+pub(crate) fn bind(environment: &'static Environment, number: usize) -> Result<InterruptEvents, AttachError> {
     let interrupts = || environment.page().entries_of(EntryKind::Interrupt);
     let missing = AttachError::TooFew { what: "interrupt", number, given: interrupts().count() };
     let entry = interrupts().nth(number).ok_or(missing)?;
-    Ok(Interrupt::new(environment.bind_interrupt(Cap::from_handle(entry.handle()), entry.bits)?))
+    Ok(environment.bind_interrupt(Cap::from_handle(entry.handle()), entry.bits)?)
 }
 
 impl Given for LegacyDevice {

@@ -127,7 +127,7 @@ impl PciDevice {
         if let Some((_, known)) = self.0.interrupts.borrow().iter().find(|(known, _)| *known == number) {
             return Ok(known.clone());
         }
-        let interrupt = bind(self.0.environment, number.into())?;
+        let interrupt = Interrupt::of_messages(bind(self.0.environment, number.into())?);
         let entry = self.0.environment.page().entries_of(EntryKind::Interrupt).nth(number.into());
         if let Some(entry) = entry {
             let source: Cap<InterruptKind> = Cap::from_handle(entry.handle());
