@@ -60,7 +60,7 @@ pub struct RingResources {
     pub bits: u64,
     /// Whose ring it is, for its server: the lower half of the badge with which that client calls.
     pub client: u16,
-    /// Under which number the driver that serves this domain's own requests knows the memory; 0 if it does not.
+    /// The number of a lent ring for who lends it and whom it is lent to; 0 if it is not lent.
     pub area: u16,
 }
 
@@ -240,10 +240,10 @@ impl Environment {
         entries.filter(move |entry| entry.name.as_str() == name).filter_map(ring_of)
     }
 
-    /// Memory of rings between others that the domain's device is to read and write, by the number of its area.
-    pub fn lent_rings(&self) -> impl Iterator<Item = (u16, Cap<Memory>)> {
-        let entries = self.page.entries_of(EntryKind::LentRing);
-        entries.map(|entry| (entry.area, Cap::from_handle(entry.handle())))
+    /// Every ring that the client of a ring of this domain lends to it. Their buffer areas are not mapped: they are for the
+    /// domain's device.
+    pub fn lent_rings(&self) -> impl Iterator<Item = RingResources> {
+        self.page.entries_of(EntryKind::LentRing).filter_map(ring_of)
     }
 
     /// The interrupt named `name`, bound to its bits of the domain's notification.

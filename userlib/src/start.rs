@@ -114,8 +114,8 @@ pub enum EntryKind {
     /// `peer_bits` is what to notify; `bits` are those that the peer sets in the domain's own notification.
     RingClient = 3,
     /// A request ring that the domain serves; fields as for the client, and `handle` has the right `DMA`. `client` says
-    /// whose it is, and `area`, if it is not 0, by which number the driver that serves this domain's own requests knows the
-    /// memory.
+    /// whose it is. If `area` is not 0, the domain lends the ring under this number to whom it asks itself, and there is no
+    /// peer.
     RingServer = 4,
     /// An interrupt in `handle`, to be bound to `bits`.
     Interrupt = 5,
@@ -127,8 +127,8 @@ pub enum EntryKind {
     Peer = 8,
     /// Another capability in `handle`; its kind is found by [`crate::cap::describe`].
     Capability = 9,
-    /// Memory of a ring between others in `handle`, with the right `DMA`: the domain's device is to read and write it.
-    /// Requests name it by `area`.
+    /// A ring that its server lends to this domain under the number `area`; fields as for one that the domain serves, but only
+    /// what stands before the buffer area is mapped.
     LentRing = 10,
 }
 
@@ -158,7 +158,7 @@ pub struct Entry {
     kind: u32,
     /// Index of the client of a ring that the domain serves: the lower half of the badge with which it calls.
     pub client: u16,
-    /// Number of the area of memory that requests to a device name.
+    /// Number of a lent ring.
     pub area: u16,
     /// What the manifest calls it.
     pub name: Name,

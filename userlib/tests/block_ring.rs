@@ -47,7 +47,7 @@ impl Disk {
 
 fn completions(client: &mut ClientCore<'_>) -> Vec<(Slot, Result<(), RequestError>)> {
     let mut all = Vec::new();
-    client.collect(|slot, outcome| all.push((slot, outcome)));
+    client.collect(|slot, outcome| all.push((slot, outcome.map(|_| ()))));
     all
 }
 
@@ -115,7 +115,7 @@ fn a_driver_refuses_what_a_client_should_not_have_submitted() {
         (5, 1, 0, 16, 63),
         (6, 1, u64::MAX, 8, 0),
         (7, 2, 107, 1, 0),
-        // More sectors behind a page's begin than a page has; data that reaches behind the last page by that; no such area.
+        // More sectors behind a page's begin than a page has; data that reaches behind the last page by that; a window.
         (8, 1, 0, 8, 8 << 32),
         (12, 1, 0, 8, 1 << 32 | 63),
         (13, 1, 0, 8, 1 << 48),

@@ -1,6 +1,6 @@
-//! From the request ring to the disk and back, and what to do when the disk lies.
+//! From the request rings to the disk and back, and what to do when the disk lies.
 
-use crate::disk::{Disk, Fault, Geometry, StartError};
+use crate::disk::{Disk, Fault, Geometry, StartError, TAGS};
 use crate::protocol::Outcome;
 use crate::region::{Region, Span};
 use crate::transport::{Device, Vectors};
@@ -8,8 +8,9 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use userlib::abi::PAGE_SIZE;
-use userlib::block_ring::{AREAS, Limits, Operation, RingServer, SLOTS, Slot, Status, Taken};
+use userlib::block_ring::{HEADER_PAGES, Limits, Operation, RingError, RingServer, Statistics, Status, Taken};
 use userlib::log;
+use userlib::memory::SharedMemory;
 use userlib::time::{Duration, Instant};
 
 /// How long a device may take for a request.
@@ -23,14 +24,57 @@ pub const RESETS: u32 = 8;
 /// What a disk that is not there accepts: everything, so that each request is answered with the reason.
 const NO_LIMITS: Limits = Limits { sectors: u64::MAX, request_sectors: u32::MAX, read_only: false };
 
-/// A request that was taken from the ring.
+/// So many requests are taken from a ring before it is the next one's turn.
+const TURN: usize = 16;
+
+/// A request that was taken from a ring.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
+    /// From which.
+    ring: usize,
     taken: Taken,
     /// How often it was given to the device.
     attempts: u8,
     /// Since when the device has it; `None` if it does not.
     since: Option<Instant>,
+}
+
+/// Requests that are not complete, by the tag that the device knows.
+#[derive(Debug)]
+struct Table {
+    places: [Option<Pending>; TAGS],
+    /// Which tags are in use.
+    busy: u128,
+}
+
+const _: () = assert!(TAGS == u128::BITS as usize);
+
+impl Table {
+    /// Finds a tag for a request; `None` if all are in use.
+    fn insert(&mut self, pending: Pending) -> Option<(usize, &mut Pending)> {
+        let tag = self.busy.trailing_ones() as usize;
+        let place = self.places.get_mut(tag)?;
+        self.busy |= 1 << tag;
+        Some((tag, place.insert(pending)))
+    }
+
+    fn take(&mut self, tag: usize) -> Option<Pending> {
+        let pending = self.places.get_mut(tag)?.take()?;
+        self.busy &= !(1 << tag);
+        Some(pending)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.places.iter().flatten()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Pending)> {
+        self.places.iter_mut().enumerate().filter_map(|(tag, place)| Some((tag, place.as_mut()?)))
+    }
+
+    fn count(&self) -> usize {
+        self.busy.count_ones() as usize
+    }
 }
 
 /// The device, or what to answer instead.
@@ -54,19 +98,26 @@ pub struct Counts {
     pub resets: u64,
 }
 
-/// The driver of one disk for the client of one ring.
+/// A ring whose requests are carried out.
+#[derive(Debug)]
+struct Served<'r> {
+    ring: RingServer<'r>,
+    /// Its memory, as the device finds it.
+    memory: Span,
+}
+
+/// The driver of one disk for the client of one ring, and for those to whose rings that lends it.
 #[derive(Debug)]
 pub struct Driver<'r, T: Device> {
-    ring: RingServer<'r>,
+    /// The client's own first.
+    rings: Vec<Served<'r>>,
     state: State<T>,
-    /// By number, the memory of each area as the device finds it: the ring's first.
-    areas: Vec<Option<Span>>,
     control: Region,
     vectors: Vectors,
-    pending: [Option<Pending>; SLOTS],
-    /// How many there are.
-    pending_count: usize,
-    /// How many of them the device does not have, because it was reset.
+    pending: Table,
+    /// The ring whose turn it is.
+    turn: usize,
+    /// How many of those pending the device does not have, because it was reset.
     held_count: usize,
     counts: Counts,
     /// Resets since the last completion.
@@ -90,16 +141,13 @@ impl<'r, T: Device> Driver<'r, T> {
             Ok(disk) => State::Working(Box::new(disk)),
             Err(status) => State::Without(status),
         };
-        let mut areas = vec![None; AREAS];
-        areas[0] = Some(memory);
         Self {
-            ring,
+            rings: vec![Served { ring, memory }],
             state,
-            areas,
             control,
             vectors,
-            pending: [None; SLOTS],
-            pending_count: 0,
+            pending: Table { places: [None; TAGS], busy: 0 },
+            turn: 0,
             held_count: 0,
             counts: Counts::default(),
             resets: 0,
@@ -107,12 +155,18 @@ impl<'r, T: Device> Driver<'r, T> {
         }
     }
 
-    /// Lets requests name a further area of memory. A number that cannot be is left alone.
-    pub fn lend(&mut self, area: u16, memory: Span) {
-        if let Some(place) = self.areas.get_mut(usize::from(area)).filter(|_| area != 0) {
-            *place = Some(memory);
-            self.ring.lend(area, memory.length / PAGE_SIZE as usize);
-        }
+    /// Carries out the requests of a further ring, too, which the client lends under the number `area`. `header` is what stands
+    /// before its buffer area; the device finds all of it at `memory`. Rings are numbered as they come, from 1 on.
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub fn serve(&mut self, header: SharedMemory<'r>, memory: Span, area: u16) -> Result<(), RingError> {
+        let buffer_pages = (memory.length / PAGE_SIZE as usize).saturating_sub(HEADER_PAGES);
+        // The client's own ring is there always.
+        let Some(own) = self.rings.first_mut() else { return Ok(()) };
+        let ring = own.ring.attach_lent(header, buffer_pages, area)?;
+        self.rings.push(Served { ring, memory });
+        Ok(())
     }
 
     /// What the disk is; the status with which requests are answered if there is none.
@@ -132,14 +186,26 @@ impl<'r, T: Device> Driver<'r, T> {
         self.counts
     }
 
-    /// The ring.
-    pub fn ring(&self) -> &RingServer<'r> {
-        &self.ring
+    /// What has happened in the rings.
+    pub fn statistics(&self) -> Statistics {
+        self.rings.first().map(|own| own.ring.statistics()).unwrap_or_default()
     }
 
-    /// Whether the client is to be notified now.
-    pub fn take_notification(&mut self) -> bool {
-        self.ring.take_notification()
+    /// Says that the driver is about to wait, so that it is told of what comes from now on, or that it is awake. Whether
+    /// something has come that it must look after before it waits.
+    pub fn set_waiting(&self, waits: bool) -> bool {
+        self.rings.iter().for_each(|served| served.ring.set_waiting(waits));
+        waits && self.has_room() && self.rings.iter().any(|served| served.ring.has_waiting())
+    }
+
+    /// The numbers of the rings whose clients are to be notified now.
+    pub fn take_notifications(&mut self) -> impl Iterator<Item = usize> {
+        let closed = self.rings.iter_mut().fold(false, |any, served| served.ring.take_lenders_notification() || any);
+        if closed && let Some(own) = self.rings.first_mut() {
+            own.ring.notify_soon();
+        }
+        let numbered = self.rings.iter_mut().enumerate();
+        numbered.filter_map(|(number, served)| served.ring.take_notification().then_some(number))
     }
 
     /// Collects completions and gives the device what the client has asked for, as far as there is room. `wait` passes
@@ -159,7 +225,7 @@ impl<'r, T: Device> Driver<'r, T> {
 
     /// The moment at which the device has had a request for too long, if it has any.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pending.iter().flatten().filter_map(|pending| pending.since).min().map(|since| since + PATIENCE)
+        self.pending.iter().filter_map(|pending| pending.since).min().map(|since| since + PATIENCE)
     }
 
     /// Looks whether the device is silent for too long, and resets it then.
@@ -176,13 +242,17 @@ impl<'r, T: Device> Driver<'r, T> {
             return;
         };
         match disk.take_config() {
-            Ok(geometry) => self.ring.set_limits(geometry.limits()),
+            Ok(geometry) => self.set_limits(geometry.limits()),
             Err(fault) => self.recover(fault, wait),
         }
         self.advance(&mut || now, wait);
     }
 
-    /// Takes no more requests from the ring; those under way go on.
+    fn set_limits(&mut self, limits: Limits) {
+        self.rings.iter_mut().for_each(|served| served.ring.set_limits(limits));
+    }
+
+    /// Takes no more requests from the rings; those under way go on.
     pub fn stop_accepting(&mut self) {
         self.accepting = false;
     }
@@ -195,9 +265,14 @@ impl<'r, T: Device> Driver<'r, T> {
         }
     }
 
+    /// How many requests were taken from the rings and are not complete.
+    pub fn in_flight(&self) -> usize {
+        self.pending.count()
+    }
+
     /// Whether no request is under way.
     pub fn is_idle(&self) -> bool {
-        self.pending_count == 0
+        self.pending.busy == 0
     }
 
     /// Resets the device for good. Requests that come later are left in the ring for another driver.
@@ -228,14 +303,12 @@ impl<'r, T: Device> Driver<'r, T> {
             return Ok(());
         };
         while let Some(completion) = disk.next_completion()? {
-            let pending = self.pending.get_mut(completion.tag).and_then(Option::take);
-            let slot = pending.ok_or(Fault::Full)?.taken.slot;
-            self.pending_count -= 1;
+            let pending = self.pending.take(completion.tag).ok_or(Fault::Full)?;
             let status = match completion.outcome {
                 Outcome::Done => Status::Done,
                 Outcome::Failed | Outcome::Unsupported => Status::DeviceError,
             };
-            complete(&mut self.ring, &mut self.counts, slot, status);
+            complete(&mut self.rings, &mut self.counts, &pending, status);
             self.resets = 0;
         }
         Ok(())
@@ -249,26 +322,41 @@ impl<'r, T: Device> Driver<'r, T> {
         let mut now = || *since.get_or_insert_with(&mut *clock);
         // First what the device had when it was reset.
         if self.held_count > 0 {
-            for pending in self.pending.iter_mut().flatten().filter(|pending| pending.since.is_none()) {
+            for (tag, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.since.is_none()) {
                 if !disk.has_room() {
                     break;
                 }
-                submit(disk, &self.areas, pending, now())?;
+                submit(disk, &self.rings, tag, pending, now())?;
                 self.held_count -= 1;
             }
         }
-        while self.accepting && disk.has_room() {
-            let Some(taken) = self.ring.take() else { break };
-            if taken.request.operation == Operation::Flush && !disk.geometry().has_cache {
-                // What is complete is on the disk already.
-                complete(&mut self.ring, &mut self.counts, taken.slot, Status::Done);
-                continue;
+        // Each ring in turn, until as many as there are have nothing left one after the other.
+        let mut empty = 0;
+        while empty < self.rings.len() && self.accepting && disk.has_room() {
+            let number = self.turn % self.rings.len();
+            self.turn = number + 1;
+            empty += 1;
+            let mut left = TURN;
+            while left > 0
+                && disk.has_room()
+                && let Some(taken) = self.rings.get_mut(number).and_then(|served| served.ring.take())
+            {
+                left -= 1;
+                let pending = Pending { ring: number, taken, attempts: 0, since: None };
+                if taken.request.operation == Operation::Flush && !disk.geometry().has_cache {
+                    // What is complete is on the disk already.
+                    complete(&mut self.rings, &mut self.counts, &pending, Status::Done);
+                    continue;
+                }
+                let (tag, place) = self.pending.insert(pending).ok_or(Fault::Full)?;
+                // Until the device has it, it is one that is to be given.
+                self.held_count += 1;
+                submit(disk, &self.rings, tag, place, now())?;
+                self.held_count -= 1;
             }
-            let Some(place) = self.pending.get_mut(taken.slot.index()) else { break };
-            // Until the device has it, it is one that is to be given.
-            (self.pending_count, self.held_count) = (self.pending_count + 1, self.held_count + 1);
-            submit(disk, &self.areas, place.insert(Pending { taken, attempts: 0, since: None }), now())?;
-            self.held_count -= 1;
+            if left == 0 {
+                empty = 0;
+            }
         }
         if since.is_some() {
             disk.notify();
@@ -292,30 +380,33 @@ impl<'r, T: Device> Driver<'r, T> {
                 log::error!("the disk is given up: it was reset {RESETS} times and has not completed anything");
                 // Whether it comes to rest or not, nobody uses it any more.
                 let _ = disk.stop(wait);
-                self.ring.set_limits(NO_LIMITS);
+                self.set_limits(NO_LIMITS);
                 self.state = State::Without(Status::DeviceError);
             }
             Ok(disk) => {
-                self.ring.set_limits(disk.geometry().limits());
+                self.set_limits(disk.geometry().limits());
                 self.state = State::Working(Box::new(disk));
             }
             Err(error) => {
                 log::error!("the disk is given up: {error}");
-                self.ring.set_limits(NO_LIMITS);
+                self.set_limits(NO_LIMITS);
                 self.state = State::Without(Status::DeviceError);
             }
         }
-        self.held_count = self.pending_count;
-        for place in &mut self.pending {
-            let Some(pending) = place else { continue };
-            pending.since = None;
-            if pending.attempts >= ATTEMPTS {
+        for tag in 0..TAGS {
+            if self
+                .pending
+                .places
+                .get(tag)
+                .is_some_and(|place| place.is_some_and(|pending| pending.attempts >= ATTEMPTS))
+                && let Some(pending) = self.pending.take(tag)
+            {
                 log::error!("a request for sector {} is given up", pending.taken.request.sector);
-                complete(&mut self.ring, &mut self.counts, pending.taken.slot, Status::DeviceError);
-                *place = None;
-                (self.pending_count, self.held_count) = (self.pending_count - 1, self.held_count - 1);
+                complete(&mut self.rings, &mut self.counts, &pending, Status::DeviceError);
             }
         }
+        self.pending.iter_mut().for_each(|(_, pending)| pending.since = None);
+        self.held_count = self.pending.count();
     }
 
     /// Without a disk, answers every request with the reason.
@@ -323,21 +414,27 @@ impl<'r, T: Device> Driver<'r, T> {
         let State::Without(status) = self.state else {
             return;
         };
-        for pending in self.pending.iter_mut().filter_map(Option::take) {
-            complete(&mut self.ring, &mut self.counts, pending.taken.slot, status);
+        let left: Vec<Pending> = (0..TAGS).filter_map(|tag| self.pending.take(tag)).collect();
+        for pending in left {
+            complete(&mut self.rings, &mut self.counts, &pending, status);
         }
-        (self.pending_count, self.held_count) = (0, 0);
-        while self.accepting
-            && let Some(taken) = self.ring.take()
-        {
-            complete(&mut self.ring, &mut self.counts, taken.slot, status);
+        self.held_count = 0;
+        for number in 0..self.rings.len() {
+            while self.accepting
+                && let Some(taken) = self.rings.get_mut(number).and_then(|served| served.ring.take())
+            {
+                let pending = Pending { ring: number, taken, attempts: 0, since: None };
+                complete(&mut self.rings, &mut self.counts, &pending, status);
+            }
         }
     }
 }
 
+/// Gives the device a request.
 fn submit<T: Device>(
     disk: &mut Disk<T>,
-    areas: &[Option<Span>],
+    rings: &[Served<'_>],
+    tag: usize,
     pending: &mut Pending,
     now: Instant,
 ) -> Result<(), Fault> {
@@ -346,18 +443,20 @@ fn submit<T: Device>(
         Operation::Flush => None,
         // The ring has checked that it is inside.
         Operation::Read | Operation::Write => {
-            let area = areas.get(usize::from(request.area)).copied().flatten();
-            Some(area.and_then(|area| area.part(request.buffer_offset(), request.bytes())).ok_or(Fault::Full)?)
+            let memory = rings.get(pending.ring).map(|served| served.memory);
+            Some(memory.and_then(|memory| memory.part(request.buffer_offset(), request.bytes())).ok_or(Fault::Full)?)
         }
     };
     pending.attempts += 1;
-    disk.submit(pending.taken.slot.index(), request.operation, request.sector, data)?;
+    disk.submit(tag, request.operation, request.sector, data)?;
     pending.since = Some(now);
     Ok(())
 }
 
-fn complete(ring: &mut RingServer<'_>, counts: &mut Counts, slot: Slot, status: Status) {
+fn complete(rings: &mut [Served<'_>], counts: &mut Counts, pending: &Pending, status: Status) {
     counts.completed += 1;
     counts.failed += u64::from(status != Status::Done);
-    ring.complete(slot, status);
+    if let Some(served) = rings.get_mut(pending.ring) {
+        served.ring.complete(pending.taken.slot, status);
+    }
 }

@@ -6,6 +6,9 @@ use crate::region::{Region, Span};
 use crate::transport::{Device, PciTransport, Vectors};
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 use driver::{AttachError, Interrupt, PciDevice, Running};
 use interfaces::block::{BlockError, BlockInfo, BlockServer, BlockService, BlockStatistics};
@@ -30,9 +33,9 @@ pub struct Disks<T: Device + 'static> {
     /// What there is without a driver is in `info`.
     driver: RefCell<Option<Driver<'static, T>>>,
     info: Result<BlockInfo, BlockError>,
-    interrupts: alloc::vec::Vec<Interrupt>,
-    /// Whom to tell of completions.
-    client: Option<Peer>,
+    interrupts: Vec<Interrupt>,
+    /// By ring, whom to tell of completions.
+    clients: Vec<Peer>,
     /// The driver was let to do what there is to do.
     advanced: Event,
     /// Requests of a predecessor that were found in the ring.
@@ -40,25 +43,26 @@ pub struct Disks<T: Device + 'static> {
 }
 
 impl<T: Device> Disks<T> {
-    /// A disk as `info` describes it, with the driver that works for the client of a ring, if there is one.
+    /// A disk as `info` describes it, with the driver that works for the clients of rings, if there is one.
     pub fn new(
         driver: Option<Driver<'static, T>>,
         info: Result<BlockInfo, BlockError>,
-        interrupts: alloc::vec::Vec<Interrupt>,
-        client: Option<Peer>,
+        interrupts: Vec<Interrupt>,
+        clients: Vec<Peer>,
     ) -> Self {
-        Self { driver: RefCell::new(driver), info, interrupts, client, advanced: Event::new(), repeated: 0 }
+        Self { driver: RefCell::new(driver), info, interrupts, clients, advanced: Event::new(), repeated: 0 }
     }
 
-    /// Lets the driver do what there is to do, and notifies the client.
+    /// Lets the driver do what there is to do, and notifies clients.
     pub fn advance(&self) {
         if let Some(driver) = self.driver.borrow_mut().as_mut() {
             driver.advance(&mut Instant::now, &mut waiter());
-            if driver.take_notification()
-                && let Some(client) = self.client
-                && let Err(error) = client.notify()
-            {
-                log::warn!("the client cannot be notified: {error}");
+            for ring in driver.take_notifications() {
+                if let Some(client) = self.clients.get(ring)
+                    && let Err(error) = client.notify()
+                {
+                    log::warn!("the client of ring {ring} cannot be notified: {error}");
+                }
             }
         }
         self.advanced.signal();
@@ -76,24 +80,16 @@ impl<T: Device> Disks<T> {
         }
     }
 
-    /// Takes requests whenever the client tells of some.
-    async fn serve_doorbell(&self, bits: u64) {
-        // Whether the client has asked for more before it could see that this waits for it.
-        let wait = || {
-            let driver = self.driver.borrow();
-            driver.as_ref().is_some_and(|driver| {
-                driver.ring().set_waiting(true);
-                driver.ring().has_waiting() && driver.has_room()
-            })
-        };
+    /// Takes requests whenever clients tell of some.
+    async fn serve_doorbells(&self, bits: u64) {
+        // Whether somebody has asked for more before it could be seen that this waits for it.
+        let set_waiting = |waits| self.driver.borrow().as_ref().is_some_and(|driver| driver.set_waiting(waits));
         loop {
             self.advance();
-            if !wait() {
+            if !set_waiting(true) {
                 executor::bits(bits).await;
             }
-            if let Some(driver) = self.driver.borrow().as_ref() {
-                driver.ring().set_waiting(false);
-            }
+            set_waiting(false);
         }
     }
 
@@ -159,7 +155,7 @@ impl<T: Device> BlockServer for Server<T> {
     async fn statistics(&self, _: &Caller) -> Result<BlockStatistics, BlockError> {
         let driver = self.0.driver.borrow();
         let counts = driver.as_ref().map(Driver::counts).unwrap_or_default();
-        let ring = driver.as_ref().map(|driver| driver.ring().statistics()).unwrap_or_default();
+        let ring = driver.as_ref().map(Driver::statistics).unwrap_or_default();
         Ok(BlockStatistics {
             completed: counts.completed,
             failed: counts.failed,
@@ -191,30 +187,34 @@ pub fn start(device: Result<PciDevice, AttachError>) -> Result<Running, AttachEr
     };
     let info = describe(&disk, attachment.as_ref());
     let before = ring.as_ref().and_then(|ring| block_ring::statistics(ring.shared).ok()).unwrap_or_default();
-    let driver = ring.as_ref().and_then(|ring| attach(ring, disk, attachment.as_ref()));
-    let after = driver.as_ref().map_or(before, |driver| driver.ring().statistics());
+    let mut rings: Vec<RingResources> = ring.into_iter().collect();
+    let mut driver = rings.first().and_then(|ring| attach(ring, disk, attachment.as_ref()));
+    if let Some(driver) = &mut driver {
+        rings.extend(serve_lent(driver, attachment.as_ref()));
+    }
+    let after = driver.as_ref().map_or(before, Driver::statistics);
     let repeated = after.repeated.saturating_sub(before.repeated);
     if repeated > 0 {
         log::info!("{repeated} requests were under way when the former driver died, and are repeated");
     }
     let interrupts = attachment.map(|attachment| attachment.interrupts).unwrap_or_default();
-    let client = ring.as_ref().map(|ring| ring.peer);
-    let disks = Rc::new(Disks { repeated, ..Disks::new(driver, info, interrupts, client) });
-    spawn_tasks(&disks, ring.map(|ring| ring.bits));
+    let clients = rings.iter().map(|ring| ring.peer).collect();
+    let disks = Rc::new(Disks { repeated, ..Disks::new(driver, info, interrupts, clients) });
+    spawn_tasks(&disks, rings.iter().fold(0, |bits, ring| bits | ring.bits));
     let rest = disks.clone();
     Ok(driver::serve(BlockService::new(Server(disks)))?.at_rest(async move { rest.come_to_rest().await }))
 }
 
 /// Lets the driver work whenever something has happened. Whatever it was, everything is looked at.
-fn spawn_tasks<T: Device>(disks: &Rc<Disks<T>>, doorbell: Option<u64>) {
+fn spawn_tasks<T: Device>(disks: &Rc<Disks<T>>, doorbells: u64) {
     for (number, interrupt) in disks.interrupts.iter().enumerate() {
         let (disks, interrupt) = (disks.clone(), interrupt.clone());
         executor::spawn(async move { disks.serve_interrupt(interrupt, number == 0).await });
     }
-    let (silence, bell) = (disks.clone(), disks.clone());
+    let (silence, bells) = (disks.clone(), disks.clone());
     executor::spawn(async move { silence.watch_silence().await });
-    if let Some(bits) = doorbell {
-        executor::spawn(async move { bell.serve_doorbell(bits).await });
+    if doorbells != 0 {
+        executor::spawn(async move { bells.serve_doorbells(doorbells).await });
     }
 }
 
@@ -244,18 +244,24 @@ fn describe(disk: &Result<MachineDisk, Status>, attachment: Option<&Attachment>)
     })
 }
 
-/// Lets the device reach memory of the client's own clients.
-fn lend_areas(driver: &mut Driver<'static, PciTransport>, attachment: &Attachment) {
-    let Some(environment) = Environment::current() else { return };
-    for (area, memory) in environment.lent_rings() {
-        let pages = memory.memory_info().map(|info| info.pages as usize);
-        match (attachment.device.lend(memory), pages) {
-            (Ok(bus), Ok(pages)) => driver.lend(area, Span { bus, length: pages * PAGE_SIZE as usize }),
-            // Requests that name it are refused.
-            (Err(error), _) => log::error!("area {area} cannot be lent to the disk: {error}"),
-            (_, Err(error)) => log::error!("area {area} cannot be lent to the disk: {error}"),
+/// Serves the rings that the client lends, as far as the device can reach them: those that come back.
+fn serve_lent(driver: &mut Driver<'static, PciTransport>, attachment: Option<&Attachment>) -> Vec<RingResources> {
+    let Some(environment) = Environment::current() else { return vec![] };
+    let mut serve = |ring: &RingResources| -> Result<(), String> {
+        let pages = ring.memory.memory_info().map_err(|error| error.to_string())?.pages;
+        // Without a disk nothing ever needs a place on the bus.
+        let bus = attachment.map_or(Ok(0), |attachment| attachment.device.lend(ring.memory));
+        let memory = Span { bus: bus.map_err(|error| error.to_string())?, length: pages as usize * PAGE_SIZE as usize };
+        driver.serve(ring.shared, memory, ring.area).map_err(|error| error.to_string())
+    };
+    let mut served = Vec::new();
+    for ring in environment.lent_rings() {
+        match serve(&ring) {
+            Ok(()) => served.push(ring),
+            Err(error) => log::error!("lent ring {} is not served: {error}", ring.area),
         }
     }
+    served
 }
 
 /// Attaches to the ring that this domain was given.
@@ -275,11 +281,7 @@ fn attach(
     match RingServer::attach(resources.shared, NOTHING) {
         Ok(ring) => {
             let memory = Span { bus, length: resources.shared.len() };
-            let mut driver = Driver::new(ring, memory, control, numbers, disk);
-            if let Some(attachment) = attachment {
-                lend_areas(&mut driver, attachment);
-            }
-            Some(driver)
+            Some(Driver::new(ring, memory, control, numbers, disk))
         }
         Err(error) => {
             log::error!("{error}");

@@ -118,7 +118,9 @@ impl Disk {
             RequestError::ReadOnly => DeviceError::ReadOnly,
             RequestError::OutOfRange => DeviceError::OutOfRange { sector, sectors },
             RequestError::NoDevice => DeviceError::Gone,
-            RequestError::Refused | RequestError::DeviceError | RequestError::Misbehaved => DeviceError::Io { sector },
+            RequestError::Refused | RequestError::DeviceError | RequestError::NoWindow | RequestError::Misbehaved => {
+                DeviceError::Io { sector }
+            }
         }
     }
 }

@@ -37,14 +37,9 @@ impl FileLayout {
         (self.length / SECTOR_SIZE as u64).min(self.sectors)
     }
 
-    /// Where a sector of the file lies on the disk, and how many lie behind it, itself included, up to the file's last whole
-    /// one; `None` behind that.
-    pub fn find(&self, sector: u64) -> Option<(u64, u64)> {
-        let after = self.extents.partition_point(|extent| extent.start <= sector);
-        let extent = self.extents.get(after.checked_sub(1)?)?;
-        let end = self.extents.get(after).map_or(self.sectors, |next| next.start).min(self.whole_sectors());
-        let count = end.checked_sub(sector).filter(|count| *count > 0)?;
-        Some((extent.sector + (sector - extent.start), count))
+    /// The runs in which it lies: of each the first sector, as the file counts them and as the disk does.
+    pub fn extents(&self) -> impl ExactSizeIterator<Item = (u64, u64)> {
+        self.extents.iter().map(|extent| (extent.start, extent.sector))
     }
 }
 
@@ -53,17 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_whole_sector_is_found_with_those_that_follow_it() {
+    fn extents_follow_each_other_and_only_whole_sectors_count() {
         let layout = FileLayout::new([(100, 8), (50, 4), (200, 8)].into_iter(), 14 * 512 + 100);
-        assert_eq!(layout.find(0), Some((100, 8)));
-        assert_eq!(layout.find(7), Some((107, 1)));
-        assert_eq!(layout.find(8), Some((50, 4)));
-        assert_eq!(layout.find(12), Some((200, 2)), "the last sector is not all the file's");
-        assert_eq!((layout.find(13), layout.find(14), layout.find(u64::MAX)), (Some((201, 1)), None, None));
+        assert_eq!(layout.extents().collect::<Vec<_>>(), [(0, 100), (8, 50), (12, 200)]);
+        assert_eq!(layout.whole_sectors(), 14, "the last sector is not all the file's");
     }
 
     #[test]
     fn an_empty_file_has_no_sectors() {
-        assert_eq!(FileLayout::new([].into_iter(), 0).find(0), None);
+        let layout = FileLayout::new([].into_iter(), 0);
+        assert_eq!((layout.extents().len(), layout.whole_sectors()), (0, 0));
     }
 }

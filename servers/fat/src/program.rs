@@ -3,7 +3,7 @@
 use crate::disk::Disk;
 use alloc::rc::Rc;
 use core::time::Duration;
-use fat::direct::Direct;
+use fat::direct::{self, Direct};
 use fat::service::{self, Disposition, Files};
 use fat::{DeviceGeometry, Found, MountError, MountOptions, PAGE_SIZE, Repair, SECTOR_SIZE, Timestamp, Volume};
 use interfaces::block::{BlockClient, BlockInfo};
@@ -23,6 +23,8 @@ const INFO_TIME: Duration = Duration::from_millis(700);
 const RETRY: Duration = Duration::from_millis(300);
 /// How often what was written is brought to the disk although nobody asks for it.
 const WRITE_BACK: Duration = Duration::from_secs(5);
+/// Part of the ring's buffer area in which the driver finds where directly read files lie.
+const WINDOWS_SHARE: usize = 16;
 /// Part of the heap that the cache may take.
 const CACHE_SHARE: usize = 2;
 
@@ -72,14 +74,16 @@ async fn mount(environment: &'static Environment, state: &State) -> Result<Mount
         log::error!("the disk has sectors of {} bytes; only 512 are supported", info.sector_size);
         return Err(FsError::Unsupported);
     }
+    direct::tell_of_death(environment.served_rings("filesystem"));
     let ring = BlockRing::attach(resources).map_err(|error| {
         log::error!("the ring to the disk's driver cannot be used: {error}");
         FsError::DeviceFailed
     })?;
     let geometry = DeviceGeometry { sectors: info.sectors, read_only: info.read_only };
     let cache_bytes = environment.page().heap.length as usize / CACHE_SHARE;
-    let ring = Rc::new(ring);
-    serve_rings(environment, state, &ring, info.request_sectors);
+    ring.reserve_for_windows(ring.buffer_pages() / WINDOWS_SHARE);
+    let (ring, rings) = (Rc::new(ring), environment.served_rings("filesystem"));
+    state.set_direct(Rc::new(Direct::new(ring.clone(), environment.page().instance, rings)));
     let disk = Disk::new(ring, geometry, cache_bytes / PAGE_SIZE);
     let options = MountOptions { read_only: info.read_only, cache_bytes, ..MountOptions::default() };
     match Volume::mount(disk, now as Clock, options).await {
@@ -97,15 +101,6 @@ async fn mount(environment: &'static Environment, state: &State) -> Result<Mount
             })
         }
     }
-}
-
-/// Lets clients that have rings read directly.
-fn serve_rings(environment: &'static Environment, state: &State, ring: &Rc<BlockRing>, most_sectors: u32) {
-    let rings = environment.served_rings("filesystem");
-    let direct = Rc::new(Direct::new(ring.clone(), most_sectors.max(1), environment.page().instance, rings));
-    ring.set_sender(direct.clone());
-    state.set_direct(direct.clone());
-    executor::spawn(async move { direct.run().await });
 }
 
 /// Asks the driver what the disk is, as often as it dies meanwhile.

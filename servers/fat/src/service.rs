@@ -1,7 +1,6 @@
 //! The interface `filesystem` on a mounted volume.
 
 use crate::direct::Direct;
-use crate::layout::FileLayout;
 use crate::{
     Attributes, BlockDevice, Clock, DeviceError, EntryKind, Error, FatKind, NameFault, OpenMode, Status, Volume,
 };
@@ -10,9 +9,10 @@ use alloc::string::String;
 use alloc::vec;
 use core::cell::RefCell;
 use interfaces::filesystem::{
-    Access, DirectoryEntry, FileId, FilesystemServer, FsError, Listing, Metadata, NodeKind, OpenFile, PATH_MAX,
-    VolumeInfo,
+    Access, DirectFile, DirectoryEntry, FileId, FilesystemServer, FsError, Listing, Metadata, NodeKind, OpenFile,
+    PATH_MAX, VolumeInfo,
 };
+use userlib::block_ring::Window;
 use userlib::ipc::{Caller, ReadLease, Text, WriteLease};
 use userlib::log;
 use userlib::session::{OpenError, Place, Register, SessionId, Sessions, UnknownSession};
@@ -43,8 +43,8 @@ pub struct State<D: BlockDevice, C: Clock> {
 /// A file that a client has open.
 struct Opened {
     id: crate::FileId,
-    /// If it is open for direct reading.
-    layout: Option<Rc<FileLayout>>,
+    /// If it is open for direct reading through a ring.
+    window: Option<Window>,
 }
 
 impl<D: BlockDevice, C: Clock> State<D, C> {
@@ -59,7 +59,7 @@ impl<D: BlockDevice, C: Clock> State<D, C> {
         loop {
             for file in self.sessions.departed().await {
                 let Ok(volume) = self.volume() else { continue };
-                self.end_direct(&file).await;
+                self.end_direct(file.window).await;
                 match volume.close(file.id).await {
                     Ok(()) => log::info!("a client died with a file open; it is closed"),
                     Err(Error::Unmounted) => return,
@@ -75,10 +75,10 @@ impl<D: BlockDevice, C: Clock> State<D, C> {
     }
 
     /// Lets nothing be read any more where a file lies that is about to be closed.
-    async fn end_direct(&self, file: &Opened) {
+    async fn end_direct(&self, window: Option<Window>) {
         let direct = self.direct.borrow().clone();
-        if let (Some(layout), Some(direct)) = (&file.layout, direct) {
-            direct.forget(layout).await;
+        if let (Some(window), Some(direct)) = (window, direct) {
+            direct.close(window).await;
         }
     }
 
@@ -120,7 +120,7 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
         let volume = self.state.volume()?;
         let place = self.reserve(caller)?;
         let file = volume.open(&path, mode).await.map_err(explain)?;
-        self.keep(place, &volume, Opened { id: file, layout: None }).await
+        self.keep(place, &volume, Opened { id: file, window: None }).await
     }
 
     fn reserve(&self, caller: &Caller) -> Result<Place<'_, Opened>, FsError> {
@@ -132,7 +132,7 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
 
     /// Keeps a file that was opened, or closes it.
     async fn keep(&self, place: Place<'_, Opened>, volume: &Volume<D, C>, opened: Opened) -> Result<OpenFile, FsError> {
-        let id = opened.id;
+        let (id, window) = (opened.id, opened.window);
         let kept = match volume.length(id).await {
             // A client that has died meanwhile closes nothing any more.
             Ok(length) => place.open(opened).map(|id| (id, length)).map_err(|_| FsError::UnknownSession),
@@ -141,6 +141,7 @@ impl<D: BlockDevice, C: Clock> Files<D, C> {
         match kept {
             Ok((id, length)) => Ok(OpenFile { file: FileId(id.to_number()), length: length.into() }),
             Err(error) => {
+                self.state.end_direct(window).await;
                 volume.close(id).await.map_err(explain)?;
                 Err(error)
             }
@@ -171,22 +172,27 @@ impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D,
         self.direct()?.join(caller.client()).await
     }
 
-    async fn open_direct(&self, caller: &Caller, path: ReadLease) -> Result<OpenFile, FsError> {
+    async fn open_direct(&self, caller: &Caller, path: ReadLease) -> Result<DirectFile, FsError> {
         let path = path_of(&path)?;
         let (volume, direct) = (self.state.volume()?, self.direct()?);
         let place = self.reserve(caller)?;
         let (id, layout) = volume.open_direct(&path).await.map_err(explain)?;
-        let layout = Rc::new(layout);
-        let opened = self.keep(place, &volume, Opened { id, layout: Some(layout.clone()) }).await?;
-        // Without a ring it can be read by calls.
-        direct.offer(caller.client(), opened.file.0, layout);
-        Ok(opened)
+        let window = match direct.open(caller.client(), &layout) {
+            Ok(window) => window,
+            Err(error) => {
+                volume.close(id).await.map_err(explain)?;
+                return Err(error);
+            }
+        };
+        let number = window.map_or(0, Window::number);
+        let OpenFile { file, length } = self.keep(place, &volume, Opened { id, window }).await?;
+        Ok(DirectFile { file, length, window: number })
     }
 
     async fn close(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
         let volume = self.state.volume()?;
         let file = self.state.sessions.close(caller, SessionId::from_number(file.0)).map_err(unknown)?;
-        self.state.end_direct(&file).await;
+        self.state.end_direct(file.window).await;
         volume.close(file.id).await.map_err(explain)
     }
 

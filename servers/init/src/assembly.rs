@@ -177,9 +177,11 @@ fn resources_of(
     let vault_pages = domain.vault / PAGE_SIZE;
     let rings = system.rings_of(index).count() as u64;
     let ring_pages: u64 = system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
+    let lent = system.rings_lent_to(index).count() as u64;
     let lent_pages: u64 = system.rings_lent_to(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
+    let mapped_pages = ring_pages + lent * spawn::LENT_PAGES;
     let extra = if is_supervisor { SUPERVISOR_EXTRA_TABLES } else { 0 };
-    let control_pages = spawn::control_pages(private_pages, vault_pages, ring_pages, rings, extra);
+    let control_pages = spawn::control_pages(private_pages, vault_pages, mapped_pages, rings + lent, extra);
 
     let limits = limits_of(domain, private_pages + vault_pages + ring_pages + lent_pages, is_supervisor);
     let own_account = account.create_account(&limits).at("make an account", name)?.leak();
@@ -194,7 +196,7 @@ fn resources_of(
     match &domain.device {
         Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
             let pages = DMA_PAGES + ring_pages + lent_pages;
-            let tables = spawn::device_table_pages(pages, 1 + rings + system.rings_lent_to(index).count() as u64);
+            let tables = spawn::device_table_pages(pages, 1 + rings + lent);
             resources.device_tables = ram.take(tables, name)?;
             for _ in 0..*interrupts {
                 resources.push_interrupt(interrupt(InterruptSource::Message, name)?);

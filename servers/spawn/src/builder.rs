@@ -6,7 +6,7 @@ use crate::image::{Image, Images, Segment};
 use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
 use crate::layout::{
-    BUFFER_PAGE, CONTROL_FIXED_PAGES, FIXED_RANGE, START_PAGE, STATUS_PAGE, stack_and_heap, tables_for,
+    BUFFER_PAGE, CONTROL_FIXED_PAGES, FIXED_RANGE, LENT_PAGES, START_PAGE, STATUS_PAGE, stack_and_heap, tables_for,
 };
 use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
@@ -23,7 +23,7 @@ use alloc::format;
 use archive::Archive;
 use core::cell::Cell;
 use core::time::Duration;
-use manifest::{Bound, Bus, DomainIndex, Grant, System};
+use manifest::{Bound, Bus, DomainIndex, Grant, Ring, System};
 use userlib::cap::{Account, Budget, Cap, Domain, Endpoint, Memory, ObjectKind, Owned, Space};
 use userlib::memory::{AddressSpace, SharedMemory};
 use userlib::start::{DEVICE_SPACE, Entry, EntryKind, Range, StartPage, layout};
@@ -152,8 +152,10 @@ fn needed_tables(blueprint: &Blueprint<'_>, index: DomainIndex, image: &Image, r
     let private = resources.private.pages - image.private_pages();
     let fixed = [FIXED_RANGE, (layout::STACK, private), (layout::VAULT, resources.vault.pages)];
     let rings = blueprint.system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE);
+    let lent = blueprint.system.rings_lent_to(index).map(|(_, ring)| (ring.bytes / PAGE_SIZE).min(LENT_PAGES));
     let mut next = layout::ENTRIES;
-    let entries = rings.chain(constants(blueprint, index)).map(|pages| (place_entry(&mut next, pages), pages));
+    let entries =
+        rings.chain(lent).chain(constants(blueprint, index)).map(|pages| (place_entry(&mut next, pages), pages));
     tables_for(segments.chain(fixed).chain(entries))
 }
 
@@ -441,11 +443,7 @@ impl Building<'_> {
         for (index, ring) in system.rings_of(self.index) {
             let memory = inventory.rings.get(index.position()).ok_or(BuildError::TooManyThings)?;
             let serves = ring.driver == self.index;
-            let (kind, own, peer, peer_domain) = if serves {
-                (EntryKind::RingServer, ring.doorbell, ring.completion, ring.client)
-            } else {
-                (EntryKind::RingClient, ring.completion, ring.doorbell, ring.driver)
-            };
+            let kind = if serves { EntryKind::RingServer } else { EntryKind::RingClient };
             let mut rights = MemoryRights::READ | MemoryRights::WRITE;
             if serves {
                 rights |= MemoryRights::DMA;
@@ -453,14 +451,10 @@ impl Building<'_> {
             let mut entry = Entry::new(kind, &system[ring.endpoint].interface);
             entry.interface = system[ring.endpoint].interface_id;
             entry.handle = memory.cap().grant(target, rights, 0).at("give a ring")?.0;
-            let peer_resources = inventory.domains.get(peer_domain.position()).ok_or(BuildError::TooManyThings)?;
-            entry.peer = peer_resources
-                .notification()
-                .grant(target, NotificationRights::NOTIFY, peer.mask())
-                .at("give a ring's signal")?
-                .0;
-            entry.peer_bits = peer.mask();
-            entry.bits = own.mask();
+            // Whoever lends a ring has nothing to say or to hear through it.
+            if !serves || ring.lent_to.is_none() {
+                self.give_signals(&mut entry, ring, target)?;
+            }
             if serves {
                 (entry.client, entry.area) = (ring.client.0, system.area_of(index));
             }
@@ -468,15 +462,32 @@ impl Building<'_> {
             entry.memory = Range::new(address, memory.pages * PAGE_SIZE);
             Self::push(page, entry)?;
         }
-        // What others want their requests' data to be read from and written to is for the device, not for the driver.
         for (index, ring) in system.rings_lent_to(self.index) {
             let memory = inventory.rings.get(index.position()).ok_or(BuildError::TooManyThings)?;
             let mut entry = Entry::new(EntryKind::LentRing, &system[ring.endpoint].interface);
             entry.area = system.area_of(index);
             let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::DMA;
-            entry.handle = memory.cap().grant(target, rights, 0).at("lend a ring to its device")?.0;
+            entry.handle = memory.cap().grant(target, rights, 0).at("lend a ring")?.0;
+            self.give_signals(&mut entry, ring, target)?;
+            // The data is for the device.
+            let pages = memory.pages.min(LENT_PAGES);
+            let address = self.map_entry(memory.cap(), 0, pages, MapAccess::ReadWrite, "map a lent ring")?;
+            entry.memory = Range::new(address, pages * PAGE_SIZE);
             Self::push(page, entry)?;
         }
+        Ok(())
+    }
+
+    /// Gives the client of a ring, or whoever completes its requests, what tells the other one.
+    fn give_signals(&self, entry: &mut Entry, ring: &Ring, target: Cap<Domain>) -> Result<(), BuildError> {
+        let (own, peer, other) = match ring.client == self.index {
+            true => (ring.completion, ring.doorbell, ring.worker()),
+            false => (ring.doorbell, ring.completion, ring.client),
+        };
+        let resources = self.blueprint.inventory.domains.get(other.position()).ok_or(BuildError::TooManyThings)?;
+        let granted = resources.notification().grant(target, NotificationRights::NOTIFY, peer.mask());
+        entry.peer = granted.at("give a ring's signal")?.0;
+        (entry.peer_bits, entry.bits) = (peer.mask(), own.mask());
         Ok(())
     }
 

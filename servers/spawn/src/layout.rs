@@ -32,6 +32,9 @@ const STACK_PAGES_MIN: u64 = 3;
 /// The fewest pages of a heap: with less a program could not even set up its executor.
 const HEAP_PAGES_MIN: u64 = 4;
 
+/// Pages of a lent ring that whoever it is lent to has mapped: all but what only devices are to read and write.
+pub const LENT_PAGES: u64 = 2;
+
 /// Bytes that one page table covers.
 const TABLE_REACH: u64 = 512 * PAGE_SIZE;
 /// Page tables that every space may need: the root, and for each of the places that the layout of

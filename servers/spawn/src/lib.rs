@@ -22,7 +22,9 @@ pub use group::Group;
 pub use image::{Image, Images, Segment};
 pub use instance::Instance;
 pub use inventory::{DeviceRegion, DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
-pub use layout::{CLIENTS_PAGE, CONTROL_FIXED_PAGES, Least, STATUS_PAGE, control_pages, device_table_pages};
+pub use layout::{
+    CLIENTS_PAGE, CONTROL_FIXED_PAGES, LENT_PAGES, Least, STATUS_PAGE, control_pages, device_table_pages,
+};
 
 /// Name of the memory entry under which the supervisor finds the [`Inventory`].
 pub const INVENTORY_ENTRY: &str = "inventory";

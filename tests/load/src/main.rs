@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use interfaces::command::{ARGUMENTS_MAX, CommandError, CommandServer, CommandService};
 use interfaces::file_ring::{Client, Completion, PAGE, Request, SECTOR};
-use interfaces::filesystem::{FilesystemClient, OpenFile};
+use interfaces::filesystem::{DirectFile, FilesystemClient};
 use userlib::environment::RingResources;
 use userlib::ipc::{Caller, ReadLease, WriteLease};
 use userlib::memory::SharedMemory;
@@ -147,13 +147,13 @@ impl Iterator for Parts {
 }
 
 impl Load {
-    fn join(&self, path: &str) -> Result<(Client, OpenFile), CommandError> {
-        let ring = Client::join(&self.files, self.ring)?;
+    async fn join(&self, path: &str) -> Result<(Client, DirectFile), CommandError> {
+        let ring = Client::join(&self.files, self.ring).await?;
         Ok((ring, self.files.open_direct(path)?))
     }
 
     async fn read(&self, plan: &Plan) -> Result<(Tally, u64), CommandError> {
-        let (mut ring, mut file) = self.join(&plan.path)?;
+        let (mut ring, mut file) = self.join(&plan.path).await?;
         let pages = plan.size.div_ceil(PAGE);
         if plan.depth == 0 || plan.depth * pages > ring.buffer_pages() {
             return Err(CommandError::failed("the ring's buffer area has no room for so much at a time"));
@@ -197,7 +197,7 @@ impl Load {
                 if tally.lives > LIVES {
                     return Err(CommandError::failed("the file server dies again and again"));
                 }
-                (ring, file) = self.join(&plan.path)?;
+                (ring, file) = self.join(&plan.path).await?;
                 for (place, part) in in_flight.iter().enumerate() {
                     if let Some(part) = part {
                         submit(&mut ring, &file, place, *part, pages)?;
@@ -211,12 +211,12 @@ impl Load {
     }
 }
 
-fn submit(ring: &mut Client, file: &OpenFile, place: usize, part: Part, pages: usize) -> Result<(), CommandError> {
+fn submit(ring: &mut Client, file: &DirectFile, place: usize, part: Part, pages: usize) -> Result<(), CommandError> {
     let request = Request {
         number: place as u64,
-        file: file.file.0,
-        offset: part.offset,
-        length: part.length as u32,
+        window: file.window,
+        sector: part.offset / SECTOR as u64,
+        count: (part.length / SECTOR) as u32,
         page: (place * pages) as u32,
     };
     ring.submit(&request).map_err(CommandError::failed)
@@ -225,9 +225,9 @@ fn submit(ring: &mut Client, file: &OpenFile, place: usize, part: Part, pages: u
 impl Tally {
     fn count(&mut self, ring: &Client, completion: Completion, part: Part, page: usize, how: Check) {
         self.parts += 1;
-        match completion.bytes() {
-            Ok(bytes) if bytes == part.length => {
-                self.bytes += bytes as u64;
+        match completion.sectors {
+            Ok(sectors) if sectors as usize * SECTOR == part.length => {
+                self.bytes += part.length as u64;
                 let start = page * PAGE;
                 let buffer = ring.buffer().part(start..start + part.length);
                 self.wrong += u64::from(!buffer.is_some_and(|buffer| check(buffer, part, how)));

@@ -123,6 +123,17 @@ pub struct OpenFile {
     pub length: u64,
 }
 
+/// A file that was opened for direct reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct DirectFile {
+    /// Names it from now on.
+    pub file: FileId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Names it in the ring that the client has joined ([`crate::file_ring`]); 0 if it has none, and reads by calls.
+    pub window: u16,
+}
+
 /// What something in a directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
 pub enum NodeKind {
@@ -189,7 +200,7 @@ pub trait Filesystem {
     /// Opens a file for direct reading through the ring: what is read goes from the disk to the ring's buffer area, and no
     /// cache serves it. While it is open it cannot be open for writing; the other way round it is `InUse`.
     #[idempotent]
-    fn open_direct(path: &str) -> Result<OpenFile, FsError>;
+    fn open_direct(path: &str) -> Result<DirectFile, FsError>;
 
     /// Closes a file.
     #[idempotent]

@@ -5,6 +5,8 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod block;
 pub mod console;
 pub mod echo;

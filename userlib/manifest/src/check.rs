@@ -231,7 +231,7 @@ impl System {
                 .get(ring.endpoint.position())
                 .is_some_and(|endpoint| endpoint.server == ring.driver && ring.driver != DomainIndex::SUPERVISOR);
             let signals =
-                self.signal_is_for(ring.doorbell, ring.driver) && self.signal_is_for(ring.completion, ring.client);
+                self.signal_is_for(ring.doorbell, ring.worker()) && self.signal_is_for(ring.completion, ring.client);
             // Whoever is lent memory is asked for what goes through it by the ring's server, through another ring.
             let asks = |lent_to| self.rings.iter().any(|other| other.client == ring.driver && other.driver == lent_to);
             let is_lent_well = ring.lent_to.is_none_or(asks);

@@ -124,16 +124,23 @@ pub struct Ring {
     pub endpoint: EndpointIndex,
     /// Who submits requests.
     pub client: DomainIndex,
-    /// Who completes them: the endpoint's server.
+    /// The endpoint's server, which completes them, or says what whom it lends the ring to may do for them.
     pub driver: DomainIndex,
     /// Bytes, a multiple of the page size.
     pub bytes: u64,
     /// Posted by the client: there are new requests.
     pub doorbell: Signal,
-    /// Posted by the driver: there are new completions.
+    /// Posted to the client: there are new completions.
     pub completion: Signal,
-    /// Whose device reads and writes the memory, too, if the ring's server hands requests on without copying.
+    /// Who completes requests in the server's place, and whose device reads and writes the memory.
     pub lent_to: Option<DomainIndex>,
+}
+
+impl Ring {
+    /// Who takes requests from it and completes them.
+    pub fn worker(&self) -> DomainIndex {
+        self.lent_to.unwrap_or(self.driver)
+    }
 }
 
 impl System {
@@ -164,13 +171,12 @@ impl System {
             .filter(move |(_, ring)| ring.client == domain || ring.driver == domain)
     }
 
-    /// Rings of others whose memory the device of `domain` reads and writes. Their order numbers the areas of memory that
-    /// requests to `domain` name, from 1 on.
+    /// Rings of others in which `domain` completes requests. Their order numbers them, from 1 on.
     pub fn rings_lent_to(&self, domain: DomainIndex) -> impl Iterator<Item = (RingIndex, &Ring)> {
         (0_u16..).map(RingIndex).zip(&self.rings).filter(move |(_, ring)| ring.lent_to == Some(domain))
     }
 
-    /// The area under which the driver of a device knows a ring's memory; 0 if it is not lent.
+    /// The number by which whom a ring is lent to, and its server, call it as an area of memory; 0 if it is not lent.
     pub fn area_of(&self, index: RingIndex) -> u16 {
         let lent_to = self.rings.get(index.position()).and_then(|ring| ring.lent_to);
         let place = |domain| self.rings_lent_to(domain).position(|(other, _)| other == index);
@@ -205,6 +211,7 @@ impl System {
                 (ring.client == from && ring.driver == to)
                     || (ring.driver == from && ring.client == to)
                     || (ring.lent_to == Some(from) && (ring.client == to || ring.driver == to))
+                    || (ring.lent_to == Some(to) && ring.client == from)
             })
     }
 

@@ -1,13 +1,15 @@
 //! The client's side of a ring.
 
+use super::windows::{Window, WindowTable, Windows};
 use super::{
-    Areas, BUFFER_OFFSET, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Request, RingError, SLOTS, SUBMITTED,
-    Slot, Statistics, Status, slots,
+    BUFFER_OFFSET, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Request, RingError, SLOTS, SUBMITTED, Slot,
+    Statistics, Status, slots,
 };
 use crate::environment::RingResources;
 use crate::executor;
 use crate::memory::SharedMemory;
-use alloc::rc::Rc;
+use crate::sync::Event;
+use abi::PAGE_SIZE;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -27,6 +29,8 @@ pub enum RequestError {
     DeviceError,
     /// There is no disk.
     NoDevice,
+    /// It names no window that is open to the ring.
+    NoWindow,
     /// The driver did not keep to the ring's rules. Whether the request was carried out is not known.
     Misbehaved,
 }
@@ -40,6 +44,7 @@ impl RequestError {
             RequestError::ReadOnly => "the disk can only be read",
             RequestError::DeviceError => "the disk reported an error",
             RequestError::NoDevice => "there is no disk",
+            RequestError::NoWindow => "the request names no part of the disk that may be read",
             RequestError::Misbehaved => "the disk's driver broke the rules of the request ring",
         }
     }
@@ -53,15 +58,18 @@ impl fmt::Display for RequestError {
 
 impl core::error::Error for RequestError {}
 
-fn outcome(status: Option<Status>) -> Result<(), RequestError> {
-    match status {
-        Some(Status::Done) => Ok(()),
+/// How many sectors of a request were read or written, by the word of its status.
+fn outcome(word: u64, request: &Request) -> Result<u32, RequestError> {
+    let sectors = (word >> 32) as u32;
+    match Status::from_number(word & u64::from(u32::MAX)) {
+        Some(Status::Done) if sectors <= request.count => Ok(sectors),
         Some(Status::Refused) => Err(RequestError::Refused),
         Some(Status::OutOfRange) => Err(RequestError::OutOfRange),
         Some(Status::ReadOnly) => Err(RequestError::ReadOnly),
         Some(Status::DeviceError) => Err(RequestError::DeviceError),
         Some(Status::NoDevice) => Err(RequestError::NoDevice),
-        None => Err(RequestError::Misbehaved),
+        Some(Status::NoWindow) => Err(RequestError::NoWindow),
+        Some(Status::Done) | None => Err(RequestError::Misbehaved),
     }
 }
 
@@ -87,7 +95,9 @@ enum Place {
 #[derive(Debug)]
 pub struct ClientCore<'a> {
     layout: Layout<'a>,
-    areas: Areas,
+    buffer_pages: usize,
+    /// Of a ring that is not lent itself.
+    windows: Option<WindowTable<'a>>,
     places: [Place; SLOTS],
     /// The slots whose places are not free.
     busy: u128,
@@ -97,16 +107,33 @@ pub struct ClientCore<'a> {
 }
 
 impl<'a> ClientCore<'a> {
-    /// Attaches to a ring, whatever a former instance has left in it. Nothing is submitted until the driver has completed
-    /// what that one had submitted, since its data may still be on the way.
+    /// Attaches to a ring, whatever a former instance has left in it: windows that it had opened are closed. Nothing is
+    /// submitted until the driver has completed what that one had submitted, and what was under way through its windows,
+    /// since the data may still be on the way.
     ///
     /// # Errors
     /// [`RingError::TooShort`].
     pub fn attach(memory: SharedMemory<'a>) -> Result<Self, RingError> {
+        Self::look(memory, Some(WindowTable::attach(Windows::new(memory))))
+    }
+
+    /// Attaches to a ring that the own server lends to its driver: requests in it name windows, and there are none into it.
+    /// Whatever a former instance has written there, it can be used again when nothing of it is under way.
+    ///
+    /// # Errors
+    /// [`RingError::TooShort`].
+    pub fn attach_lent(memory: SharedMemory<'a>) -> Result<Self, RingError> {
+        let core = Self::look(memory, None)?;
+        // What is both is over for the driver and under way for the client, for ever.
+        slots(core.busy).for_each(|slot| core.layout.bitmap(COMPLETED).clear(slot));
+        Ok(core)
+    }
+
+    fn look(memory: SharedMemory<'a>, windows: Option<WindowTable<'a>>) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
         layout.publish_header();
-        let areas = Areas::new(layout.buffer_pages());
-        let mut core = Self { layout, areas, places: [Place::Free; SLOTS], busy: 0, orphans: 0, writes: 0 };
+        let (buffer_pages, places) = (layout.buffer_pages(), [Place::Free; SLOTS]);
+        let mut core = Self { layout, buffer_pages, windows, places, busy: 0, orphans: 0, writes: 0 };
         for slot in slots(layout.bitmap(SUBMITTED).load()) {
             if let Some(place) = core.places.get_mut(slot.index()) {
                 *place = Place::Orphan;
@@ -119,14 +146,37 @@ impl<'a> ClientCore<'a> {
         Ok(core)
     }
 
-    /// Whether the request could ever be carried out, as far as the client knows.
-    fn check(&self, request: &Request) -> Result<(), Unavailable> {
-        if request.is_sound(&self.areas) { Ok(()) } else { Err(Unavailable::Never(RequestError::Refused)) }
+    /// Sets the last pages of the buffer area aside for what windows need; one page is left at least.
+    pub fn reserve_for_windows(&mut self, pages: usize) {
+        let end = self.layout.memory.len() / PAGE_SIZE as usize * PAGE_SIZE as usize;
+        self.buffer_pages = self.layout.buffer_pages().saturating_sub(pages).max(1);
+        if let Some(windows) = &mut self.windows {
+            windows.set_room(BUFFER_OFFSET + self.buffer_pages * PAGE_SIZE as usize..end);
+        }
     }
 
-    /// Notes a further area of so many pages, which the driver knows by the same number. One that cannot be is left alone.
-    pub fn lend(&mut self, area: u16, pages: usize) {
-        self.areas.lend(area, pages);
+    /// Lets requests in the lent ring with number `area` read `sectors` of the disk, which lie in these extents: for each the
+    /// first sector as those requests count them, in order and from 0 on, and where that one lies. `None` if there is no room
+    /// for one more window, or for its extents, or a former client's are in use.
+    pub fn open_window(
+        &mut self,
+        area: u16,
+        sectors: u64,
+        extents: impl ExactSizeIterator<Item = (u64, u64)>,
+    ) -> Option<Window> {
+        self.windows.as_mut()?.open(area, sectors, extents)
+    }
+
+    /// Lets no further request through a window. Those under way go on until it is [over](ClientCore::is_window_over).
+    pub fn close_window(&mut self, window: Window) {
+        if let Some(windows) = &self.windows {
+            windows.close(window);
+        }
+    }
+
+    /// Whether nothing is under way any more through a window that was closed. Its number is used again then.
+    pub fn is_window_over(&mut self, window: Window) -> bool {
+        self.windows.as_mut().is_none_or(|windows| windows.is_over(window))
     }
 
     /// Puts a request into the ring. The driver is then to be notified if it [waits](ClientCore::driver_waits).
@@ -134,11 +184,13 @@ impl<'a> ClientCore<'a> {
     /// # Errors
     /// [`Unavailable`].
     pub fn submit(&mut self, request: Request) -> Result<Slot, Unavailable> {
-        self.check(&request)?;
+        if !request.is_sound(self.buffer_pages) {
+            return Err(Unavailable::Never(RequestError::Refused));
+        }
         let stands_in_the_way =
             |place: &Place| matches!(place, Place::InFlight(other) if request.conflicts_with(other));
         let may_conflict = self.writes > 0 || request.is_write();
-        if self.orphans > 0 || may_conflict && self.places.iter().any(stands_in_the_way) {
+        if self.has_orphans() || may_conflict && self.places.iter().any(stands_in_the_way) {
             return Err(Unavailable::Later);
         }
         // A slot that the driver claims to be busy is left alone until it says otherwise.
@@ -155,17 +207,19 @@ impl<'a> ClientCore<'a> {
         Ok(slot)
     }
 
-    /// Collects completions: for each request that is no longer in flight, what became of it.
-    pub fn collect(&mut self, mut completed: impl FnMut(Slot, Result<(), RequestError>)) {
+    /// Collects completions: for each request that is no longer in flight, what became of it, and how many of its sectors were
+    /// read or written: all of them, but if it went through a window.
+    pub fn collect(&mut self, mut completed: impl FnMut(Slot, Result<u32, RequestError>)) {
+        if let Some(windows) = &mut self.windows {
+            windows.look_for_former();
+        }
         // In this order: a driver sets the one bit before it clears the other.
         let submitted = self.layout.bitmap(SUBMITTED).load();
         let done = self.layout.bitmap(COMPLETED).load();
         for slot in slots((done | self.busy) & !submitted) {
             let is_done = done & slot.mask() != 0;
-            // What is gone from the ring without ever having been completed is over, too.
-            let mut found = Err(RequestError::Misbehaved);
+            let status = self.layout.load(Layout::status_offset(slot));
             if is_done {
-                found = outcome(Status::from_number(self.layout.load(Layout::status_offset(slot))));
                 self.layout.bitmap(COMPLETED).clear(slot);
             }
             let Some(place) = self.places.get_mut(slot.index()) else { continue };
@@ -176,17 +230,20 @@ impl<'a> ClientCore<'a> {
                     self.writes -= usize::from(request.is_write());
                     if is_done {
                         self.layout.count(Counter::Completed, 1);
+                        completed(slot, outcome(status, &request));
+                    } else {
+                        // What is gone from the ring without ever having been completed is over, too.
+                        completed(slot, Err(RequestError::Misbehaved));
                     }
-                    completed(slot, found);
                 }
             }
             self.busy &= !slot.mask();
         }
     }
 
-    /// Whether requests of a former client are still under way.
+    /// Whether requests of a former client are still under way, or some through its windows.
     pub fn has_orphans(&self) -> bool {
-        self.orphans > 0
+        self.orphans > 0 || self.windows.as_ref().is_some_and(WindowTable::has_former)
     }
 
     /// Whether the driver is to be notified of what was submitted: it waits for that.
@@ -214,7 +271,7 @@ impl<'a> ClientCore<'a> {
 
     /// Pages of the buffer area.
     pub fn buffer_pages(&self) -> usize {
-        self.layout.buffer_pages()
+        self.buffer_pages
     }
 
     /// What has happened in the ring.
@@ -241,25 +298,14 @@ pub struct BlockRing {
     resources: RingResources,
     waiters: RefCell<Vec<Waiter>>,
     tickets: Cell<u64>,
-    /// By slot, what a request that was passed on is to its sender.
-    passed: RefCell<[Option<u64>; SLOTS]>,
-    sender: RefCell<Option<Rc<dyn Sender>>>,
-    /// Requests were submitted of which the driver was not told.
-    untold: Cell<bool>,
+    /// Completions were collected, and windows may be over.
+    collected: Event,
 }
 
 impl fmt::Debug for BlockRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockRing").field("core", &self.core).field("waiters", &self.waiters).finish_non_exhaustive()
     }
-}
-
-/// Who passes on requests that are no futures ([`BlockRing::pass`]).
-pub trait Sender {
-    /// What became of one of them.
-    fn completed(&self, number: u64, outcome: Result<(), RequestError>);
-    /// All that are complete by now were told, and there may be room for others.
-    fn settled(&self);
 }
 
 /// Takes a request off the list when nobody waits for it any more. If it is in flight it stays so in the core, which
@@ -287,9 +333,7 @@ impl BlockRing {
             resources,
             waiters: RefCell::new(Vec::new()),
             tickets: Cell::new(0),
-            passed: RefCell::new([None; SLOTS]),
-            sender: RefCell::new(None),
-            untold: Cell::new(false),
+            collected: Event::new(),
         })
     }
 
@@ -305,64 +349,57 @@ impl BlockRing {
     }
 
     fn collect(&self) {
-        let sender = self.sender.borrow().clone();
         let mut waiters = self.waiters.borrow_mut();
-        let mut passed = self.passed.borrow_mut();
-        let mut settled = false;
         self.core.borrow_mut().collect(|slot, outcome| {
-            if let Some(number) = passed.get_mut(slot.index()).and_then(Option::take) {
-                if let Some(sender) = &sender {
-                    sender.completed(number, outcome);
-                    settled = true;
-                }
-            } else if let Some(waiter) = waiters.iter_mut().find(|waiter| waiter.slot == Some(slot)) {
-                waiter.outcome = Some(outcome);
+            if let Some(waiter) = waiters.iter_mut().find(|waiter| waiter.slot == Some(slot)) {
+                waiter.outcome = Some(outcome.map(|_| ()));
                 waiter.slot = None;
                 if let Some(waker) = waiter.waker.take() {
                     waker.wake();
                 }
             }
         });
-        drop((waiters, passed));
+        drop(waiters);
         self.start_waiting();
-        if settled && let Some(sender) = sender {
-            sender.settled();
+        self.collected.signal();
+    }
+
+    /// As [`ClientCore::reserve_for_windows`], before anything else.
+    pub fn reserve_for_windows(&self, pages: usize) {
+        self.core.borrow_mut().reserve_for_windows(pages);
+    }
+
+    /// As [`ClientCore::open_window`].
+    pub fn open_window(
+        &self,
+        area: u16,
+        sectors: u64,
+        extents: impl ExactSizeIterator<Item = (u64, u64)>,
+    ) -> Option<Window> {
+        self.core.borrow_mut().open_window(area, sectors, extents)
+    }
+
+    /// Lets no further request through a window, and waits until nothing is under way through it. Whoever asks for this
+    /// again, or after others have got the number, is answered at once.
+    pub async fn close_window(&self, window: Window) {
+        self.core.borrow_mut().close_window(window);
+        loop {
+            let collected = self.collected.next();
+            if self.core.borrow_mut().is_window_over(window) {
+                return;
+            }
+            collected.await;
         }
     }
 
-    /// Makes known who passes requests on.
-    pub fn set_sender(&self, sender: Rc<dyn Sender>) {
-        *self.sender.borrow_mut() = Some(sender);
-    }
-
-    /// Submits a request of which [`Sender::completed`] tells the end, under this number. The driver is told of it, and of
-    /// all others since, by [`BlockRing::tell_driver`].
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    pub fn pass(&self, request: Request, number: u64) -> Result<(), Unavailable> {
-        let slot = self.core.borrow_mut().submit(request)?;
-        if let Some(place) = self.passed.borrow_mut().get_mut(slot.index()) {
-            *place = Some(number);
-        }
-        self.untold.set(true);
-        Ok(())
-    }
-
-    /// Tells the driver of requests that were passed on, if there are any, and if it waits for some.
-    pub fn tell_driver(&self) {
+    /// Tells the driver of requests, if it waits for some.
+    fn tell_driver(&self) {
         // A driver that is not there finds the requests when it comes back.
-        if self.untold.take()
-            && self.core.borrow().driver_waits()
+        if self.core.borrow().driver_waits()
             && let Err(error) = self.resources.peer.notify()
         {
             log::debug!("the driver could not be notified: {error}");
         }
-    }
-
-    /// Notes a further area of so many pages, which the driver knows by the same number.
-    pub fn lend(&self, area: u16, pages: usize) {
-        self.core.borrow_mut().lend(area, pages);
     }
 
     /// Submits what waits and can be submitted now: in the order of arrival, as far as requests overlap.
@@ -399,7 +436,6 @@ impl BlockRing {
         }
         drop((waiters, core));
         if submitted {
-            self.untold.set(true);
             self.tell_driver();
         }
     }

@@ -10,9 +10,11 @@
 //! request is its own. The client checks each completion against its own table. Garbage in the memory makes requests
 //! fail, and nothing else.
 //!
-//! Data lies in areas. Area 0 is the ring's own buffer area. Others are memory of rings that the client serves itself, lent
-//! to the driver's device by the manifest: what the client's own clients ask for goes from the device to where they want it,
-//! and back, without being copied. The driver has no need to map them.
+//! A client that is a file server itself can lend its own clients' rings to the driver: rings like this one, whose requests
+//! name a *window* ([`Window`]) instead of the disk, and whose data goes to their own buffer area. The client says in its own
+//! ring which lent ring may read which sectors; who owns a lent ring can reach nothing else. Only the first pages of such a
+//! ring are known to the driver itself; the rest is for its device. A request through a window may end before all of it is
+//! read, at the latest where the sectors do not lie together any more: the status says how far it came.
 //!
 //! Neither side is notified while it is awake: each says in a word of its own whether it wants to be, before it waits.
 //!
@@ -28,6 +30,8 @@
 //! | 256 | bitmap: accepted | driver; tells a successor which requests were under way |
 //! | 320 | the driver waits and wants to be notified | driver |
 //! | 384 | the client waits and wants to be notified | client |
+//! | 448 | of a lent ring: left to who lends it | |
+//! | 512 | table of windows | client, and the driver what is under way |
 //! | 4096 | slots, 32 bytes each | client, and the driver the status |
 //! | 8192 | buffer area, in pages | both, and the device |
 //!
@@ -37,9 +41,11 @@
 mod bitmap;
 mod client;
 mod server;
+mod windows;
 
-pub use client::{BlockRing, ClientCore, RequestError, Sender, Unavailable};
+pub use client::{BlockRing, ClientCore, RequestError, Unavailable};
 pub use server::{Limits, RingServer, Taken};
+pub use windows::{WINDOWS, Window};
 
 use crate::memory::{OutOfBounds, SharedMemory};
 use abi::PAGE_SIZE;
@@ -49,7 +55,7 @@ use core::sync::atomic::Ordering;
 /// "BULKRING" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKRING");
 /// Version of the layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Slots of a ring, which is the most requests that can be in flight.
 pub const SLOTS: usize = 128;
 /// Bytes of a sector, the unit of addresses and lengths on the disk.
@@ -72,8 +78,8 @@ const COMPLETED: usize = 192;
 const ACCEPTED: usize = 256;
 const DRIVER_WAITS: usize = 320;
 const CLIENT_WAITS: usize = 384;
-/// Areas of memory that requests can name.
-pub const AREAS: usize = 16;
+/// Where a lent ring has a word for who lends it, in bytes.
+pub const LENDERS_WORD: usize = 448;
 const SLOT_TABLE: usize = PAGE_SIZE as usize;
 const SLOT_SIZE: usize = 32;
 
@@ -141,33 +147,33 @@ pub struct Request {
     pub sector: u64,
     /// Number of sectors; 0 for [`Operation::Flush`] only.
     pub count: u32,
-    /// Page of the area in which the data begins; it goes on in the pages that follow.
+    /// Page of the buffer area in which the data begins; it goes on in the pages that follow.
     pub page: u32,
     /// Sectors of that page before the data: less than [`SECTORS_PER_PAGE`].
     pub skip: u16,
-    /// In which area the data lies: 0 is the ring's own buffer area.
-    pub area: u16,
+    /// Through which window the sectors are seen, if it is one of a lent ring; 0 for the disk itself.
+    pub window: u16,
 }
 
 impl Request {
     /// A request to read.
     pub const fn read(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Read, sector, count, page, skip: 0, area: 0 }
+        Self { operation: Operation::Read, sector, count, page, skip: 0, window: 0 }
     }
 
     /// A request to write.
     pub const fn write(sector: u64, count: u32, page: u32) -> Self {
-        Self { operation: Operation::Write, sector, count, page, skip: 0, area: 0 }
+        Self { operation: Operation::Write, sector, count, page, skip: 0, window: 0 }
     }
 
     /// A request to flush.
     pub const fn flush() -> Self {
-        Self { operation: Operation::Flush, sector: 0, count: 0, page: 0, skip: 0, area: 0 }
+        Self { operation: Operation::Flush, sector: 0, count: 0, page: 0, skip: 0, window: 0 }
     }
 
-    /// The same request with its data in another area.
-    pub const fn in_area(self, area: u16) -> Self {
-        Self { area, ..self }
+    /// The same request through a window.
+    pub const fn through(self, window: u16) -> Self {
+        Self { window, ..self }
     }
 
     /// The same request with its data so many sectors behind the begin of its page.
@@ -180,10 +186,9 @@ impl Request {
         self.count as usize * SECTOR_SIZE
     }
 
-    /// Offset of the data in the memory of its area, in bytes. In that of the ring, the buffer area comes behind the slots.
+    /// Offset of the data in the memory of the ring, in bytes.
     pub const fn buffer_offset(&self) -> usize {
-        let start = if self.area == 0 { BUFFER_OFFSET } else { 0 };
-        start + self.page as usize * PAGE_SIZE as usize + self.skip as usize * SECTOR_SIZE
+        BUFFER_OFFSET + self.page as usize * PAGE_SIZE as usize + self.skip as usize * SECTOR_SIZE
     }
 
     const fn is_write(&self) -> bool {
@@ -200,42 +205,19 @@ impl Request {
         start < other_end && other_start < end
     }
 
-    /// Whether it lies within its area, and is a request at all.
-    fn is_sound(&self, areas: &Areas) -> bool {
+    /// Whether its data lies within a buffer area of so many pages, and it is a request at all.
+    fn is_sound(&self, buffer_pages: usize) -> bool {
         match self.operation {
             Operation::Flush => self.count == 0,
             Operation::Read | Operation::Write => {
                 let per_page = u64::from(SECTORS_PER_PAGE);
                 let end = u64::from(self.page) * per_page + u64::from(self.skip) + u64::from(self.count);
-                let pages = areas.0.get(usize::from(self.area));
-                let inside = pages.is_some_and(|pages| end <= u64::from(*pages) * per_page);
                 self.count > 0
-                    && inside
+                    && end <= buffer_pages as u64 * per_page
                     && u64::from(self.skip) < per_page
                     && self.sector.checked_add(self.count.into()).is_some()
             }
         }
-    }
-}
-
-/// How many pages each area has; 0 if there is none of that number.
-#[derive(Clone, Copy, Debug)]
-struct Areas([u32; AREAS]);
-
-impl Areas {
-    fn new(buffer_pages: usize) -> Self {
-        let mut areas = [0; AREAS];
-        areas[0] = buffer_pages as u32;
-        Self(areas)
-    }
-
-    /// Notes a lent area; `false` if there can be none of this number.
-    fn lend(&mut self, area: u16, pages: usize) -> bool {
-        let place = self.0.get_mut(usize::from(area)).filter(|_| area != 0);
-        place.is_some_and(|place| {
-            *place = pages as u32;
-            true
-        })
     }
 }
 
@@ -255,6 +237,8 @@ pub enum Status {
     DeviceError = 5,
     /// There is no disk.
     NoDevice = 6,
+    /// It names no window that is open to its ring.
+    NoWindow = 7,
 }
 
 impl Status {
@@ -266,6 +250,7 @@ impl Status {
             4 => Status::ReadOnly,
             5 => Status::DeviceError,
             6 => Status::NoDevice,
+            7 => Status::NoWindow,
             _ => return None,
         })
     }
@@ -327,7 +312,12 @@ impl<'a> Layout<'a> {
         if memory.len() < BUFFER_OFFSET + PAGE_SIZE as usize {
             return Err(RingError::TooShort);
         }
-        Ok(Self { memory })
+        Self::of_header(memory)
+    }
+
+    /// That of a ring whose buffer area is not seen.
+    fn of_header(memory: SharedMemory<'a>) -> Result<Self, RingError> {
+        if memory.len() < BUFFER_OFFSET { Err(RingError::TooShort) } else { Ok(Self { memory }) }
     }
 
     /// Says which layout this is. A driver may attach at the same moment, so the magic number comes last: whoever sees it
@@ -401,7 +391,7 @@ impl<'a> Layout<'a> {
         self.store(offset + 8, request.sector);
         self.store(
             offset + 16,
-            u64::from(request.area) << 48 | u64::from(request.skip) << 32 | u64::from(request.page),
+            u64::from(request.window) << 48 | u64::from(request.skip) << 32 | u64::from(request.page),
         );
         self.store(offset + 24, 0);
     }
@@ -416,7 +406,7 @@ impl<'a> Layout<'a> {
             count: (first >> 32) as u32,
             page: place as u32,
             skip: (place >> 32) as u16,
-            area: (place >> 48) as u16,
+            window: (place >> 48) as u16,
         })
     }
 

@@ -1,8 +1,9 @@
 //! The driver's side of a ring.
 
+use super::windows::Windows;
 use super::{
-    ACCEPTED, Areas, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Operation, Request, RingError, SLOTS,
-    SUBMITTED, Slot, Statistics, Status, slots,
+    ACCEPTED, CLIENT_WAITS, COMPLETED, Counter, DRIVER_WAITS, Layout, Operation, Request, RingError, SLOTS, SUBMITTED,
+    Slot, Statistics, Status, slots,
 };
 use crate::memory::SharedMemory;
 use core::sync::atomic::Ordering;
@@ -32,12 +33,18 @@ pub struct Taken {
 pub struct RingServer<'a> {
     layout: Layout<'a>,
     limits: Limits,
-    areas: Areas,
+    buffer_pages: usize,
+    /// Of a lent ring: the windows of whose client it is, and its number among those lent.
+    windows: Option<(Windows<'a>, u16)>,
     in_flight: [Option<Request>; SLOTS],
     taken: u128,
     /// How many of those taken write: nothing else stands in the way of a request that reads.
     writes: usize,
     must_notify: bool,
+    /// The last request is over that was under way through a window which is closed.
+    must_tell_lender: bool,
+    /// Requests that a predecessor had taken.
+    repeated: u64,
 }
 
 impl<'a> RingServer<'a> {
@@ -52,28 +59,60 @@ impl<'a> RingServer<'a> {
     pub fn attach(memory: SharedMemory<'a>, limits: Limits) -> Result<Self, RingError> {
         let layout = Layout::new(memory)?;
         layout.check_header()?;
-        let areas = Areas::new(layout.buffer_pages());
-        let ring = Self { layout, limits, areas, in_flight: [None; SLOTS], taken: 0, writes: 0, must_notify: true };
-        ring.layout.set_waiting(DRIVER_WAITS, false);
-        let submitted = ring.layout.bitmap(SUBMITTED).load();
-        let completed = ring.layout.bitmap(COMPLETED).load();
-        for slot in slots(submitted & completed) {
-            ring.layout.bitmap(SUBMITTED).clear(slot);
-        }
-        let accepted = ring.layout.bitmap(ACCEPTED).load();
-        for slot in slots(accepted) {
-            ring.layout.bitmap(ACCEPTED).clear(slot);
-        }
-        let repeated = (accepted & submitted & !completed).count_ones();
+        Windows::new(memory).forget_requests();
+        let ring = Self::serve(layout, layout.buffer_pages(), limits, None);
         ring.layout.count(Counter::Generations, 1);
-        ring.layout.count(Counter::Repeated, repeated.into());
-        ring.layout.count(Counter::RestartsInFlight, (repeated > 0).into());
+        ring.count_repeated(0, ring.repeated);
         Ok(ring)
     }
 
-    /// Notes a further area of so many pages, which the device can reach. A number that cannot be is left alone.
-    pub fn lend(&mut self, area: u16, pages: usize) {
-        self.areas.lend(area, pages);
+    /// Attaches to a ring that the client of this one lends: `header` is its memory but for the buffer area, which has so
+    /// many pages, and `area` its number among those lent, from 1 on. Its requests go through windows of this ring. It is
+    /// served whatever stands in it; else as [`RingServer::attach`], and what is repeated is counted in this ring.
+    ///
+    /// # Errors
+    /// [`RingError::TooShort`].
+    pub fn attach_lent(
+        &mut self,
+        header: SharedMemory<'a>,
+        buffer_pages: usize,
+        area: u16,
+    ) -> Result<RingServer<'a>, RingError> {
+        let windows = Windows::new(self.layout.memory);
+        let ring = Self::serve(Layout::of_header(header)?, buffer_pages, self.limits, Some((windows, area)));
+        self.count_repeated(self.repeated, ring.repeated);
+        self.repeated += ring.repeated;
+        Ok(ring)
+    }
+
+    fn count_repeated(&self, before: u64, more: u64) {
+        self.layout.count(Counter::Repeated, more);
+        self.layout.count(Counter::RestartsInFlight, (before == 0 && more > 0).into());
+    }
+
+    fn serve(layout: Layout<'a>, buffer_pages: usize, limits: Limits, windows: Option<(Windows<'a>, u16)>) -> Self {
+        layout.set_waiting(DRIVER_WAITS, false);
+        let submitted = layout.bitmap(SUBMITTED).load();
+        let completed = layout.bitmap(COMPLETED).load();
+        for slot in slots(submitted & completed) {
+            layout.bitmap(SUBMITTED).clear(slot);
+        }
+        let accepted = layout.bitmap(ACCEPTED).load();
+        for slot in slots(accepted) {
+            layout.bitmap(ACCEPTED).clear(slot);
+        }
+        Self {
+            layout,
+            limits,
+            buffer_pages,
+            windows,
+            in_flight: [None; SLOTS],
+            taken: 0,
+            writes: 0,
+            must_notify: true,
+            must_tell_lender: false,
+            repeated: (accepted & submitted & !completed).count_ones().into(),
+        }
     }
 
     /// Takes the next request that is to be carried out, if there is any. Requests that make no sense are completed with
@@ -95,7 +134,7 @@ impl<'a> RingServer<'a> {
                     self.layout.bitmap(ACCEPTED).set(slot);
                     return Some(Taken { slot, request });
                 }
-                Err(status) => self.finish(slot, status),
+                Err(status) => self.finish(slot, status, 0),
             }
         }
     }
@@ -105,8 +144,30 @@ impl<'a> RingServer<'a> {
         self.layout.bitmap(SUBMITTED).load() & !self.taken & !self.layout.bitmap(COMPLETED).load() != 0
     }
 
-    fn check(&self, request: Request) -> Result<Request, Status> {
-        if !request.is_sound(&self.areas) || request.count > self.limits.request_sectors {
+    fn check(&mut self, request: Request) -> Result<Request, Status> {
+        if !request.is_sound(self.buffer_pages) {
+            return Err(Status::Refused);
+        }
+        let Some((windows, area)) = self.windows else {
+            let is_of_the_disk = request.window == 0;
+            return if is_of_the_disk { self.check_on_disk(request) } else { Err(Status::Refused) };
+        };
+        if request.operation != Operation::Read {
+            return Err(Status::Refused);
+        }
+        if !windows.enter(request.window, area) {
+            return Err(Status::NoWindow);
+        }
+        let most = self.limits.request_sectors;
+        let found = windows.find(&request, area, most).and_then(|found| self.check_on_disk(found));
+        if found.is_err() {
+            self.must_tell_lender |= windows.leave(request.window);
+        }
+        found
+    }
+
+    fn check_on_disk(&self, request: Request) -> Result<Request, Status> {
+        if request.count > self.limits.request_sectors {
             return Err(Status::Refused);
         }
         let may_conflict = self.writes > 0 || request.is_write();
@@ -129,12 +190,15 @@ impl<'a> RingServer<'a> {
             self.taken &= !slot.mask();
             self.writes -= usize::from(request.is_write());
             self.layout.bitmap(ACCEPTED).clear(slot);
-            self.finish(slot, status);
+            if let Some((windows, _)) = self.windows {
+                self.must_tell_lender |= windows.leave(request.window);
+            }
+            self.finish(slot, status, if status == Status::Done { request.count } else { 0 });
         }
     }
 
-    fn finish(&mut self, slot: Slot, status: Status) {
-        self.layout.store(Layout::status_offset(slot), status as u64);
+    fn finish(&mut self, slot: Slot, status: Status, sectors: u32) {
+        self.layout.store(Layout::status_offset(slot), u64::from(sectors) << 32 | status as u64);
         self.layout.bitmap(COMPLETED).set(slot);
         self.layout.bitmap(SUBMITTED).clear(slot);
         self.must_notify = true;
@@ -143,6 +207,17 @@ impl<'a> RingServer<'a> {
     /// Whether the client is to be notified of something that happened since this was last asked: it waits for that.
     pub fn take_notification(&mut self) -> bool {
         core::mem::take(&mut self.must_notify) && self.layout.is_waiting(CLIENT_WAITS)
+    }
+
+    /// Whether the client that lends this ring is to be told that a window which it has closed is not used any more: the last
+    /// request through it is over. Its own ring is to [tell it so](RingServer::notify_soon).
+    pub fn take_lenders_notification(&mut self) -> bool {
+        core::mem::take(&mut self.must_tell_lender)
+    }
+
+    /// Something has happened that the client may wait for.
+    pub fn notify_soon(&mut self) {
+        self.must_notify = true;
     }
 
     /// Says that the driver is about to wait, so that it is notified of what comes from now on, or that it is awake. After

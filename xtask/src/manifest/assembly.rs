@@ -47,7 +47,6 @@ pub(super) fn assemble(
     for (position, domain) in domains.iter().enumerate() {
         connect(&mut system, position, domain, domains, graph, findings)?;
     }
-    lend(&mut system, domains, graph);
     raise_ceilings(&mut system);
     Some(system)
 }
@@ -122,10 +121,12 @@ fn connect(
             None => None,
             Some(bytes) => {
                 let full = |owner: DomainIndex| report_full(&declarations[owner.position()], findings);
-                let doorbell = assign(system, driver).or_else(|| full(driver))?;
+                let lent_to = borrower(graph, declarations, driver, declared.interface.get_ref());
+                let worker = lent_to.unwrap_or(driver);
+                let doorbell = assign(system, worker).or_else(|| full(worker))?;
                 let completion = assign(system, client).or_else(|| full(client))?;
                 let bytes = *bytes.get_ref();
-                let ring = Ring { endpoint, client, driver, bytes, doorbell, completion, lent_to: None };
+                let ring = Ring { endpoint, client, driver, bytes, doorbell, completion, lent_to };
                 system.rings.push(ring);
                 Some(RingIndex((system.rings.len() - 1) as u16))
             }
@@ -140,19 +141,12 @@ fn connect(
     Some(())
 }
 
-/// Notes whose devices read and write the memory of which rings.
-fn lend(system: &mut System, declarations: &[Declaration], graph: &Graph) {
-    for (position, declaration) in declarations.iter().enumerate() {
-        for (number, declared) in declaration.uses.iter().enumerate() {
-            let (Some(lent), Some(provider)) = (&declared.lends, graph.provider(position, number)) else { continue };
-            for place in 0..system.rings.len() {
-                let ring = &system.rings[place];
-                if ring.driver == index(position) && system[ring.endpoint].interface == *lent.get_ref() {
-                    system.rings[place].lent_to = Some(index(provider));
-                }
-            }
-        }
-    }
+/// Whom `server` lends the rings of its clients of `interface`, if it does.
+fn borrower(graph: &Graph, declarations: &[Declaration], server: DomainIndex, interface: &str) -> Option<DomainIndex> {
+    let uses = &declarations[server.position()].uses;
+    let lends =
+        uses.iter().position(|declared| declared.lends.as_ref().is_some_and(|lent| lent.get_ref() == interface))?;
+    graph.provider(server.position(), lends).map(index)
 }
 
 /// The next free bit of the notification of `owner`, which is created if it has none.

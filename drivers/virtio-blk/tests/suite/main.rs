@@ -3,6 +3,7 @@
 mod capabilities;
 mod device;
 mod honest;
+mod lent;
 mod lies;
 mod memory;
 mod restarts;

@@ -2,7 +2,9 @@
 
 use crate::device::FakeDisk;
 use std::sync::atomic::AtomicU64;
-use userlib::block_ring::{ClientCore, Limits, Request, RequestError, RingServer, SLOTS, Slot, Status, Unavailable};
+use userlib::block_ring::{
+    ClientCore, HEADER_PAGES, Limits, Request, RequestError, RingServer, SLOTS, Slot, Status, Unavailable,
+};
 use userlib::memory::SharedMemory;
 use userlib::time::{Duration, Instant};
 use virtio_blk::disk::{CONTROL_BYTES, Disk, StartError, reset};
@@ -42,36 +44,51 @@ pub(crate) struct Rig {
     pub(crate) client: ClientCore<'static>,
     pub(crate) driver: Driver<'static, FakeDisk>,
     words: &'static [AtomicU64],
+    /// The memory of the ring that the client lends under number 1.
+    lent: &'static [AtomicU64],
     control: Region,
     pub(crate) now: Instant,
     outcomes: [Option<Result<(), RequestError>>; SLOTS],
 }
 
-fn attach(device: &FakeDisk, words: &'static [AtomicU64], control: Region) -> Driver<'static, FakeDisk> {
+fn attach(
+    device: &FakeDisk,
+    words: &'static [AtomicU64],
+    lent: &'static [AtomicU64],
+    control: Region,
+) -> Driver<'static, FakeDisk> {
     let limits = Limits { sectors: 0, request_sectors: 0, read_only: true };
     let ring = RingServer::attach(SharedMemory::new(words), limits).expect("a ring");
     let disk = start(device).map_err(|error| {
         eprintln!("{error}");
         Status::NoDevice
     });
-    Driver::new(ring, region(words).span(), control, VECTORS, disk)
+    let mut driver = Driver::new(ring, region(words).span(), control, VECTORS, disk);
+    let header = SharedMemory::new(&lent[..HEADER_PAGES * 512]);
+    driver.serve(header, region(lent).span(), 1).expect("a ring");
+    driver
 }
 
 impl Rig {
     pub(crate) fn new(device: FakeDisk) -> Self {
-        let words = memory(PAGES * 4096);
+        let (words, lent) = (memory(PAGES * 4096), memory(PAGES * 4096));
         let control = region(memory(CONTROL_BYTES));
         let client = ClientCore::attach(SharedMemory::new(words)).expect("a ring");
-        let driver = attach(&device, words, control);
+        let driver = attach(&device, words, lent, control);
         let now = Instant(1_000_000_000);
-        Rig { device, client, driver, words, control, now, outcomes: [const { None }; SLOTS] }
+        Rig { device, client, driver, words, lent, control, now, outcomes: [const { None }; SLOTS] }
     }
 
     /// The driver dies where it stands, the device is stopped, and another driver takes over.
     pub(crate) fn kill(&mut self) {
-        let next = attach(&self.device, self.words, self.control);
+        let next = attach(&self.device, self.words, self.lent, self.control);
         // What the dead one had is not given back by it.
         std::mem::forget(std::mem::replace(&mut self.driver, next));
+    }
+
+    /// The lent ring as its owner has it.
+    pub(crate) fn reader(&self) -> ClientCore<'static> {
+        ClientCore::attach_lent(SharedMemory::new(self.lent)).expect("a ring")
     }
 
     pub(crate) fn submit(&mut self, request: Request) -> Result<Slot, Unavailable> {
@@ -84,7 +101,7 @@ impl Rig {
     pub(crate) fn advance(&mut self) {
         self.driver.check_silence(self.now, &mut patience());
         let outcomes = &mut self.outcomes;
-        self.client.collect(|slot, outcome| outcomes[slot.index()] = Some(outcome));
+        self.client.collect(|slot, outcome| outcomes[slot.index()] = Some(outcome.map(|_| ())));
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {

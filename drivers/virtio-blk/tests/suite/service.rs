@@ -18,7 +18,7 @@ fn any_messages_to_block() {
         has_cache: true,
     };
     let Rig { driver, .. } = Rig::new(FakeDisk::new(2048));
-    let disks = Rc::new(Disks::new(Some(driver), Ok(info), Vec::new(), None));
+    let disks = Rc::new(Disks::new(Some(driver), Ok(info), Vec::new(), Vec::new()));
     let double = BlockDouble::new(Server(disks));
     let tally = double.fuzz(&[], |client| {
         assert_eq!(client.info(), Ok(BlockInfo { sectors: 2048, ..info }));

@@ -1,29 +1,28 @@
-//! Direct reading, between a client's ring and the disk's, with a driver that the test plays.
+//! Direct reading: what the server lets clients read, with a driver that the test plays.
 
-use fat::direct::Direct;
+use fat::direct::{Direct, tell_of_death};
 use fat::{FileLayout, SECTOR_SIZE};
-use interfaces::file_ring::{BUFFER_OFFSET, Completion, PAGE, Parts, ReadError, Request};
+use interfaces::file_ring::{Client, Completion, Gone, PAGE, ReadError, Request, SubmitError};
+use interfaces::filesystem::FsError;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
-use userlib::block_ring::{BlockRing, Limits, RingServer, Status, Taken};
+use userlib::block_ring::{BUFFER_OFFSET, BlockRing, Limits, RingServer, Status, Taken, Window};
 use userlib::cap::Cap;
 use userlib::environment::{Peer, RingResources};
 use userlib::executor;
 use userlib::host::{self, Loopback};
 use userlib::memory::SharedMemory;
-use userlib::ring::{Consumer, Producer};
 use userlib::session::ClientId;
 use userlib::time::Duration;
 
-/// Bits of the server's notification: from the disk's driver, from the client. Each instance of the server has its own, since
-/// those that are dead live on in these tests.
+/// Bits of the notification that all share here: for the server, of which each instance has its own, since those that are
+/// dead live on in these tests; for the client.
 const DISK: u64 = 0b11 << 10;
-const CLIENT: u64 = 0b11 << 20;
+const CLIENT: u64 = 1 << 20;
 const AREA: u16 = 1;
 const PAGES: usize = 16;
 const LIMITS: Limits = Limits { sectors: 4096, request_sectors: 64, read_only: false };
-/// The id of the one file.
-const FILE: u64 = 77;
 
 fn memory(pages: usize) -> SharedMemory<'static> {
     SharedMemory::new(Vec::leak((0..pages * PAGE / 8).map(|_| AtomicU64::new(0)).collect()))
@@ -47,71 +46,75 @@ struct Rig {
     client: SharedMemory<'static>,
 }
 
-/// The client's side of its ring.
-struct Client {
-    requests: Producer<Request, SharedMemory<'static>>,
-    completions: Consumer<Completion, SharedMemory<'static>>,
+/// The driver's side of both rings.
+struct Driver {
+    own: RingServer<'static>,
+    lent: RingServer<'static>,
 }
 
 impl Rig {
     fn new() -> Self {
-        Self { kernel: Loopback::new(), disk: memory(6), client: memory(2 + PAGES) }
+        Self { kernel: Loopback::new(), disk: memory(66), client: memory(2 + PAGES) }
     }
 
     /// An instance of the file server.
     fn server(&self, instance: u32) -> (Rc<BlockRing>, Rc<Direct>) {
+        let rings = || [ring(self.client, 0, AREA)].into_iter();
+        tell_of_death(rings());
         let disk = Rc::new(BlockRing::attach(ring(self.disk, 1 << (9 + instance), 0)).expect("a ring"));
-        let rings = [ring(self.client, 1 << (19 + instance), AREA)].into_iter();
-        let direct = Rc::new(Direct::new(disk.clone(), LIMITS.request_sectors, instance, rings));
-        disk.set_sender(direct.clone());
-        let (collector, reader) = (disk.clone(), direct.clone());
+        disk.reserve_for_windows(8);
+        let collector = disk.clone();
         executor::spawn(async move { collector.run().await });
-        executor::spawn(async move { reader.run().await });
-        (disk, direct)
+        (disk.clone(), Rc::new(Direct::new(disk, instance, rings())))
     }
 
-    fn driver(&self) -> RingServer<'static> {
-        let mut driver = RingServer::attach(self.disk, LIMITS).expect("a ring");
-        driver.lend(AREA, 2 + PAGES);
-        driver
+    fn driver(&self) -> Driver {
+        let mut own = RingServer::attach(self.disk, LIMITS).expect("a ring");
+        let header = self.client.part(0..BUFFER_OFFSET).expect("long enough");
+        let lent = own.attach_lent(header, PAGES, AREA).expect("a ring");
+        Driver { own, lent }
     }
 
-    fn attach(&self) -> Client {
-        let parts = Parts::of(self.client).expect("long enough");
-        Client {
-            requests: Producer::attach(parts.requests).expect("a queue"),
-            completions: Consumer::attach(parts.completions).expect("a queue"),
-        }
+    /// The client, when it has joined.
+    async fn client(&self) -> Client {
+        Client::attach(ring(self.client, CLIENT, 0)).await.expect("a ring")
     }
 
     /// What the device does for a request.
     fn execute(&self, taken: &Taken) {
-        assert_eq!(taken.request.area, AREA, "nothing goes through the disk's own ring");
         for number in 0..u64::from(taken.request.count) {
             let place = taken.request.buffer_offset() + number as usize * SECTOR_SIZE;
-            assert!(place >= BUFFER_OFFSET, "the queues are not written to");
             self.client.write(place, &contents(taken.request.sector + number)).expect("inside of the client's ring");
         }
     }
 
-    fn work(&self, driver: &mut RingServer<'static>) -> usize {
+    fn work(&self, driver: &mut Driver) -> usize {
         let mut done = 0;
-        while let Some(taken) = driver.take() {
+        while let Some(taken) = driver.lent.take() {
             self.execute(&taken);
-            driver.complete(taken.slot, Status::Done);
+            driver.lent.complete(taken.slot, Status::Done);
             done += 1;
+        }
+        assert_eq!(driver.own.take(), None, "nothing goes through the disk's own ring");
+        if driver.lent.take_lenders_notification() {
+            self.kernel.post(DISK);
         }
         done
     }
 
-    /// Lets everybody work until nothing is left to do.
-    async fn settle(&self, driver: &mut RingServer<'static>) {
-        for _ in 0..6 {
-            self.kernel.post(CLIENT);
-            executor::sleep(Duration::from_millis(2)).await;
-            self.work(driver);
-            self.kernel.post(DISK);
-            executor::sleep(Duration::from_millis(2)).await;
+    /// Lets driver and client work until everything is answered.
+    fn answers(&self, driver: &mut Driver, client: &mut Client) -> Result<Vec<Answer>, Gone> {
+        let mut answers = Vec::new();
+        loop {
+            let done = self.work(driver);
+            let before = answers.len();
+            while let Some(Completion { number, sectors }) = client.completion()? {
+                answers.push((number, sectors));
+            }
+            if done == 0 && answers.len() == before {
+                answers.sort_by_key(|(number, _)| *number);
+                return Ok(answers);
+            }
         }
     }
 
@@ -122,24 +125,22 @@ impl Rig {
     }
 }
 
-impl Client {
-    fn ask(&mut self, number: u64, offset: u64, length: usize, page: u32) {
-        let request = Request { number, file: FILE, offset, length: length as u32, page };
-        self.requests.push(&request).expect("there is room");
-    }
+type Answer = (u64, Result<u32, ReadError>);
 
-    fn answers(&mut self) -> Vec<(u64, Result<usize, ReadError>)> {
-        let next = || self.completions.pop().expect("whole");
-        let mut answers: Vec<_> =
-            std::iter::from_fn(next).map(|completion| (completion.number, completion.bytes())).collect();
-        answers.sort_by_key(|(number, _)| *number);
-        answers
-    }
+fn ask(
+    client: &mut Client,
+    window: Window,
+    number: u64,
+    sector: u64,
+    count: u32,
+    page: u32,
+) -> Result<(), SubmitError> {
+    client.submit(&Request { number, window: window.number(), sector, count, page })
 }
 
 /// A file of 40 sectors and a half in three pieces.
-fn layout() -> Rc<FileLayout> {
-    Rc::new(FileLayout::new([(1000, 9), (500, 3), (2000, 40)].into_iter(), 40 * 512 + 256))
+fn layout() -> FileLayout {
+    FileLayout::new([(1000, 9), (500, 3), (2000, 40)].into_iter(), 40 * 512 + 256)
 }
 
 /// Its sectors, where the disk has them.
@@ -156,6 +157,12 @@ fn me() -> ClientId {
     ClientId::new(5, 3)
 }
 
+/// The window of the one file, for a client that has joined.
+async fn open(direct: &Direct) -> Window {
+    direct.join(me()).await.expect("it has a ring");
+    direct.open(me(), &layout()).expect("there is room").expect("it has joined")
+}
+
 fn with_rig(test: impl AsyncFnOnce(Rig)) {
     let rig = Rig::new();
     host::with(rig.kernel.clone(), || executor::run(test(rig)));
@@ -166,77 +173,55 @@ fn what_is_asked_for_arrives_where_it_is_wanted_wherever_the_file_lies() {
     with_rig(async |rig: Rig| {
         let (_, direct) = rig.server(1);
         let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        direct.offer(me(), FILE, layout());
-        let mut client = rig.attach();
-        client.ask(1, 0, 4096, 0);
-        client.ask(2, 7 * 512, 16 * 512, 1);
-        client.ask(3, 38 * 512, 4096, 5);
-        client.ask(4, 41 * 512, 512, 6);
-        client.ask(5, 0, 0, 0);
-        rig.settle(&mut driver).await;
-        let all = [(1, Ok(4096)), (2, Ok(16 * 512)), (3, Ok(1024)), (4, Ok(0)), (5, Ok(0))];
-        assert_eq!(client.answers(), all);
+        let window = open(&direct).await;
+        let mut client = rig.client().await;
+        for (number, sector, count, page) in [(1, 0, 8, 0), (2, 7, 16, 1), (3, 38, 8, 5), (4, 41, 1, 6), (5, 0, 40, 8)]
+        {
+            ask(&mut client, window, number, sector, count, page).expect("it makes sense");
+        }
+        let all = [(1, Ok(8)), (2, Ok(16)), (3, Ok(2)), (4, Ok(0)), (5, Ok(40))];
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(all.to_vec()));
         assert!(rig.data(0, 4096) == sectors(0, 8));
         assert!(rig.data(1, 16 * 512) == sectors(7, 16));
         assert!(rig.data(5, 1024) == sectors(38, 2), "only whole sectors of the file itself");
         assert_eq!(rig.data(5, 1536)[1024..], [0; 512]);
+        assert!(rig.data(8, 40 * 512) == sectors(0, 40));
     });
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_harms_nobody() {
+fn what_makes_no_sense_is_refused_before_it_is_asked_for() {
     with_rig(async |rig: Rig| {
         let (_, direct) = rig.server(1);
         let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        direct.offer(me(), FILE, layout());
-        direct.offer(ClientId::new(5, 2), 78, layout());
-        let mut client = rig.attach();
-        client.ask(1, 1, 512, 0);
-        client.ask(2, 0, 513, 0);
-        client.ask(3, 0, 4096, PAGES as u32);
-        client.ask(4, 0, 8192, PAGES as u32 - 1);
-        client.ask(5, 0, 512, u32::MAX);
-        client.ask(6, u64::MAX - 511, 512, 0);
-        client.requests.push(&Request { number: 7, file: 78, offset: 0, length: 512, page: 0 }).expect("room");
-        client.ask(8, 0, 512, 0);
-        rig.settle(&mut driver).await;
-        let outside = Err(ReadError::OutsideOfBuffer);
-        let unaligned = Err(ReadError::Unaligned);
-        let expected = [
-            (1, unaligned),
-            (2, unaligned),
-            (3, outside),
-            (4, outside),
-            (5, outside),
-            (6, Ok(0)),
-            (7, Err(ReadError::UnknownFile)),
-            (8, Ok(512)),
-        ];
-        assert_eq!(client.answers(), expected);
-    });
-}
-
-#[test]
-fn more_than_the_disk_takes_at_once_is_read_bit_by_bit() {
-    with_rig(async |rig: Rig| {
-        let (_, direct) = rig.server(1);
-        let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        direct.offer(me(), FILE, Rc::new(FileLayout::new((0..2000).map(|sector| (sector * 2, 1)), 2000 * 512)));
-        let mut client = rig.attach();
-        // Each sector is a request of its own to the disk: 16 times 8 are more than may be under way.
-        for page in 0..PAGES as u32 {
-            client.ask(page.into(), u64::from(page) * 4096, 4096, page);
+        let window = open(&direct).await;
+        let mut client = rig.client().await;
+        let last = PAGES as u32 - 1;
+        for (sector, count, page) in [(0, 0, 0), (0, 8, last + 1), (0, 16, last), (0, 1, u32::MAX), (u64::MAX, 1, 0)] {
+            let outcome = ask(&mut client, window, 0, sector, count, page);
+            assert_eq!(outcome, Err(SubmitError::Failed(ReadError::OutsideOfBuffer)));
         }
-        rig.kernel.post(CLIENT);
-        executor::sleep(Duration::from_millis(2)).await;
-        let first = rig.work(&mut driver);
-        assert!((50..PAGES * 8).contains(&first), "{first}");
-        rig.kernel.post(DISK);
-        rig.settle(&mut driver).await;
-        assert_eq!(client.answers().len(), PAGES);
+        ask(&mut client, window, 1, 0, 8, last).expect("it makes sense");
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![(1, Ok(8))]));
+    });
+}
+
+#[test]
+fn a_file_in_a_thousand_pieces_is_read_piece_by_piece() {
+    with_rig(async |rig: Rig| {
+        let (_, direct) = rig.server(1);
+        let mut driver = rig.driver();
+        direct.join(me()).await.expect("it has a ring");
+        let scattered = |pieces: u64| FileLayout::new((0..pieces).map(|sector| (sector * 2, 1)), pieces * 512);
+        let window = direct.open(me(), &scattered(1000)).expect("there is room").expect("it has joined");
+        let refused = direct.open(me(), &scattered(2000));
+        assert_eq!(refused, Err(FsError::TooManyOpen), "there is no room for so many pieces");
+        let mut client = rig.client().await;
+        for page in 0..PAGES as u32 {
+            ask(&mut client, window, page.into(), u64::from(page) * 8, 8, page).expect("there is room");
+        }
+        let all: Vec<_> = (0..PAGES as u64).map(|number| (number, Ok(8))).collect();
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(all));
         for page in 0..PAGES {
             let expected: Vec<u8> = (0..8).flat_map(|sector| contents((page * 8 + sector) as u64 * 2)).collect();
             assert!(rig.data(page, 4096) == expected, "page {page}");
@@ -249,23 +234,19 @@ fn a_driver_that_dies_with_requests_in_flight_is_not_noticed() {
     with_rig(async |rig: Rig| {
         let (_, direct) = rig.server(1);
         let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        direct.offer(me(), FILE, layout());
-        let mut client = rig.attach();
+        let window = open(&direct).await;
+        let mut client = rig.client().await;
         for page in 0..8u32 {
-            client.ask(page.into(), u64::from(page) * 2048, 2048, page);
+            ask(&mut client, window, page.into(), u64::from(page) * 4, 4, page).expect("there is room");
         }
-        rig.kernel.post(CLIENT);
-        executor::sleep(Duration::from_millis(2)).await;
         // It has carried some out, and told of one, when it dies.
-        let taken: Vec<_> = (0..5).map(|_| driver.take().expect("there are more")).collect();
+        let taken: Vec<_> = (0..5).map(|_| driver.lent.take().expect("there are more")).collect();
         taken[..3].iter().for_each(|taken| rig.execute(taken));
-        driver.complete(taken[1].slot, Status::Done);
+        driver.lent.complete(taken[1].slot, Status::Done);
         let mut next = rig.driver();
-        assert_eq!(next.statistics().repeated, 4);
-        rig.kernel.post(DISK);
-        rig.settle(&mut next).await;
-        assert_eq!(client.answers(), (0..8).map(|number| (number, Ok(2048))).collect::<Vec<_>>());
+        assert_eq!(next.own.statistics().repeated, 4);
+        let answers = rig.answers(&mut next, &mut client);
+        assert_eq!(answers, Ok((0..8).map(|number| (number, Ok(4))).collect::<Vec<_>>()));
         for page in 0..8 {
             assert!(rig.data(page, 2048) == sectors(page as u64 * 4, 4), "page {page}");
         }
@@ -273,37 +254,39 @@ fn a_driver_that_dies_with_requests_in_flight_is_not_noticed() {
 }
 
 #[test]
-fn a_server_that_dies_is_noticed_only_when_the_disk_is_done_with_what_it_asked_for() {
+fn a_server_that_dies_is_noticed_and_its_successor_waits_for_what_the_disk_still_reads() {
     with_rig(async |rig: Rig| {
-        let parts = Parts::of(rig.client).expect("long enough");
-        let mark = || rig.client.load(0, std::sync::atomic::Ordering::Acquire).expect("inside");
-        let (first, direct) = rig.server(1);
+        let (_, direct) = rig.server(1);
         let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        assert_eq!(mark(), 2);
-        direct.offer(me(), FILE, layout());
-        let mut client = rig.attach();
-        client.ask(1, 0, 4096, 0);
-        rig.kernel.post(CLIENT);
-        executor::sleep(Duration::from_millis(2)).await;
-        assert_eq!(first.in_flight(), 1);
-        // The dead one's tasks go on in this test, but have nothing to do any more.
-        let (_, next) = rig.server(2);
-        executor::sleep(Duration::from_millis(20)).await;
-        assert_eq!(mark(), 2, "the disk still writes to the client's memory");
-        rig.work(&mut driver);
-        for _ in 0..3 {
-            rig.kernel.post(DISK);
-            executor::sleep(Duration::from_millis(5)).await;
+        let window = open(&direct).await;
+        let mut client = rig.client().await;
+        for number in 0..2 {
+            ask(&mut client, window, number, 0, 8, number as u32).expect("there is room");
         }
-        assert_eq!(mark(), 0);
-        next.join(me()).await.expect("it has a ring");
-        assert_eq!(mark(), 3);
-        assert_eq!(
-            parts.requests.load(64, std::sync::atomic::Ordering::Relaxed),
-            Ok(0),
-            "what the dead one had taken is gone"
-        );
+        let taken = driver.lent.take().expect("it makes sense");
+        // The dead one's tasks go on in this test, but have nothing to do any more.
+        let (disk, next) = rig.server(2);
+        assert!(disk.has_orphans(), "the disk still writes to the client's memory");
+        let joined = Rc::new(Cell::new(false));
+        let (told, joining) = (joined.clone(), next.clone());
+        executor::spawn(async move {
+            joining.join(me()).await.expect("it has a ring");
+            told.set(true);
+        });
+        executor::sleep(Duration::from_millis(10)).await;
+        assert!(!joined.get());
+        rig.execute(&taken);
+        driver.lent.complete(taken.slot, Status::Done);
+        assert!(matches!(client.completion(), Ok(Some(Completion { sectors: Ok(8), .. }))), "it was read in time");
+        // What the driver had not begun, it does not begin any more.
+        assert_eq!(rig.answers(&mut driver, &mut client), Err(Gone));
+        rig.kernel.post(DISK);
+        executor::sleep(Duration::from_millis(10)).await;
+        assert!(joined.get());
+        let window = next.open(me(), &layout()).expect("there is room").expect("it has joined");
+        let mut client = rig.client().await;
+        ask(&mut client, window, 7, 0, 8, 0).expect("there is room");
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![(7, Ok(8))]));
     });
 }
 
@@ -312,45 +295,71 @@ fn nothing_is_read_of_a_file_that_is_closed() {
     with_rig(async |rig: Rig| {
         let (_, direct) = rig.server(1);
         let mut driver = rig.driver();
-        direct.join(me()).await.expect("it has a ring");
-        let layout = layout();
-        direct.offer(me(), FILE, layout.clone());
-        let mut client = rig.attach();
-        client.ask(1, 0, 512, 0);
-        rig.kernel.post(CLIENT);
-        executor::sleep(Duration::from_millis(2)).await;
-        let closing = {
-            let (direct, layout) = (direct.clone(), layout.clone());
-            let done = Rc::new(std::cell::Cell::new(false));
-            let told = done.clone();
-            executor::spawn(async move {
-                direct.forget(&layout).await;
-                told.set(true);
-            });
-            done
-        };
+        let window = open(&direct).await;
+        let mut client = rig.client().await;
+        ask(&mut client, window, 1, 0, 1, 0).expect("there is room");
+        let taken = driver.lent.take().expect("it makes sense");
+        let closed = Rc::new(Cell::new(false));
+        let (told, closing) = (closed.clone(), direct.clone());
+        executor::spawn(async move {
+            closing.close(window).await;
+            told.set(true);
+        });
         executor::sleep(Duration::from_millis(5)).await;
-        assert!(!closing.get(), "a request for it is under way");
-        client.ask(2, 0, 512, 0);
-        rig.settle(&mut driver).await;
-        assert!(closing.get());
-        assert_eq!(client.answers(), [(1, Ok(512)), (2, Err(ReadError::UnknownFile))]);
+        assert!(!closed.get(), "a request for it is under way");
+        ask(&mut client, window, 2, 0, 1, 0).expect("there is room");
+        rig.execute(&taken);
+        driver.lent.complete(taken.slot, Status::Done);
+        let answers = rig.answers(&mut driver, &mut client);
+        executor::sleep(Duration::from_millis(5)).await;
+        assert!(closed.get());
+        assert_eq!(answers, Ok(vec![(1, Ok(1)), (2, Err(ReadError::UnknownFile))]));
     });
 }
 
 #[test]
-fn only_the_living_client_of_a_ring_joins_it() {
+fn only_the_living_client_of_a_ring_joins_it_and_has_what_it_has_opened_itself() {
     with_rig(async |rig: Rig| {
         let (_, direct) = rig.server(1);
-        assert!(direct.join(ClientId::new(6, 0)).await.is_err(), "it has no ring");
-        direct.join(me()).await.expect("it has a ring");
-        direct.offer(me(), FILE, layout());
+        assert_eq!(direct.join(ClientId::new(6, 0)).await, Err(FsError::Unsupported), "it has no ring");
+        assert_eq!(direct.open(me(), &layout()), Ok(None), "it has not joined");
+        let window = open(&direct).await;
+        assert_eq!(direct.open(ClientId::new(5, 2), &layout()), Ok(None), "a former life of it");
         // The next life of the client knows nothing of the files of the former one.
         direct.join(ClientId::new(5, 4)).await.expect("it has a ring");
         let mut driver = rig.driver();
-        let mut client = rig.attach();
-        client.ask(1, 0, 512, 0);
-        rig.settle(&mut driver).await;
-        assert_eq!(client.answers(), [(1, Err(ReadError::UnknownFile))]);
+        let mut client = rig.client().await;
+        ask(&mut client, window, 1, 0, 1, 0).expect("there is room");
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![(1, Err(ReadError::UnknownFile))]));
+        // Closing what it had open at its death closes nothing of the next one's.
+        let fresh = direct.open(ClientId::new(5, 4), &layout()).expect("there is room").expect("it has joined");
+        direct.close(window).await;
+        ask(&mut client, fresh, 2, 0, 1, 0).expect("there is room");
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![(2, Ok(1))]));
+    });
+}
+
+#[test]
+fn what_a_former_life_had_asked_for_is_over_before_the_next_one_uses_the_ring() {
+    with_rig(async |rig: Rig| {
+        let (_, direct) = rig.server(1);
+        let mut driver = rig.driver();
+        let window = open(&direct).await;
+        let mut former = rig.client().await;
+        for number in 0..3 {
+            ask(&mut former, window, number, 0, 1, 0).expect("there is room");
+        }
+        direct.join(ClientId::new(5, 4)).await.expect("it has a ring");
+        let attached = Rc::new(Cell::new(None));
+        let (told, resources) = (attached.clone(), ring(rig.client, CLIENT, 0));
+        executor::spawn(async move { told.set(Client::attach(resources).await.ok()) });
+        executor::sleep(Duration::from_millis(5)).await;
+        let client = attached.take();
+        assert!(client.is_none(), "what was submitted is not answered yet");
+        assert_eq!(rig.work(&mut driver), 0);
+        rig.kernel.post(CLIENT);
+        executor::sleep(Duration::from_millis(5)).await;
+        let mut client = attached.take().expect("all is over");
+        assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![]));
     });
 }

@@ -187,7 +187,16 @@ fn rings_of_a_servers_clients_are_lent_to_the_device_of_whom_it_asks_and_no_othe
     let lent: Vec<_> = system.rings_lent_to(disk).map(|(index, ring)| (ring.client, system.area_of(index))).collect();
     assert_eq!(lent, [(a, 1), (b, 2)]);
     assert_eq!(system.rings.iter().filter(|ring| ring.lent_to.is_none()).count(), 2);
-    assert!(system.may_reach(disk, a) && !system.may_reach(a, disk), "its device writes there, and it asks nobody");
+    assert!(
+        system.may_reach(disk, a) && system.may_reach(a, disk),
+        "it is asked through the ring, and its device writes there"
+    );
+    let fs = system.domain_named("b").expect("it is declared");
+    for (_, ring) in system.rings_lent_to(disk) {
+        let owners = [ring.doorbell, ring.completion].map(|signal| system[signal.notification].owner);
+        assert_eq!(owners, [disk, ring.client], "who serves the ring is told of nothing");
+        assert_eq!(ring.driver, fs);
+    }
     assert_eq!(system.check(), Ok(()));
 }
 
