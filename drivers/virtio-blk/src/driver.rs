@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use userlib::abi::PAGE_SIZE;
-use userlib::block_ring::{HEADER_PAGES, Limits, Operation, RingError, RingServer, Statistics, Status, Taken};
+use userlib::block_ring::{HEADER_PAGES, Limits, Operation, RingError, RingServer, SLOTS, Statistics, Status, Taken};
 use userlib::log;
 use userlib::memory::SharedMemory;
 use userlib::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub const RESETS: u32 = 8;
 /// What a disk that is not there accepts: everything, so that each request is answered with the reason.
 const NO_LIMITS: Limits = Limits { sectors: u64::MAX, request_sectors: u32::MAX, read_only: false };
 
+/// So often the device is looked after before others are let in again.
+const ROUNDS: usize = 32;
 /// So many requests are taken from a ring before it is the next one's turn.
 const TURN: usize = 16;
 
@@ -35,7 +37,9 @@ struct Pending {
     taken: Taken,
     /// How often it was given to the device.
     attempts: u8,
-    /// Since when the device has it; `None` if it does not.
+    /// Whether the device has it.
+    is_given: bool,
+    /// Since when, as far as that was noted.
     since: Option<Instant>,
 }
 
@@ -200,44 +204,56 @@ impl<'r, T: Device> Driver<'r, T> {
 
     /// The numbers of the rings whose clients are to be notified now.
     pub fn take_notifications(&mut self) -> impl Iterator<Item = usize> {
-        let closed = self.rings.iter_mut().fold(false, |any, served| served.ring.take_lenders_notification() || any);
-        if closed && let Some(own) = self.rings.first_mut() {
+        let mut is_window_over = false;
+        for served in &mut self.rings {
+            is_window_over |= served.ring.take_lenders_notification();
+        }
+        if is_window_over && let Some(own) = self.rings.first_mut() {
             own.ring.notify_soon();
         }
         let numbered = self.rings.iter_mut().enumerate();
         numbered.filter_map(|(number, served)| served.ring.take_notification().then_some(number))
     }
 
-    /// Collects completions and gives the device what the client has asked for, as far as there is room. `wait` passes
-    /// some time while a device that broke its rules is reset, and says whether to go on waiting; the clock is read only when
-    /// the device is given something.
-    pub fn advance(&mut self, clock: &mut dyn FnMut() -> Instant, wait: &mut dyn FnMut() -> bool) {
-        loop {
-            let outcome = self.collect().and_then(|()| self.give(clock));
+    /// Collects completions and gives the device what clients have asked for, as far as there is room. `wait` passes some time
+    /// while a device that broke its rules is reset, and says whether to go on waiting. Whether there is more to do already.
+    pub fn advance(&mut self, wait: &mut dyn FnMut() -> bool) -> bool {
+        for _ in 0..ROUNDS {
+            let outcome = self.collect().and_then(|()| self.give());
             match outcome {
-                Ok(()) if self.may_wait() => break,
+                Ok(()) if self.may_wait() => {
+                    self.refuse_all();
+                    return false;
+                }
                 Ok(()) => {}
                 Err(fault) => self.recover(fault, wait),
             }
         }
-        self.refuse_all();
+        true
     }
 
-    /// The moment at which the device has had a request for too long, if it has any.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// The moment at which the device has had a request for too long, if it has any. It counts from when this was first asked
+    /// while the device had the request: the clock is not read for each.
+    pub fn deadline(&mut self, clock: impl FnOnce() -> Instant) -> Option<Instant> {
+        let is_new = |pending: &Pending| pending.is_given && pending.since.is_none();
+        if self.pending.iter().any(is_new) {
+            let now = clock();
+            let new = self.pending.iter_mut().filter(|(_, pending)| is_new(pending));
+            new.for_each(|(_, pending)| pending.since = Some(now));
+        }
         self.pending.iter().filter_map(|pending| pending.since).min().map(|since| since + PATIENCE)
     }
 
     /// Looks whether the device is silent for too long, and resets it then.
     pub fn check_silence(&mut self, now: Instant, wait: &mut dyn FnMut() -> bool) {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+        let first = self.pending.iter().filter_map(|pending| pending.since).min();
+        if first.is_some_and(|since| since + PATIENCE <= now) {
             self.recover(Fault::Silent, wait);
         }
-        self.advance(&mut || now, wait);
     }
 
     /// Takes note of a changed configuration.
-    pub fn take_config(&mut self, now: Instant, wait: &mut dyn FnMut() -> bool) {
+    pub fn take_config(&mut self, wait: &mut dyn FnMut() -> bool) {
         let State::Working(disk) = &mut self.state else {
             return;
         };
@@ -245,7 +261,6 @@ impl<'r, T: Device> Driver<'r, T> {
             Ok(geometry) => self.set_limits(geometry.limits()),
             Err(fault) => self.recover(fault, wait),
         }
-        self.advance(&mut || now, wait);
     }
 
     fn set_limits(&mut self, limits: Limits) {
@@ -314,19 +329,19 @@ impl<'r, T: Device> Driver<'r, T> {
         Ok(())
     }
 
-    fn give(&mut self, clock: &mut dyn FnMut() -> Instant) -> Result<(), Fault> {
+    fn give(&mut self) -> Result<(), Fault> {
         let State::Working(disk) = &mut self.state else {
             return Ok(());
         };
-        let mut since = None;
-        let mut now = || *since.get_or_insert_with(&mut *clock);
+        let mut is_given = false;
         // First what the device had when it was reset.
         if self.held_count > 0 {
-            for (tag, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.since.is_none()) {
+            for (tag, pending) in self.pending.iter_mut().filter(|(_, pending)| !pending.is_given) {
                 if !disk.has_room() {
                     break;
                 }
-                submit(disk, &self.rings, tag, pending, now())?;
+                submit(disk, &self.rings, tag, pending)?;
+                is_given = true;
                 self.held_count -= 1;
             }
         }
@@ -342,7 +357,7 @@ impl<'r, T: Device> Driver<'r, T> {
                 && let Some(taken) = self.rings.get_mut(number).and_then(|served| served.ring.take())
             {
                 left -= 1;
-                let pending = Pending { ring: number, taken, attempts: 0, since: None };
+                let pending = Pending { ring: number, taken, attempts: 0, is_given: false, since: None };
                 if taken.request.operation == Operation::Flush && !disk.geometry().has_cache {
                     // What is complete is on the disk already.
                     complete(&mut self.rings, &mut self.counts, &pending, Status::Done);
@@ -351,14 +366,15 @@ impl<'r, T: Device> Driver<'r, T> {
                 let (tag, place) = self.pending.insert(pending).ok_or(Fault::Full)?;
                 // Until the device has it, it is one that is to be given.
                 self.held_count += 1;
-                submit(disk, &self.rings, tag, place, now())?;
+                submit(disk, &self.rings, tag, place)?;
+                is_given = true;
                 self.held_count -= 1;
             }
             if left == 0 {
                 empty = 0;
             }
         }
-        if since.is_some() {
+        if is_given {
             disk.notify();
         }
         Ok(())
@@ -405,7 +421,7 @@ impl<'r, T: Device> Driver<'r, T> {
                 complete(&mut self.rings, &mut self.counts, &pending, Status::DeviceError);
             }
         }
-        self.pending.iter_mut().for_each(|(_, pending)| pending.since = None);
+        self.pending.iter_mut().for_each(|(_, pending)| (pending.is_given, pending.since) = (false, None));
         self.held_count = self.pending.count();
     }
 
@@ -420,10 +436,10 @@ impl<'r, T: Device> Driver<'r, T> {
         }
         self.held_count = 0;
         for number in 0..self.rings.len() {
-            while self.accepting
-                && let Some(taken) = self.rings.get_mut(number).and_then(|served| served.ring.take())
-            {
-                let pending = Pending { ring: number, taken, attempts: 0, since: None };
+            for _ in 0..SLOTS {
+                let Some(served) = self.rings.get_mut(number).filter(|_| self.accepting) else { break };
+                let Some(taken) = served.ring.take() else { break };
+                let pending = Pending { ring: number, taken, attempts: 0, is_given: false, since: None };
                 complete(&mut self.rings, &mut self.counts, &pending, status);
             }
         }
@@ -431,13 +447,7 @@ impl<'r, T: Device> Driver<'r, T> {
 }
 
 /// Gives the device a request.
-fn submit<T: Device>(
-    disk: &mut Disk<T>,
-    rings: &[Served<'_>],
-    tag: usize,
-    pending: &mut Pending,
-    now: Instant,
-) -> Result<(), Fault> {
+fn submit<T: Device>(disk: &mut Disk<T>, rings: &[Served<'_>], tag: usize, pending: &mut Pending) -> Result<(), Fault> {
     let request = pending.taken.request;
     let data = match request.operation {
         Operation::Flush => None,
@@ -449,7 +459,7 @@ fn submit<T: Device>(
     };
     pending.attempts += 1;
     disk.submit(tag, request.operation, request.sector, data)?;
-    pending.since = Some(now);
+    pending.is_given = true;
     Ok(())
 }
 

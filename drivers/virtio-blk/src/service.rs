@@ -24,6 +24,9 @@ use userlib::{Environment, executor, log};
 /// How long requests under way may take when the domain is to come to rest.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
+/// So often clients are heard at once before others are let in again.
+const ROUNDS: usize = 16;
+
 /// Until the disk is known nothing is taken from the ring.
 const NOTHING: Limits = Limits { sectors: 0, request_sectors: 0, read_only: true };
 
@@ -53,19 +56,32 @@ impl<T: Device> Disks<T> {
         Self { driver: RefCell::new(driver), info, interrupts, clients, advanced: Event::new(), repeated: 0 }
     }
 
-    /// Lets the driver do what there is to do, and notifies clients.
-    pub fn advance(&self) {
-        if let Some(driver) = self.driver.borrow_mut().as_mut() {
-            driver.advance(&mut Instant::now, &mut waiter());
-            for ring in driver.take_notifications() {
-                if let Some(client) = self.clients.get(ring)
-                    && let Err(error) = client.notify()
-                {
-                    log::warn!("the client of ring {ring} cannot be notified: {error}");
+    /// Lets the driver do what there is to do, and notifies clients; whether there is more. Meanwhile nobody has to tell it
+    /// anything: a client that asks for more as soon as it is told of a completion is served before this waits.
+    pub fn advance(&self) -> bool {
+        let goes_on = self.driver.borrow_mut().as_mut().is_some_and(|driver| {
+            driver.set_waiting(false);
+            (0..ROUNDS).all(|_| {
+                let goes_on = driver.advance(&mut waiter());
+                for ring in driver.take_notifications() {
+                    if let Some(client) = self.clients.get(ring)
+                        && let Err(error) = client.notify()
+                    {
+                        log::warn!("the client of ring {ring} cannot be notified: {error}");
+                    }
                 }
-            }
-        }
+                driver.set_waiting(true) || goes_on
+            })
+        });
         self.advanced.signal();
+        goes_on
+    }
+
+    /// Lets the driver do what there is to do, and others in now and then.
+    async fn work(&self) {
+        while self.advance() {
+            executor::yield_now().await;
+        }
     }
 
     /// Collects completions whenever the device tells of some. Its configuration may have changed too if the same
@@ -74,22 +90,17 @@ impl<T: Device> Disks<T> {
         loop {
             interrupt.next().await;
             if tells_of_config && let Some(driver) = self.driver.borrow_mut().as_mut() {
-                driver.take_config(Instant::now(), &mut waiter());
+                driver.take_config(&mut waiter());
             }
-            self.advance();
+            self.work().await;
         }
     }
 
     /// Takes requests whenever clients tell of some.
     async fn serve_doorbells(&self, bits: u64) {
-        // Whether somebody has asked for more before it could be seen that this waits for it.
-        let set_waiting = |waits| self.driver.borrow().as_ref().is_some_and(|driver| driver.set_waiting(waits));
         loop {
-            self.advance();
-            if !set_waiting(true) {
-                executor::bits(bits).await;
-            }
-            set_waiting(false);
+            self.work().await;
+            executor::bits(bits).await;
         }
     }
 
@@ -97,14 +108,14 @@ impl<T: Device> Disks<T> {
     async fn watch_silence(&self) {
         loop {
             let advanced = self.advanced.next();
-            let deadline = self.driver.borrow().as_ref().and_then(Driver::deadline);
+            let deadline = self.driver.borrow_mut().as_mut().and_then(|driver| driver.deadline(Instant::now));
             match deadline {
                 Some(deadline) => {
                     executor::sleep_until(deadline).await;
                     if let Some(driver) = self.driver.borrow_mut().as_mut() {
                         driver.check_silence(Instant::now(), &mut waiter());
                     }
-                    self.advance();
+                    self.work().await;
                 }
                 None => advanced.await,
             }

@@ -116,12 +116,9 @@ impl<'a> RingServer<'a> {
     }
 
     /// Takes the next request that is to be carried out, if there is any. Requests that make no sense are completed with
-    /// the reason by themselves.
+    /// the reason by themselves: each slot's at most once a time, so that nobody who goes on submitting such is heard for ever.
     pub fn take(&mut self) -> Option<Taken> {
-        loop {
-            // A bit in `completed` that the client has not yet cleared keeps the slot busy, whatever the client claims.
-            let waiting = self.layout.bitmap(SUBMITTED).load() & !self.taken & !self.layout.bitmap(COMPLETED).load();
-            let slot = slots(waiting).next()?;
+        for slot in slots(self.waiting()) {
             // The one copy: what the client writes into the slot from here on does not matter.
             let request = self.layout.read_request(slot);
             match request.ok_or(Status::Refused).and_then(|request| self.check(request)) {
@@ -137,11 +134,18 @@ impl<'a> RingServer<'a> {
                 Err(status) => self.finish(slot, status, 0),
             }
         }
+        None
+    }
+
+    fn waiting(&self) -> u128 {
+        let submitted = self.layout.bitmap(SUBMITTED).load() & !self.taken;
+        // A bit in `completed` that the client has not yet cleared keeps the slot busy, whatever the client claims.
+        if submitted == 0 { 0 } else { submitted & !self.layout.bitmap(COMPLETED).load() }
     }
 
     /// Whether there are requests that were not taken yet.
     pub fn has_waiting(&self) -> bool {
-        self.layout.bitmap(SUBMITTED).load() & !self.taken & !self.layout.bitmap(COMPLETED).load() != 0
+        self.waiting() != 0
     }
 
     fn check(&mut self, request: Request) -> Result<Request, Status> {

@@ -120,7 +120,7 @@ fn a_disk_that_has_grown_takes_requests_for_its_new_sectors() {
     let mut rig = Rig::new(FakeDisk::new(100));
     assert_eq!(rig.request(Request::read(150, 1, 0)), Err(RequestError::OutOfRange));
     rig.device.0.borrow_mut().contents.resize(200 * 512, 9);
-    rig.driver.take_config(rig.now, &mut || true);
+    rig.driver.take_config(&mut || true);
     assert_eq!(rig.request(Request::read(150, 1, 0)), Ok(()));
 }
 

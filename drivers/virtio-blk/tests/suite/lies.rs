@@ -62,14 +62,14 @@ fn a_silent_device_is_reset_when_patience_ends_and_not_before() {
     rig.device.lie(Lie::Silence, 1);
     let slot = rig.submit(Request::read(5, 1, 0)).unwrap();
     rig.settle();
-    assert_eq!(rig.driver.deadline(), Some(rig.now + PATIENCE));
+    assert_eq!(rig.driver.deadline(|| rig.now), Some(rig.now + PATIENCE));
     rig.pass(PATIENCE - Duration::from_nanos(1));
     rig.settle();
     assert_eq!((rig.outcome(slot), rig.driver.counts().resets), (None, 0));
     rig.pass(Duration::from_nanos(1));
     rig.settle();
     assert_eq!((rig.outcome(slot), rig.driver.counts().resets), (Some(Ok(())), 1));
-    assert_eq!(rig.driver.deadline(), None);
+    assert_eq!(rig.driver.deadline(|| rig.now), None);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_device_that_asks_for_a_reset_gets_it() {
     let slot = rig.submit(Request::read(5, 1, 0)).unwrap();
     rig.advance();
     rig.device.0.borrow_mut().status |= 64;
-    rig.driver.take_config(rig.now, &mut || true);
+    rig.driver.take_config(&mut || true);
     assert_eq!(rig.driver.counts().resets, 1);
     rig.settle();
     assert_eq!(rig.outcome(slot), Some(Ok(())));

@@ -100,6 +100,9 @@ impl Rig {
     /// Lets the driver work, and the client look.
     pub(crate) fn advance(&mut self) {
         self.driver.check_silence(self.now, &mut patience());
+        while self.driver.advance(&mut patience()) {}
+        let now = self.now;
+        self.driver.deadline(|| now);
         let outcomes = &mut self.outcomes;
         self.client.collect(|slot, outcome| outcomes[slot.index()] = Some(outcome.map(|_| ())));
     }

@@ -60,7 +60,8 @@ fn a_driver_that_is_killed_with_32_requests_in_flight_costs_time_and_nothing_els
         let told = shell.must("disk");
         assert_eq!(count(&told, "starts of the driver"), death + 1, "{told}");
         assert_eq!(count(&told, "starts with requests in flight"), death, "{told}");
-        assert!(count(&told, "requests repeated") >= 16, "of 32 requests few were in flight:\n{told}");
+        // The driver is told when half of them are complete, and some more may be until it looks.
+        assert!(count(&told, "requests repeated") >= 8, "of 32 requests few were in flight:\n{told}");
     }
     must(&mut shell, &format!("load check /{LOAD_FILE} 4 1024"));
     shell.shut_down();
