@@ -50,10 +50,11 @@ where
             seen,
             mut strays,
         } = self.clone();
-        strays.watch = strays.watch.map(|named| Reference {
+        let bits = |named: Reference<crate::NotificationId>| Reference {
             id: named.id,
             generation: u32::from(self.notifications.get(named.id.index(), named.generation).is_some()),
-        });
+        };
+        strays.watch = strays.watch.map(bits);
         (blocks, lines, objects, online, kicks, forgetting, seen, strays).hash(hasher);
         for cpu in self.online() {
             let entry = cpus.at(cpu.index());
@@ -79,10 +80,6 @@ where
         let named = |name: ObjectName| {
             let lives = self.endpoints.get(name.index(), name.generation()).is_some();
             name.endpoint().map_or(ObjectName::NONE, |id| ObjectName::of_endpoint(id, u32::from(lives)))
-        };
-        let bits = |named: Reference<crate::NotificationId>| Reference {
-            id: named.id,
-            generation: u32::from(self.notifications.get(named.id.index(), named.generation).is_some()),
         };
         let handler = |_, domain: &mut Domain| domain.fault_handler = domain.fault_handler.map(endpoint);
         rewrite(&mut domains, Domain::EMPTY, handler, hasher);

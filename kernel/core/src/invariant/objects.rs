@@ -4,7 +4,7 @@ use super::{Contradiction, expect};
 use crate::capability::{BLOCK, BLOCK_WORDS};
 use crate::identity::{AccountId, BudgetId, DomainId, SpaceId};
 use crate::kernel::{Kernel, Tables};
-use crate::table::count;
+use crate::table::{Slot, Slots, Table, count};
 use abi::rights::Kind;
 use abi::syscall::{AccountLimits, Charge};
 
@@ -135,50 +135,41 @@ impl<T: Tables> Kernel<T> {
     }
 
     pub(super) fn references_agree(&self) -> Result<(), Contradiction> {
-        for index in self.accounts.live_indices() {
-            let count = self.caps_of(Kind::Account, index, self.accounts.generation(index));
-            expect(self.accounts.references(index) == count, "an account counts otherwise", index)?;
-            let needed = count > 0 || !self.accounts.at(index).is_unused();
-            expect(needed, "an account that nobody needs", index)?;
-        }
+        let runs_on = |budget: usize| {
+            let id = BudgetId::from_index(budget);
+            self.threads.live_indices().filter(|thread| self.threads.at(*thread).rest.budget() == id).count()
+        };
+        let run_in =
+            |space: usize| self.domains.present_indices().filter(|domain| self.runs_in(*domain, space)).count();
         for index in self.spaces.live_indices() {
-            let users = count(self.domains.present_indices().filter(|domain| self.runs_in(*domain, index)).count());
-            let count = self.caps_of(Kind::Space, index, self.spaces.generation(index)) + users;
-            expect(self.spaces.references(index) == count, "a space counts otherwise", index)?;
-            expect(self.spaces.at(index).domains as u32 == users, "a space counts its domains otherwise", index)?;
-            expect(count > 0, "a space that nobody needs", index)?;
+            let domains = usize::from(self.spaces.at(index).domains);
+            expect(domains == run_in(index), "a space counts its domains otherwise", index)?;
         }
-        for index in self.domains.live_indices() {
-            let count = self.caps_of(Kind::Domain, index, self.domains.generation(index));
-            expect(self.domains.references(index) == count, "a domain counts otherwise", index)?;
-            expect(count > 0, "a domain that nobody needs", index)?;
-        }
-        for index in self.threads.live_indices() {
-            let count = self.caps_of(Kind::Thread, index, self.threads.generation(index));
-            expect(self.threads.references(index) == count, "a thread counts otherwise", index)?;
-        }
-        for index in self.budgets.live_indices() {
-            let id = BudgetId::from_index(index);
-            let users =
-                self.threads.live_indices().filter(|thread| self.threads.at(*thread).rest.budget() == id).count();
-            let count = self.caps_of(Kind::Budget, index, self.budgets.generation(index)) + count(users);
-            expect(self.budgets.references(index) == count, "a budget counts otherwise", index)?;
-            expect(count > 0, "a budget that nobody needs", index)?;
-        }
-        for index in self.endpoints.live_indices() {
-            let count = self.caps_of(Kind::Endpoint, index, self.endpoints.generation(index));
-            expect(self.endpoints.references(index) == count, "an endpoint counts otherwise", index)?;
-            expect(count > 0, "an endpoint that nobody needs", index)?;
-        }
-        for index in self.notifications.live_indices() {
-            let count = self.caps_of(Kind::Notification, index, self.notifications.generation(index));
-            expect(self.notifications.references(index) == count, "a notification counts otherwise", index)?;
-            expect(count > 0, "a notification that nobody needs", index)?;
-        }
-        for index in self.interrupts.live_indices() {
-            let count = self.caps_of(Kind::Interrupt, index, self.interrupts.generation(index));
-            expect(self.interrupts.references(index) == count, "an interrupt counts otherwise", index)?;
-            expect(count > 0, "an interrupt that nobody needs", index)?;
+        let charged = |index: usize| !self.accounts.at(index).is_unused();
+        self.counts_agree(Kind::Account, &self.accounts, |_| 0, charged)?;
+        self.counts_agree(Kind::Space, &self.spaces, run_in, |_| false)?;
+        self.counts_agree(Kind::Domain, &self.domains, |_| 0, |_| false)?;
+        // A thread belongs to its domain.
+        self.counts_agree(Kind::Thread, &self.threads, |_| 0, |_| true)?;
+        self.counts_agree(Kind::Budget, &self.budgets, runs_on, |_| false)?;
+        self.counts_agree(Kind::Endpoint, &self.endpoints, |_| 0, |_| false)?;
+        self.counts_agree(Kind::Notification, &self.notifications, |_| 0, |_| false)?;
+        self.counts_agree(Kind::Interrupt, &self.interrupts, |_| 0, |_| false)
+    }
+
+    /// Whether each object of a table is referred to by as many capabilities and `users` as it has counted, and by one at least,
+    /// unless it is `needed` anyway.
+    fn counts_agree<V, S: Slots<Slot<V>>>(
+        &self,
+        kind: Kind,
+        table: &Table<V, S>,
+        users: impl Fn(usize) -> usize,
+        needed: impl Fn(usize) -> bool,
+    ) -> Result<(), Contradiction> {
+        for index in table.live_indices() {
+            let count = self.caps_of(kind, index, table.generation(index)) + count(users(index));
+            expect(table.references(index) == count, "an object counts who refers to it otherwise", index)?;
+            expect(count > 0 || needed(index), "an object that nobody needs", index)?;
         }
         Ok(())
     }
