@@ -518,14 +518,15 @@ fn idle(mut state: Held, machine: &'static Machine, cpu: CpuId) -> *const Contex
     let mut now = machine.clock.now();
     let own = PerCpu::current();
     loop {
+        let awake_until = now + state.processor(cpu).patience;
         own.leave();
         drop(state);
-        let vector = own.wait_for_interrupt();
+        let vector = own.wait_for_interrupt(|| machine.clock.now() >= awake_until);
         own.enter();
         state = state::lock();
         let since = now;
         now = machine.clock.now();
-        state.processor(cpu).idle += now.saturating_sub(since);
+        state.processor(cpu).rested(now.saturating_sub(since));
         interrupt(&mut state, machine, cpu, vector, now);
         if let Some(context) = choose(&mut state, machine, cpu, now) {
             own.leave();

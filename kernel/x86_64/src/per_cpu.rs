@@ -211,12 +211,12 @@ impl PerCpu {
         presence.needs_interrupt()
     }
 
-    /// Halts until an interrupt has come and tells its vector.
-    pub fn wait_for_interrupt(&self) -> u8 {
+    /// Waits until an interrupt has come and tells its vector; halts only when it `may`.
+    pub fn wait_for_interrupt(&self, may_halt: impl Fn() -> bool) -> u8 {
         self.woken_by.set(0);
         self.waiting.set(true);
         while self.woken_by.get() == 0 {
-            processor::wait_for_interrupt();
+            if may_halt() { processor::wait_for_interrupt() } else { processor::let_interrupts_come() }
         }
         self.waiting.set(false);
         self.woken_by.get()

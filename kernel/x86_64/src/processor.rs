@@ -241,6 +241,13 @@ pub fn wait_for_interrupt() {
     unsafe { asm!("sti", "hlt", "cli") }
 }
 
+/// Lets interrupts come for a moment, without a halt. Interrupts are off before and after.
+pub fn let_interrupts_come() {
+    // SAFETY: as above; one that waits is taken behind `nop`, which `sti` still keeps it from. (`pause` would make QEMU take a lock
+    // that the device wants.)
+    unsafe { asm!("sti", "nop", "cli") }
+}
+
 /// Stops this processor for good.
 pub fn stop() -> ! {
     loop {

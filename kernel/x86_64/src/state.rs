@@ -77,12 +77,14 @@ pub struct Processor {
     armed: u64,
     /// Nanoseconds without anything to do.
     pub idle: u64,
+    /// For how many nanoseconds without anything to do it does not halt.
+    pub patience: u64,
     /// The longest entries.
     pub times: EntryTimes,
 }
 
 impl Processor {
-    const EMPTY: Processor = Processor { armed: 0, idle: 0, times: EntryTimes::NONE };
+    const EMPTY: Processor = Processor { armed: 0, idle: 0, patience: 0, times: EntryTimes::NONE };
 
     /// Arms the timer for a time, unless it is armed for an earlier one: that interrupt comes for nothing and arms the
     /// timer anew, which is cheaper than a device access on each switch.
@@ -93,6 +95,15 @@ impl Processor {
         let lasts = time.saturating_sub(machine.clock.now());
         machine.local_apic.start_timer(machine.clock.timer_ticks(lasts));
         self.armed = time.max(1);
+    }
+
+    /// It had nothing to do for so many nanoseconds. A halted processor comes back late, by a deep sleep's end on hardware and
+    /// by the host's on an emulated one: after a short rest it stays awake for as long again, since another short one may
+    /// follow, as while somebody waits for a fast device again and again.
+    pub fn rested(&mut self, lasted: u64) {
+        const SHORT: u64 = 200_000;
+        self.idle += lasted;
+        self.patience = if lasted < SHORT { 2 * lasted } else { 0 };
     }
 
     /// When the timer interrupts at the latest.
@@ -217,4 +228,18 @@ pub type Held = FairGuard<'static, State>;
 /// Takes the big lock. Processors are served in the order in which they come.
 pub fn lock() -> Held {
     STATE.lock()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_stays_awake_after_short_rests_only() {
+        let mut processor = Processor::EMPTY;
+        processor.rested(60_000);
+        assert_eq!(processor.patience, 120_000);
+        processor.rested(10_000_000);
+        assert_eq!((processor.patience, processor.idle), (0, 10_060_000));
+    }
 }
