@@ -134,8 +134,11 @@ fn a_window_is_over_when_it_was_closed_and_nothing_is_under_way_and_the_client_i
     assert!(lent.take_lenders_notification());
     assert!(client.is_window_over(window));
     assert!(completions(&mut reader).iter().all(|(slot, outcome)| early.contains(slot) && *outcome == Ok(1)));
-    // The number is used again, and whoever still has the old window closes nothing.
-    let next = client.open_window(AREA, 20, EXTENTS.into_iter()).expect("there is room");
+    // The number is used again when all others were, and whoever still has the old window closes nothing.
+    let mut open = || client.open_window(AREA, 20, EXTENTS.into_iter()).expect("there is room");
+    let others = (2..WINDOWS).map(|_| open()).inspect(|other| assert_ne!(other.number(), window.number())).count();
+    assert_eq!(others, WINDOWS - 2);
+    let next = open();
     assert_eq!(next.number(), window.number());
     client.close_window(window);
     assert!(client.is_window_over(window));
@@ -309,4 +312,33 @@ proptest! {
             prop_assert!(!rings.client().has_orphans(), "what was counted was counted off");
         }
     }
+}
+
+#[test]
+fn a_request_for_a_window_that_was_closed_does_not_read_the_next_one() {
+    let rings = Rings::new();
+    let (mut client, mut reader) = (rings.client(), rings.reader());
+    let (_own, mut lent) = rings.driver();
+    let first = client.open_window(AREA, 20, EXTENTS.into_iter()).expect("there is room");
+    client.close_window(first);
+    assert!(client.is_window_over(first));
+    let next = client.open_window(AREA, 20, [(0, 100)].into_iter()).expect("there is room");
+    assert_ne!(first.number(), next.number());
+    let outcome = read(&mut reader, &mut lent, Request::read(0, 1, 0).through(first.number()));
+    assert_eq!(outcome, Err(RequestError::NoWindow));
+}
+
+#[test]
+fn one_request_through_a_window_does_not_keep_the_disk_for_long() {
+    const LONG: usize = 512;
+    let rings = Rings::new();
+    let mut client = rings.client();
+    let limits = Limits { sectors: 1 << 30, request_sectors: 1 << 20, read_only: false };
+    let mut own = RingServer::attach(SharedMemory::new(&rings.own), limits).expect("long enough");
+    let memory: Vec<AtomicU64> = (0..(2 + LONG) * 512).map(|_| AtomicU64::new(0)).collect();
+    let mut lent = own.attach_lent(SharedMemory::new(&memory[..1024]), LONG, AREA).expect("long enough");
+    let window = client.open_window(AREA, 1 << 20, [(0, 0)].into_iter()).expect("there is room").number();
+    let mut reader = ClientCore::attach_lent(SharedMemory::new(&memory)).expect("long enough");
+    reader.submit(Request::read(0, LONG as u32 * 8, 0).through(window)).expect("there is room");
+    assert_eq!(lent.take().map(|taken| taken.request.count), Some(2048), "1 MiB");
 }

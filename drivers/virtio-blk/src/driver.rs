@@ -246,6 +246,10 @@ impl<'r, T: Device> Driver<'r, T> {
 
     /// Looks whether the device is silent for too long, and resets it then.
     pub fn check_silence(&mut self, now: Instant, wait: &mut dyn FnMut() -> bool) {
+        // It is not to blame for what is complete and was not collected.
+        if let Err(fault) = self.collect() {
+            return self.recover(fault, wait);
+        }
         let first = self.pending.iter().filter_map(|pending| pending.since).min();
         if first.is_some_and(|since| since + PATIENCE <= now) {
             self.recover(Fault::Silent, wait);

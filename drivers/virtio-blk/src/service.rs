@@ -26,6 +26,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// So often clients are heard at once before others are let in again.
 const ROUNDS: usize = 16;
+/// For how long others are.
+const BREATH: Duration = Duration::from_micros(100);
 
 /// Until the disk is known nothing is taken from the ring.
 const NOTHING: Limits = Limits { sectors: 0, request_sectors: 0, read_only: true };
@@ -77,10 +79,20 @@ impl<T: Device> Disks<T> {
         goes_on
     }
 
-    /// Lets the driver do what there is to do, and others in now and then.
+    /// Lets the driver do what there is to do, and others in now and then: a client on another processor that asks for more
+    /// without end takes neither all of this one nor the eye off a silent device.
     async fn work(&self) {
         while self.advance() {
-            executor::yield_now().await;
+            self.check_silence();
+            executor::sleep(BREATH).await;
+        }
+    }
+
+    fn check_silence(&self) {
+        if let Some(driver) = self.driver.borrow_mut().as_mut() {
+            // What the device has got meanwhile counts from now on.
+            driver.deadline(Instant::now);
+            driver.check_silence(Instant::now(), &mut waiter());
         }
     }
 
@@ -112,9 +124,7 @@ impl<T: Device> Disks<T> {
             match deadline {
                 Some(deadline) => {
                     executor::sleep_until(deadline).await;
-                    if let Some(driver) = self.driver.borrow_mut().as_mut() {
-                        driver.check_silence(Instant::now(), &mut waiter());
-                    }
+                    self.check_silence();
                     self.work().await;
                 }
                 None => advanced.await,

@@ -12,7 +12,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use interfaces::file_ring;
 use interfaces::filesystem::FsError;
-use userlib::block_ring::{BlockRing, Window};
+use userlib::block_ring::{BlockRing, WINDOWS, Window};
 use userlib::environment::RingResources;
 use userlib::executor;
 use userlib::memory::SharedMemory;
@@ -32,6 +32,8 @@ struct Channel {
     client: Cell<Option<ClientId>>,
     /// What it has open.
     windows: RefCell<Vec<Window>>,
+    /// How often it was joined, or was to be.
+    joins: Cell<u64>,
 }
 
 /// Lets clients read directly.
@@ -63,6 +65,7 @@ impl Direct {
             memory: ring.shared,
             client: Cell::new(None),
             windows: RefCell::default(),
+            joins: Cell::new(0),
         });
         Self { ring, instance, channels: channels.collect() }
     }
@@ -70,17 +73,23 @@ impl Direct {
     /// Begins the session of a client, when nothing of a former one is under way any more.
     ///
     /// # Errors
-    /// `Unsupported` if it has no ring that the disk reaches.
+    /// `Unsupported` if it has no ring that the disk reaches, `UnknownSession` if a later life joins meanwhile.
     pub async fn join(&self, client: ClientId) -> Result<(), FsError> {
         let channel = self.channels.iter().find(|channel| channel.domain == client.domain());
         let channel = channel.ok_or(FsError::Unsupported)?;
         channel.client.set(None);
-        let windows = channel.windows.take();
+        let join = channel.joins.get() + 1;
+        channel.joins.set(join);
+        let windows = channel.windows.borrow().clone();
         for window in windows {
-            self.ring.close_window(window).await;
+            self.close(window).await;
         }
         while self.ring.has_orphans() {
             executor::sleep(ORPHANS).await;
+        }
+        if channel.joins.get() != join {
+            // That was a life which is over: the next one has joined meanwhile.
+            return Err(FsError::UnknownSession);
         }
         channel.client.set(Some(client));
         file_ring::set_joined(channel.memory, Some(self.instance));
@@ -90,11 +99,15 @@ impl Direct {
     /// Lets a client read a file that it has opened; `None` if it has not joined a ring.
     ///
     /// # Errors
-    /// `TooManyOpen` if the driver cannot be told of one more file, or of one in so many pieces.
+    /// `TooManyOpen` if the client has its share of windows, or the driver cannot be told of a file in so many pieces.
     pub fn open(&self, client: ClientId, layout: &FileLayout) -> Result<Option<Window>, FsError> {
         let Some(channel) = self.channels.iter().find(|channel| channel.client.get() == Some(client)) else {
             return Ok(None);
         };
+        // Each client has a share of the windows, so that none can take them all.
+        if channel.windows.borrow().len() >= (WINDOWS - 1) / self.channels.len().max(1) {
+            return Err(FsError::TooManyOpen);
+        }
         let window = self.ring.open_window(channel.area, layout.whole_sectors(), layout.extents());
         let window = window.ok_or(FsError::TooManyOpen)?;
         channel.windows.borrow_mut().push(window);
@@ -103,10 +116,10 @@ impl Direct {
 
     /// Lets nothing be read any more through a window, and waits for what is under way.
     pub async fn close(&self, window: Window) {
+        self.ring.close_window(window).await;
         for channel in &self.channels {
             channel.windows.borrow_mut().retain(|other| *other != window);
         }
-        self.ring.close_window(window).await;
     }
 }
 

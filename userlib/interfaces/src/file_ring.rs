@@ -286,7 +286,8 @@ impl Client {
         // What is complete was read from the file as long as it was read at all.
         match self.finished.pop_front() {
             Some(completion) if completion.sectors.is_ok() => Ok(Some(completion)),
-            _ if joined(self.resources.shared) != self.mark => Err(Gone),
+            // Without a mark the server had died before it was read.
+            _ if self.mark == 0 || joined(self.resources.shared) != self.mark => Err(Gone),
             other => Ok(other),
         }
     }

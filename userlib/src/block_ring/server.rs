@@ -19,6 +19,10 @@ pub struct Limits {
     pub read_only: bool,
 }
 
+/// The most sectors that are read at a time for the owner of a lent ring: a full queue of such does not keep a slow disk for so
+/// long that it seems to be silent.
+const LENT_SECTORS: u32 = 2048;
+
 /// A request that the driver has taken: checked, and its own copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -162,7 +166,7 @@ impl<'a> RingServer<'a> {
         if !windows.enter(request.window, area) {
             return Err(Status::NoWindow);
         }
-        let most = self.limits.request_sectors;
+        let most = self.limits.request_sectors.min(LENT_SECTORS);
         let found = windows.find(&request, area, most).and_then(|found| self.check_on_disk(found));
         if found.is_err() {
             self.must_tell_lender |= windows.leave(request.window);

@@ -205,7 +205,9 @@ impl<'a> WindowTable<'a> {
             return None;
         }
         let place = self.find_room(extents.len() as u64)?;
-        let number = (1..WINDOWS).find(|number| self.opened.get(*number).is_some_and(Option::is_none))?;
+        // A number is used again as late as possible: a request may still name a window that its client has closed too early.
+        let mut numbers = (0..WINDOWS - 1).map(|turn| 1 + (self.tickets as usize + turn) % (WINDOWS - 1));
+        let number = numbers.find(|number| self.opened.get(*number).is_some_and(Option::is_none))?;
         let (number, entry) = (number as u16, self.windows.entry(number as u16)?);
         for (index, (first, sector)) in (place.start..place.end).zip(extents) {
             let at = index as usize * (EXTENT_SIZE / 8);

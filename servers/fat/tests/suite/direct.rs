@@ -363,3 +363,33 @@ fn what_a_former_life_had_asked_for_is_over_before_the_next_one_uses_the_ring() 
         assert_eq!(rig.answers(&mut driver, &mut client), Ok(vec![]));
     });
 }
+
+#[test]
+fn a_life_that_ends_while_it_joins_does_not_keep_its_successor_out() {
+    with_rig(async |rig: Rig| {
+        let (_, direct) = rig.server(1);
+        let mut driver = rig.driver();
+        let window = open(&direct).await;
+        let mut former = rig.client().await;
+        ask(&mut former, window, 1, 0, 1, 0).expect("there is room");
+        let taken = driver.lent.take().expect("it makes sense");
+        let outcomes = Rc::new(Cell::new([None; 2]));
+        for (place, life) in [4, 5].into_iter().enumerate() {
+            let (direct, outcomes) = (direct.clone(), outcomes.clone());
+            executor::spawn(async move {
+                let outcome = direct.join(ClientId::new(5, life)).await;
+                let mut all = outcomes.get();
+                all[place] = Some(outcome);
+                outcomes.set(all);
+            });
+            executor::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(outcomes.get(), [None, None], "the disk still reads for a life before");
+        driver.lent.complete(taken.slot, Status::Done);
+        assert!(driver.lent.take_lenders_notification());
+        rig.kernel.post(DISK);
+        executor::sleep(Duration::from_millis(5)).await;
+        assert_eq!(outcomes.get(), [Some(Err(FsError::UnknownSession)), Some(Ok(()))]);
+        assert!(direct.open(ClientId::new(5, 5), &layout()).expect("there is room").is_some());
+    });
+}
