@@ -68,8 +68,18 @@ impl Table {
         Some(pending)
     }
 
+    /// The tags in use: few of all there are, as a rule.
+    fn tags(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.busy;
+        core::iter::from_fn(move || {
+            let tag = (left != 0).then_some(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(tag)
+        })
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.places.iter().flatten()
+        self.tags().filter_map(|tag| self.places.get(tag)?.as_ref())
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Pending)> {
@@ -234,14 +244,17 @@ impl<'r, T: Device> Driver<'r, T> {
 
     /// The moment at which the device has had a request for too long, if it has any. It counts from when this was first asked
     /// while the device had the request: the clock is not read for each.
-    pub fn deadline(&mut self, clock: impl FnOnce() -> Instant) -> Option<Instant> {
-        let is_new = |pending: &Pending| pending.is_given && pending.since.is_none();
-        if self.pending.iter().any(is_new) {
-            let now = clock();
-            let new = self.pending.iter_mut().filter(|(_, pending)| is_new(pending));
-            new.for_each(|(_, pending)| pending.since = Some(now));
+    pub fn deadline(&mut self, clock: impl Fn() -> Instant) -> Option<Instant> {
+        let (mut now, mut first) = (None, None);
+        for tag in self.pending.tags() {
+            if let Some(Some(pending)) = self.pending.places.get_mut(tag)
+                && pending.is_given
+            {
+                let since = *pending.since.get_or_insert_with(|| *now.get_or_insert_with(&clock));
+                first = Some(first.map_or(since, |first: Instant| first.min(since)));
+            }
         }
-        self.pending.iter().filter_map(|pending| pending.since).min().map(|since| since + PATIENCE)
+        first.map(|since| since + PATIENCE)
     }
 
     /// Looks whether the device is silent for too long, and resets it then.

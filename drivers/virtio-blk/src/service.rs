@@ -21,6 +21,8 @@ use userlib::sync::Event;
 use userlib::time::{Duration, Instant};
 use userlib::{Environment, executor, log};
 
+/// How often is looked whether the device has been silent for too long.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// How long requests under way may take when the domain is to come to rest.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -116,19 +118,16 @@ impl<T: Device> Disks<T> {
         }
     }
 
-    /// Looks after a device that is silent for too long.
+    /// Looks after a device that is silent for too long: now and then, and not at all while it has nothing.
     async fn watch_silence(&self) {
         loop {
             let advanced = self.advanced.next();
-            let deadline = self.driver.borrow_mut().as_mut().and_then(|driver| driver.deadline(Instant::now));
-            match deadline {
-                Some(deadline) => {
-                    executor::sleep_until(deadline).await;
-                    self.check_silence();
-                    self.work().await;
-                }
-                None => advanced.await,
+            if self.driver.borrow().as_ref().is_none_or(Driver::is_idle) {
+                advanced.await;
             }
+            executor::sleep(BETWEEN_LOOKS).await;
+            self.check_silence();
+            self.work().await;
         }
     }
 
