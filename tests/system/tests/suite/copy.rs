@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use system_tests::Bench;
 use tempfile::TempDir;
-use xtask::build::{self, Built, Composition};
+use xtask::build::{self, Composition};
 use xtask::scaffold::Tree;
 use xtask::{setup, workspace};
 
@@ -48,12 +48,17 @@ impl Copy {
         Tree::at(&self.root)
     }
 
-    /// Builds the system that it describes, as the image `name`.
-    pub(crate) fn build(&self, name: &str) -> Built {
+    /// Builds the system that it describes, and puts its image among the files of `bench`, which is to boot it: tests run
+    /// beside one another, and none is to boot what another has made.
+    pub(crate) fn build_for(&self, bench: &mut Bench) {
         let source = setup::ensure().unwrap_or_else(|error| panic!("{error}"));
         let mut composition = Composition::of_tree(&self.root).unwrap_or_else(|error| panic!("{error}"));
-        name.clone_into(&mut composition.file_name);
-        build::build(&composition, &source).unwrap_or_else(|error| panic!("{error}"))
+        let own = self.folder.path().file_name().expect("folders have names").to_string_lossy();
+        composition.file_name = format!("{own}.elf");
+        let built = build::build(&composition, &source).unwrap_or_else(|error| panic!("{error}"));
+        bench.machine.image = bench.path("system.elf");
+        fs::rename(built.image, &bench.machine.image).expect("both are where things are built");
+        bench.machine.plugs = built.plugs;
     }
 
     /// The text of every file that can be changed, and what is in the folders that can grow.
@@ -82,10 +87,8 @@ pub(crate) fn bench_with_commands(names: &[&str], entries: &str) -> Bench {
     let command = |name: &&str| format!("    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},\n");
     let commands: String = names.iter().map(command).collect();
     fs::write(path, system.replace(others, &(commands + others)) + entries).expect("it is a copy");
-    let built = copy.build(&format!("with-{}.elf", names.join("-")));
     let mut bench = Bench::with_default_disk();
-    bench.machine.image = built.image;
-    bench.machine.plugs = built.plugs;
+    copy.build_for(&mut bench);
     bench
 }
 

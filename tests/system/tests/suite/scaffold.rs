@@ -16,10 +16,7 @@ fn comes_answers_and_goes(kind: Kind, parent: Option<&str>, question: &str, answ
     let change = tree.create(kind, "trial", parent.as_deref()).expect("the name is free");
     change.carry_out(&mut OperatingSystem).expect("there is room");
     run_tests_of(change.folder().expect("it makes a folder"), &[]);
-    let place = if parent.is_some() { "outside" } else { "member" };
-    let built = copy.build(&format!("with-new-{}-{place}.elf", kind.name()));
-    bench.machine.image = built.image;
-    bench.machine.plugs = built.plugs;
+    copy.build_for(&mut bench);
     let mut shell = bench.boot();
     assert_eq!(shell.must(question).trim_end(), answer);
     // The command is a domain of its own: it comes back without its server having noticed anything.

@@ -63,9 +63,7 @@ impl Reader {
                 run_tests_of(&self.copy.root().join("servers").join(name), options);
             }
             ["cargo", "xtask", "run"] => {
-                let built = self.copy.build("as-the-tutorial-says.elf");
-                self.bench.machine.image = built.image;
-                self.bench.machine.plugs = built.plugs;
+                self.copy.build_for(&mut self.bench);
                 self.shell = Some(self.bench.boot());
             }
             _ => panic!("the chapter says `{command}`, which this test cannot do"),
