@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use xtask::bench::Group;
+use xtask::fault;
 use xtask::machine::{Accel, Chipset, Cpus, Iommu, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
 use xtask::scaffold;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     ///
     /// Exits with status 1 if fewer than 95 of 100 lines are covered.
     Coverage,
+    Fault(Fault),
     Fuzz(Fuzz),
     Mutants(Mutants),
     /// Carry out a script of system calls in the machine and on the host, and compare what comes of each call
@@ -226,6 +228,76 @@ impl Hostility {
             cpus: self.smp.or(otherwise.cpus),
             parallel: self.parallel,
         }
+    }
+}
+
+/// Change the machine code of running domains, and see who survives it
+///
+/// Faults are injected in batches while a workload uses the system and checks everything that it reads. Interrupted, it goes on
+/// where it was when it is called again in the same way. Exits with status 1 if a death was not recovered from, if another domain was
+/// harmed, or the kernel; wrong data that the workload has found out is counted.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask fault                              5,000 faults into every domain of the system
+  cargo xtask fault --target fat,virtio-blk --faults 100000 --jobs 2
+  cargo xtask fault --target my-driver --operators flip-bit,delete-jump --seed 7
+  cargo xtask fault --replay FOLDER/records/batch-12.json
+                                                 one batch again, here or elsewhere")]
+pub(crate) struct Fault {
+    /// The domains whose code is changed, with commas between them; `all` for every one of the system
+    #[arg(long = "target", value_name = "DOMAIN", value_delimiter = ',', default_value = "all")]
+    targets: Vec<String>,
+
+    /// How many faults are injected
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    faults: u64,
+
+    /// How many at a time: 1 to 200
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=200))]
+    batch: u64,
+
+    /// From which the faults follow
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// The kinds of fault, with commas between them; all otherwise
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_enum)]
+    operators: Vec<fault::operator::Operator>,
+
+    /// The program that works meanwhile, checks what it reads, and reports to `tally`
+    #[arg(long, value_name = "PROGRAM", default_value = "work")]
+    workload: String,
+
+    /// How many machines at once
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    jobs: u64,
+
+    /// The folder in which everything is kept; one of its own for each campaign otherwise
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
+    /// Inject a batch again that a campaign has kept
+    #[arg(long, value_name = "RECORD")]
+    replay: Option<PathBuf>,
+}
+
+impl Fault {
+    /// Carries it out.
+    pub(crate) fn carry_out(self) -> Result<fault::Outcome, fault::FaultError> {
+        if let Some(record) = &self.replay {
+            return fault::replay(record, &self.workload);
+        }
+        fault::run(&fault::Plan {
+            targets: self.targets,
+            faults: self.faults,
+            batch: self.batch as usize,
+            seed: self.seed,
+            operators: self.operators,
+            workload: self.workload,
+            jobs: self.jobs as usize,
+            folder: self.report,
+        })
     }
 }
 

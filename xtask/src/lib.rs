@@ -12,6 +12,7 @@ pub mod console;
 pub mod coverage;
 pub mod disk;
 pub mod doctor;
+pub mod fault;
 pub mod fuzz;
 pub mod machine;
 pub mod manifest;

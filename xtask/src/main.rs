@@ -15,6 +15,7 @@ use xtask::build::{self, Check, Composition};
 use xtask::coverage::Coverage;
 use xtask::disk;
 use xtask::doctor::Examination;
+use xtask::fault::FaultError;
 use xtask::fuzz;
 use xtask::machine::{Accelerator, Drive, Machine, Serial};
 use xtask::messages;
@@ -26,7 +27,7 @@ use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
 use xtask::workspace;
 
-use arguments::{Arguments, Bench, Command, Fuzz, Mutants, New, Remove, Run, Test};
+use arguments::{Arguments, Bench, Command, Fault, Fuzz, Mutants, New, Remove, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Doctor => Ok(doctor()),
         Command::Audit => audit(),
         Command::Coverage => coverage(),
+        Command::Fault(options) => fault(options),
         Command::Fuzz(options) => fuzz(&options),
         Command::Mutants(options) => mutants(options),
         Command::Replay { script } => replay(&script),
@@ -69,8 +71,13 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let in_run = matches!(error.downcast_ref(), Some(RunError::Setup(error)) if by_hand(error));
     let in_suite = matches!(error.downcast_ref(), Some(SuiteError::Setup(error)) if by_hand(error));
     let in_bench = matches!(error.downcast_ref(), Some(BenchError::Setup(error)) if by_hand(error));
+    let in_fault = matches!(error.downcast_ref(), Some(FaultError::Setup(error)) if by_hand(error));
     let in_replay = matches!(error.downcast_ref(), Some(ReplayError::Setup(error)) if by_hand(error));
-    if direct || in_run || in_suite || in_bench || in_replay { ExitCode::from(NOT_SET_UP) } else { ExitCode::FAILURE }
+    if direct || in_run || in_suite || in_bench || in_fault || in_replay {
+        ExitCode::from(NOT_SET_UP)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn run(options: Run) -> Result<bool, Failure> {
@@ -218,6 +225,12 @@ fn coverage() -> Result<bool, Failure> {
     let coverage = Coverage::measure()?;
     print!("{coverage}");
     Ok(coverage.passed())
+}
+
+fn fault(options: Fault) -> Result<bool, Failure> {
+    let outcome = options.carry_out()?;
+    print!("{}", outcome.text);
+    Ok(outcome.survived)
 }
 
 fn fuzz(options: &Fuzz) -> Result<bool, Failure> {

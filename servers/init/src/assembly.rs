@@ -5,7 +5,7 @@ use crate::ram::{Ram, extent_cap};
 use crate::{clock, machine};
 use alloc::vec::Vec;
 use archive::Archive;
-use manifest::{Bus, Device, Domain, DomainIndex, System};
+use manifest::{Bus, Device, Domain, DomainIndex, Grant, System};
 use spawn::{
     Blueprint, BuildError, DMA_PAGES, DomainResources, Handover, Images, Instance, Inventory, MANIFEST_ENTRY,
     MemoryRef, PortsRef,
@@ -83,16 +83,22 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         clear(&own_space, memory, "ring")?;
         inventory.rings.push(memory);
     }
+    let images = Images::new();
+    let has_debugger = system.domains().any(|(_, domain)| domain.holds(Grant::Debug));
     for ((index, domain), dma) in system.domains().zip(dma) {
         let mut resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
         resources.dma = dma;
+        // Programs that cannot be read are spoken of when they are to be started.
+        if has_debugger && let Ok(image) = images.of(&archive, &system, index) {
+            resources.code = ram.take(image.code_pages(), &domain.name)?;
+        }
         inventory.domains.push(resources);
     }
     inventory.boot_time = clock::boot_time();
     machine::describe(info, userlib::root::boot_info(info), &mut inventory)?;
     let inventory_memory = ram.take(INVENTORY_PAGES, "the supervisor's inventory")?;
     inventory.spare_pages = ram.spare_pages();
-    Ok(Assembly { system, inventory, archive, images: Images::new(), own_space, inventory_memory, faults })
+    Ok(Assembly { system, inventory, archive, images, own_space, inventory_memory, faults })
 }
 
 impl Assembly {

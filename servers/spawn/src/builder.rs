@@ -286,17 +286,26 @@ impl Building<'_> {
         map_in(self.space.cap(), memory, address, first, pages, access, step)
     }
 
-    /// Maps the program: code and constants are shared with the archive, what can be written is a fresh copy.
+    /// Maps the program: code and constants are shared with the archive, what can be written is a fresh copy. So is the code
+    /// where somebody may change it.
     fn map_image(&self) -> Result<(), BuildError> {
         let archive = self.blueprint.inventory.archive.cap();
-        let private = self.resources.private.cap();
+        let (private, code) = (self.resources.private.cap(), self.resources.code);
         self.prepare_private()?;
-        let mut next = 0;
+        let has_own_code = code.pages >= self.image.code_pages();
+        if has_own_code {
+            self.prepare_code()?;
+        }
+        let (mut next, mut next_code) = (0, 0);
         for segment in &self.image.segments {
             if segment.access.writes() {
                 let step = "map its data";
                 self.map(private, segment.address, next, segment.pages(), MapAccess::ReadWrite, step)?;
                 next += segment.pages();
+            } else if segment.access == MapAccess::ReadExecute && has_own_code {
+                let step = "map its copy of the code";
+                self.map(code.cap(), segment.address, next_code, segment.pages(), MapAccess::ReadExecute, step)?;
+                next_code += segment.pages();
             } else {
                 let first = segment.offset / PAGE_SIZE;
                 self.map(archive, segment.address, first, segment.pages(), segment.access, "map its code")?;
@@ -315,6 +324,20 @@ impl Building<'_> {
         for segment in self.image.segments.iter().filter(|segment| segment.access.writes()) {
             let contents = self.contents(segment)?;
             memory.write(offset, contents).map_err(|_| BuildError::BadProgram("its data does not fit"))?;
+            offset += (segment.pages() * PAGE_SIZE) as usize;
+        }
+        Ok(())
+    }
+
+    /// Makes the domain's copy of the code what the archive has.
+    fn prepare_code(&self) -> Result<(), BuildError> {
+        let code = self.resources.code;
+        let mapping = self.blueprint.own_space.map(code.cap(), 0, code.pages, MapAccess::ReadWrite)?;
+        let memory = mapping.shared();
+        let mut offset = 0;
+        for segment in self.image.code() {
+            let contents = self.contents(segment)?;
+            memory.write(offset, contents).map_err(|_| BuildError::BadProgram("its code does not fit"))?;
             offset += (segment.pages() * PAGE_SIZE) as usize;
         }
         Ok(())

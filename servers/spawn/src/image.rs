@@ -48,12 +48,10 @@ impl Images {
     }
 
     /// The program of a domain, which is read if it was not before.
-    pub(crate) fn of(
-        &self,
-        archive: &Archive<'_>,
-        system: &System,
-        index: DomainIndex,
-    ) -> Result<Rc<Image>, BuildError> {
+    ///
+    /// # Errors
+    /// As [`Image::find`].
+    pub fn of(&self, archive: &Archive<'_>, system: &System, index: DomainIndex) -> Result<Rc<Image>, BuildError> {
         let mut images = self.0.borrow_mut();
         if images.len() <= index.position() {
             images.resize(index.position() + 1, None);
@@ -151,6 +149,28 @@ impl Image {
             return Err(bad("it does not start in its own code"));
         }
         Ok(Image { entry: elf.ehdr.e_entry, segments })
+    }
+
+    /// The segments with code.
+    pub fn code(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().filter(|segment| segment.access == MapAccess::ReadExecute)
+    }
+
+    /// Where in a copy of the code the byte at an address lies.
+    pub fn code_offset(&self, address: u64) -> Option<u64> {
+        let mut before = 0;
+        for segment in self.code() {
+            if (segment.address..segment.address + segment.memory_bytes).contains(&address) {
+                return Some(before + address - segment.address);
+            }
+            before += segment.pages() * PAGE_SIZE;
+        }
+        None
+    }
+
+    /// Pages that a copy of the code takes.
+    pub fn code_pages(&self) -> u64 {
+        self.code().map(Segment::pages).sum()
     }
 
     /// Pages of private memory for what can be written.

@@ -62,6 +62,8 @@ pub struct DomainResources {
     pub dma: MemoryRef,
     /// Pages for the page tables of what its device sees; none without a PCI device.
     pub device_tables: MemoryRef,
+    /// Memory for a copy of its code that can be changed; no pages in a system in which nobody may do that.
+    pub code: MemoryRef,
     interrupts: Vec<u64>,
     /// Its I/O ports.
     pub ports: Vec<PortsRef>,
@@ -84,6 +86,7 @@ impl DomainResources {
             vault,
             dma: MemoryRef::default(),
             device_tables: MemoryRef::default(),
+            code: MemoryRef::default(),
             interrupts: Vec::new(),
             ports: Vec::new(),
         }
@@ -120,7 +123,7 @@ impl DomainResources {
         };
         let (private, control) = (memory(self.private)?, memory(self.control)?);
         let (vault, dma) = (memory(self.vault)?, memory(self.dma)?);
-        let device_tables = memory(self.device_tables)?;
+        let (device_tables, code) = (memory(self.device_tables)?, memory(self.code)?);
         Ok(DomainResources {
             account: give(self.account)?,
             notification: give(self.notification)?,
@@ -129,6 +132,7 @@ impl DomainResources {
             vault,
             dma,
             device_tables,
+            code,
             interrupts: self.interrupts.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
             ports: self
                 .ports

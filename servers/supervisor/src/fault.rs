@@ -1,8 +1,9 @@
-//! Faults of domains arrive here as messages. They are never answered: the domain is taken apart instead.
+//! Faults of domains arrive here as messages. They are not answered: the domain is taken apart
+//! instead. Only whoever stops at a change of its code that is armed goes on, with the change in place.
 
 use crate::death::Death;
-use crate::lifecycle;
 use crate::state::Supervisor;
+use crate::{code, lifecycle};
 use alloc::rc::Rc;
 use manifest::DomainIndex;
 use spawn::FAULT_BADGE_BASE;
@@ -48,6 +49,10 @@ impl Service for FaultService {
         };
         if index.position() >= self.supervisor.system.domains.len() {
             log::error!("a fault of a domain that does not exist, badge {badge}");
+            return None;
+        }
+        if code::goes_on(&self.supervisor, index, call.label(), &words) {
+            call.caller().answer(&Ok::<(), ()>(()));
             return None;
         }
         let panic = self.supervisor.watched_domain(index).status().and_then(|status| status.panic_message());

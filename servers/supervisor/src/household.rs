@@ -2,14 +2,15 @@
 
 use crate::death::Death;
 use crate::state::Supervisor;
-use crate::{heartbeat, lifecycle, log_reader, power};
+use crate::{code, heartbeat, lifecycle, log_reader, power};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use interfaces::mutation::Mutation;
 use interfaces::supervision::{
     Bound, CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
 };
-use manifest::DomainIndex;
+use manifest::{DomainIndex, Grant};
 use supervisor::{Household, Line};
 use userlib::Environment;
 use userlib::abi::PAGE_SIZE;
@@ -103,6 +104,26 @@ impl Household for Everybody {
             }
         }
         Ok(None)
+    }
+
+    fn may_debug(&self, client: u64) -> bool {
+        let system = &self.0.system;
+        usize::try_from(client)
+            .ok()
+            .and_then(|client| system.domains.get(client))
+            .is_some_and(|client| client.holds(Grant::Debug))
+    }
+
+    fn mutate(&self, index: DomainIndex, list: Vec<Mutation>) -> Result<(), SupervisionError> {
+        code::mutate(&self.0, index, list)
+    }
+
+    fn mutated(&self, index: DomainIndex) -> Vec<u16> {
+        self.0.watched_domain(index).mutations.orders()
+    }
+
+    fn renew(&self, index: DomainIndex) -> Result<(), SupervisionError> {
+        lifecycle::renew(&self.0, index)
     }
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {

@@ -4,8 +4,10 @@
 
 extern crate alloc;
 
+mod mutations;
 mod service;
 mod topology;
 
+pub use mutations::{ARM, Mutations};
 pub use service::{Household, Line, Requests};
 pub use topology::{BusRegisters, Topology, express_capability};

@@ -282,15 +282,31 @@ pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -
 /// # Errors
 /// `NotRunning` if its device is absent or not its to drive.
 pub(crate) async fn restart(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
-    if matches!(
-        supervisor.watched_domain(index).state,
-        DomainState::Absent | DomainState::Refused | DomainState::Inseparable
-    ) {
-        return Err(SupervisionError::NotRunning);
-    }
+    may_start(supervisor, index)?;
     if !bring_to_rest(supervisor, index).await {
         log::warn!("{}: did not come to rest in time; it is restarted as it is", supervisor.name(index));
     }
+    start_again(supervisor, index)
+}
+
+/// Restarts a domain by request, as it is. Works for one that was given up, too.
+///
+/// # Errors
+/// As [`restart`].
+pub(crate) fn renew(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
+    may_start(supervisor, index)?;
+    start_again(supervisor, index)
+}
+
+fn may_start(supervisor: &Supervisor, index: DomainIndex) -> Result<(), SupervisionError> {
+    match supervisor.watched_domain(index).state {
+        DomainState::Absent | DomainState::Refused | DomainState::Inseparable => Err(SupervisionError::NotRunning),
+        _ => Ok(()),
+    }
+}
+
+/// Destroys the present instance, if there is one, and builds the next one, as if none had died before.
+fn start_again(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
     take_apart(supervisor, index);
     {
         let mut watched = supervisor.watched_mut(index);

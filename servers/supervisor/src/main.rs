@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod bus;
+mod code;
 mod death;
 mod devices;
 mod fault;

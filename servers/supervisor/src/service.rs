@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
+use interfaces::mutation::{self, Mutation};
 use interfaces::supervision::{
     CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, NAME_MAX, SupervisionError, SupervisionServer, TextPart,
 };
@@ -62,6 +63,24 @@ pub trait Household: Clone + 'static {
     /// `NotRunning`.
     fn capability(&self, index: DomainIndex, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError>;
 
+    /// Whether the manifest lets a domain change the code of others.
+    fn may_debug(&self, client: u64) -> bool;
+
+    /// Changes the code of the present instance of a domain.
+    ///
+    /// # Errors
+    /// `NotRunning`, and `BadMutation` if its code is elsewhere.
+    fn mutate(&self, index: DomainIndex, list: Vec<Mutation>) -> Result<(), SupervisionError>;
+
+    /// Which of the latest changes were executed, in their order: the how-manieth each was.
+    fn mutated(&self, index: DomainIndex) -> Vec<u16>;
+
+    /// Ends the present instance of a domain and builds the next one, as if none had died before.
+    ///
+    /// # Errors
+    /// As [`Household::restart`].
+    fn renew(&self, index: DomainIndex) -> Result<(), SupervisionError>;
+
     /// What is known of a domain's last death.
     fn last_death(&self, index: DomainIndex) -> Option<String>;
 
@@ -110,6 +129,14 @@ impl<H: Household> Requests<H> {
         match self.find(name)? {
             DomainIndex::SUPERVISOR => Err(SupervisionError::Protected),
             index => Ok(index),
+        }
+    }
+
+    /// A domain that `caller` may have changed.
+    fn find_changeable(&self, caller: &Caller, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
+        match self.household.may_debug(caller.badge()) {
+            true => self.find_mortal(name),
+            false => Err(SupervisionError::NotGranted),
         }
     }
 
@@ -225,6 +252,25 @@ impl<H: Household> SupervisionServer for Requests<H> {
             part.next = line.time + 1;
         }
         Ok(part)
+    }
+
+    async fn mutate(&self, caller: &Caller, name: ReadLease, mutations: ReadLease) -> Result<(), SupervisionError> {
+        let index = self.find_changeable(caller, &name)?;
+        let bytes = mutations.to_vec(mutation::LIST_MAX)?;
+        self.household.mutate(index, mutation::decode(&bytes).ok_or(SupervisionError::BadMutation)?)
+    }
+
+    async fn mutated(&self, caller: &Caller, name: ReadLease, orders: WriteLease) -> Result<usize, SupervisionError> {
+        let index = self.find_changeable(caller, &name)?;
+        let bytes: Vec<u8> = self.household.mutated(index).into_iter().flat_map(u16::to_le_bytes).collect();
+        let count = bytes.len().min(orders.length()?);
+        orders.write(0, &bytes[..count])?;
+        Ok(count)
+    }
+
+    async fn renew(&self, caller: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
+        let index = self.find_changeable(caller, &name)?;
+        self.household.renew(index)
     }
 
     async fn uptime(&self, _: &Caller) -> u64 {

@@ -9,6 +9,7 @@ use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
 use spawn::{CONTROL_FIXED_PAGES, DomainResources, Group, Images, Instance, Inventory};
+use supervisor::Mutations;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::device::SourceId;
 use userlib::abi::syscall::MapAccess;
@@ -50,6 +51,8 @@ pub(crate) struct Watched {
     /// The pages of its control memory with fixed uses: its status page, which outlives its instances, and the one where it
     /// learns which of its clients are gone among them. The supervisor's own are mapped already, at another address.
     control: Option<SharedMemory<'static>>,
+    /// The changes that were made to its code.
+    pub(crate) mutations: Mutations,
     /// Its log as far as it was taken over: records of instances that are gone.
     pub(crate) history: Vec<status::Record>,
 }
@@ -69,6 +72,7 @@ impl Watched {
             device: None,
             strays: 0,
             control,
+            mutations: Mutations::default(),
             history: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use interfaces::mutation::{self, Mutation};
 use interfaces::supervision::{
     CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble,
     SupervisionError, TextPart,
@@ -21,6 +22,10 @@ struct State {
     events: RefCell<Vec<(&'static str, u16)>>,
     /// Who has no instance.
     stopped: Cell<Option<DomainIndex>>,
+    /// Who may change code.
+    debugger: Cell<Option<u64>>,
+    /// How many changes were made.
+    mutations: Cell<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -82,6 +87,25 @@ impl Household for MadeUp {
 
     fn capability(&self, _: DomainIndex, from: u16) -> Result<Option<CapabilityInfo>, SupervisionError> {
         Ok((from < 10).then_some(CapabilityInfo { index: from, kind: 1, rights: 2, badge: 3 }))
+    }
+
+    fn may_debug(&self, client: u64) -> bool {
+        self.0.debugger.get() == Some(client)
+    }
+
+    fn mutate(&self, index: DomainIndex, list: Vec<Mutation>) -> Result<(), SupervisionError> {
+        self.note("mutated", index);
+        self.0.mutations.set(list.len());
+        Ok(())
+    }
+
+    fn mutated(&self, _: DomainIndex) -> Vec<u16> {
+        (0..self.0.mutations.get()).map(|number| number as u16).collect()
+    }
+
+    fn renew(&self, index: DomainIndex) -> Result<(), SupervisionError> {
+        self.note("renewed", index);
+        Ok(())
     }
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
@@ -203,6 +227,38 @@ fn any_messages_to_supervision() {
         assert_eq!(client.memory().map(|memory| memory.total), Ok(4));
         assert!(client.find("echo").is_ok());
     });
-    assert_eq!(tally.answered.len(), 13, "{tally}");
+    assert_eq!(tally.answered.len(), 16, "{tally}");
     assert!(household.events().iter().all(|(_, index)| *index != 0), "nothing ever happens to the supervisor");
+}
+
+#[test]
+fn nobody_changes_code_but_whom_the_manifest_lets() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    let client = double.client();
+    let list = mutation::encode(&[Mutation { address: 0x20_1000, bytes: vec![0x90; 2] }]);
+    let mut orders = [0; 8];
+    let refused = SupervisionError::NotGranted;
+    assert_eq!(client.mutate("echo", &list), Err(CallError::Failed(refused)));
+    assert_eq!(client.mutated("echo", &mut orders), Err(RetriedError::Failed(refused)));
+    assert_eq!(client.renew("echo"), Err(CallError::Failed(refused)));
+    assert_eq!(household.events(), []);
+
+    household.0.debugger.set(Some(1));
+    assert_eq!(client.mutate("echo", &list), Ok(()));
+    assert_eq!(client.mutated("echo", &mut orders), Ok(2));
+    assert_eq!(client.renew("echo"), Ok(()));
+    assert_eq!(household.events(), [("mutated", 1), ("renewed", 1)]);
+}
+
+#[test]
+fn changes_that_make_no_sense_are_refused_and_the_supervisor_is_not_changed() {
+    let household = MadeUp::default();
+    household.0.debugger.set(Some(1));
+    let double = double(&household);
+    let client = double.client();
+    assert_eq!(client.mutate("echo", &[1, 2, 3]), Err(CallError::Failed(SupervisionError::BadMutation)));
+    assert_eq!(client.mutate("supervisor", &[]), Err(CallError::Failed(SupervisionError::Protected)));
+    assert_eq!(client.renew("supervisor"), Err(CallError::Failed(SupervisionError::Protected)));
+    assert_eq!(household.events(), []);
 }

@@ -12,6 +12,7 @@ pub mod console;
 pub mod echo;
 pub mod file_ring;
 pub mod filesystem;
+pub mod mutation;
 pub mod pci;
 pub mod supervision;
 

@@ -24,6 +24,10 @@ pub enum SupervisionError {
     Unsupported,
     /// The client has planned as much for later as it may.
     TooMuchPlanned,
+    /// The client may not change the code of domains.
+    NotGranted,
+    /// A change lies outside of the code of the domain, or two change the same byte, or they are no list of changes.
+    BadMutation,
 }
 
 sentences!(SupervisionError {
@@ -34,6 +38,8 @@ sentences!(SupervisionError {
     BadLease => "the lent memory could not be read or written",
     Unsupported => "this machine offers no way to do that",
     TooMuchPlanned => "too much is planned for later already: wait until some of it has happened",
+    NotGranted => "the manifest does not grant `debug` to whoever asks for that",
+    BadMutation => "a change lies outside of the code of the domain, or touches what another one changes",
 });
 
 impl From<LeaseError> for SupervisionError {
@@ -256,6 +262,19 @@ pub trait Supervision {
     /// The log of the kernel and of all domains, as lines of text, from a position on; 0 is the oldest that is left.
     #[idempotent]
     fn log(position: u64, output: &mut [u8]) -> Result<TextPart, SupervisionError>;
+
+    /// Changes the code of the present instance of a domain ([`crate::mutation`]), which has a copy of its own; its next instance
+    /// has what the program says again. Each takes effect when its instruction is executed for the first time. Those of an
+    /// earlier call are forgotten, but stay in effect.
+    fn mutate(name: &str, mutations: &[u8]) -> Result<(), SupervisionError>;
+
+    /// Which of the changes that the last [`Supervision::mutate`] made were executed: two bytes for each, in its order, the low
+    /// one first: 1 for the first one that was, and so on, 0 for one that was not. The domain may be dead by now.
+    #[idempotent]
+    fn mutated(name: &str, orders: &mut [u8]) -> Result<usize, SupervisionError>;
+
+    /// Destroys a domain, without asking it to come to rest, and starts it again at once, its earlier deaths forgotten.
+    fn renew(name: &str) -> Result<(), SupervisionError>;
 
     /// Nanoseconds since boot.
     #[idempotent]

@@ -257,11 +257,13 @@ pub enum Grant {
     KernelLog,
     /// Creating, watching and destroying domains; the supervisor's, and nobody else's.
     Supervision,
+    /// Changing the code of running domains, to see what becomes of it: each then runs a copy of its own of its program.
+    Debug,
 }
 
 impl Grant {
     /// Every grant, in order.
-    pub const ALL: [Self; 4] = [Self::Ecam, Self::Power, Self::KernelLog, Self::Supervision];
+    pub const ALL: [Self; 5] = [Self::Ecam, Self::Power, Self::KernelLog, Self::Supervision, Self::Debug];
 
     /// The word for the grant in `system.toml`.
     pub const fn name(self) -> &'static str {
@@ -270,11 +272,12 @@ impl Grant {
             Self::Power => "power",
             Self::KernelLog => "kernel-log",
             Self::Supervision => "supervision",
+            Self::Debug => "debug",
         }
     }
 
     /// Whether two domains that both held the grant could disturb each other through it.
     pub const fn is_exclusive(self) -> bool {
-        matches!(self, Self::Ecam | Self::Supervision)
+        matches!(self, Self::Ecam | Self::Supervision | Self::Debug)
     }
 }

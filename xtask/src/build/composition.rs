@@ -25,6 +25,9 @@ pub const LINUX_PEER: &str = "linux-peer";
 /// The crate of the program of which it measures how it is started.
 pub(super) const NEWCOMER: &str = "newcomer";
 
+/// What a fault-injection campaign adds to the manifest of a system: a file of the source tree.
+const CAMPAIGN: &str = "tests/faults/campaign.toml";
+
 /// A program of the boot archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -60,6 +63,8 @@ pub struct Composition {
     pub manifest: Option<Vec<u8>>,
     /// Devices that its domains want the machine to have.
     pub plugs: Vec<Plug>,
+    /// Domains with the programs that they run.
+    pub domains: BTreeMap<String, String>,
     /// The text of a script, if the root server is to carry one out.
     pub script: Option<String>,
 }
@@ -89,6 +94,21 @@ impl Composition {
         let source = format!("{before}[domain.shell]{shell}{entry}");
         let file_name = format!("bulkhead-{name}.elf");
         Self::of_source(&workspace::root(), &source).map(|composition| Self { file_name, ..composition })
+    }
+
+    /// The system of the source tree in `root` with what a fault-injection campaign adds to it, and `workload` as the program
+    /// that works meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_campaign(root: &Path, workload: &str) -> Result<Self, BuildError> {
+        let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| BuildError::File { path, source });
+        let workload = format!("[domain.work]\nbinary = \"{workload}\"");
+        let campaign = read(root.join(CAMPAIGN))?.replacen("[domain.work]", &workload, 1);
+        let source = read(root.join("system.toml"))? + "\n" + &campaign;
+        let composition = Self::of_source(root, &source)?;
+        Ok(Self { title: "the system of a campaign".to_owned(), file_name: "campaign.elf".to_owned(), ..composition })
     }
 
     /// The system that the `system.toml` of the source tree in `root` describes.
@@ -134,6 +154,7 @@ impl Composition {
             programs,
             manifest: Some(bytes),
             plugs: Vec::new(),
+            domains: system.domains.iter().map(|domain| (domain.name.clone(), domain.binary.clone())).collect(),
             script: None,
         }
     }
@@ -176,6 +197,7 @@ impl Composition {
             ],
             manifest: None,
             plugs: Vec::new(),
+            domains: BTreeMap::new(),
             script: None,
         }
     }

@@ -167,7 +167,7 @@ fn open(image: Vec<u8>) -> io::Result<Fat> {
 }
 
 /// Writes `bytes` without the blocks that are all zeros, and so that an interrupted write leaves no disk behind.
-fn write_sparse(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_sparse(path: &Path, bytes: &[u8]) -> io::Result<()> {
     const PIECE: usize = 64 << 10;
     let part = path.with_extension(format!("part-{}", std::process::id()));
     if let Some(folder) = path.parent() {

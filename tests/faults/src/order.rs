@@ -1,0 +1,77 @@
+//! What the host has the injector do: lines of text.
+//!
+//! `batch TARGET MILLISECONDS ADDRESS:BYTES…` makes changes to the code of a domain and lets the workload use it for so long;
+//! `look` changes nothing. Numbers of addresses and bytes are hexadecimal.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use interfaces::mutation::Mutation;
+use userlib::time::Duration;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Change code, and see what comes of it.
+    Batch {
+        /// The domain.
+        target: String,
+        /// How long the workload uses it, if nothing happens.
+        time: Duration,
+        /// The changes.
+        mutations: Vec<Mutation>,
+    },
+    /// Say how everybody is.
+    Look,
+}
+
+impl Order {
+    /// Reads a line; `None` if it is no order.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        match words.next()? {
+            "look" => words.next().is_none().then_some(Order::Look),
+            "batch" => {
+                let target = String::from(words.next()?);
+                let time = Duration::from_millis(words.next()?.parse().ok()?);
+                let mutations = words.map(mutation).collect::<Option<_>>()?;
+                Some(Order::Batch { target, time, mutations })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn mutation(word: &str) -> Option<Mutation> {
+    let (address, digits) = word.split_once(':')?;
+    let pairs = digits.as_bytes().chunks(2).map(|pair| core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+    let bytes = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>()?;
+    Some(Mutation { address: u64::from_str_radix(address, 16).ok()?, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn orders_are_read_as_they_are_written() {
+        let order = Order::Batch {
+            target: "fat".into(),
+            time: Duration::from_millis(600),
+            mutations: vec![
+                Mutation { address: 0x20_1000, bytes: vec![0x90, 0x0f] },
+                Mutation { address: 0x20_2000, bytes: vec![0xff] },
+            ],
+        };
+        assert_eq!(Order::parse("batch fat 600 201000:900f 202000:ff\n"), Some(order));
+        assert_eq!(Order::parse("look"), Some(Order::Look));
+    }
+
+    #[test]
+    fn what_is_no_order_is_none() {
+        for line in ["", "look here", "batch", "batch fat", "batch fat x", "batch fat 6 2010", "batch fat 6 z:90"] {
+            assert_eq!(Order::parse(line), None, "{line}");
+        }
+        assert_eq!(Order::parse("batch fat 6 201000:900"), None);
+    }
+}

@@ -1,0 +1,409 @@
+//! Many batches of faults, in several machines at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanDuration;
+use sha2::{Digest, Sha256};
+
+use super::answer::Answer;
+use super::operator::Operator;
+use super::program::Program;
+use super::random::Random;
+use super::record::{Batch, Fault, Header, Records, digits};
+use super::report::{self, Summary};
+use super::subject::{FILE, Silence, Subject};
+use super::verdict::{Verdict, judge};
+use super::{FaultError, culprit};
+use crate::build::{self, Built, Composition};
+use crate::disk::{self, Findings};
+use crate::progress::Step;
+use crate::{setup, workspace};
+
+/// How long the workload uses a target whose code was changed, if nothing happens.
+const TIME: Duration = Duration::from_millis(400);
+/// How often a batch is chosen anew that has an instruction twice.
+const CHOICES: usize = 1000;
+/// What a campaign's own domains are called: nobody changes them.
+const OWN: [&str; 4] = ["injector", "line", "tally", "work"];
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The domains whose code is to be changed; all of the system's if there are none.
+    pub targets: Vec<String>,
+    /// How many faults.
+    pub faults: u64,
+    /// How many of them at a time.
+    pub batch: usize,
+    /// The seed from which they follow.
+    pub seed: u64,
+    /// The kinds of fault; all if there are none.
+    pub operators: Vec<Operator>,
+    /// The program that works meanwhile and checks what it reads.
+    pub workload: String,
+    /// How many machines at once.
+    pub jobs: usize,
+    /// The folder in which everything is kept; one of its own for each campaign otherwise.
+    pub folder: Option<PathBuf>,
+}
+
+/// What came of a campaign or of a part of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For people, on a terminal.
+    pub text: String,
+    /// Whether everything was survived.
+    pub survived: bool,
+}
+
+/// The system that is tested.
+struct System {
+    built: Built,
+    programs: BTreeMap<String, Program>,
+    disk: Vec<u8>,
+    /// The hash of the image.
+    image: String,
+}
+
+impl System {
+    fn build(workload: &str) -> Result<Self, FaultError> {
+        let source = setup::ensure()?;
+        let composition = Composition::of_campaign(&workspace::root(), workload)?;
+        let built = build::build(&composition, &source)?;
+        let mut programs = BTreeMap::new();
+        for (domain, binary) in composition.domains.iter().filter(|(domain, _)| !OWN.contains(&domain.as_str())) {
+            let path = built.programs.get(binary).ok_or_else(|| build::BuildError::NoProgram(binary.clone()))?;
+            programs.insert(domain.clone(), Program::read(path)?);
+        }
+        let path = workspace::system_target().join("campaign.img");
+        disk::write_load(&path, FILE)?;
+        let image = digits(&Sha256::digest(fs::read(&built.image)?)[..8]);
+        Ok(Self { built, programs, disk: fs::read(path)?, image })
+    }
+
+    fn boot(&self) -> Result<Subject, FaultError> {
+        Subject::boot(&self.built, &self.disk, &workspace::system_target().join("fault"))
+    }
+
+    /// The domains that were asked for.
+    fn targets(&self, asked: &[String]) -> Result<Vec<String>, FaultError> {
+        let known = || self.programs.keys().cloned().collect::<Vec<_>>();
+        if asked.is_empty() || asked == ["all"] {
+            return Ok(known());
+        }
+        match asked.iter().find(|name| !self.programs.contains_key(*name)) {
+            Some(name) => Err(FaultError::NoTarget { name: name.clone(), known: known().join(", ") }),
+            None => Ok(asked.to_vec()),
+        }
+    }
+}
+
+/// The instructions of each target that can have a fault, by its kind.
+type Sites = BTreeMap<String, Vec<(Operator, Vec<usize>)>>;
+
+fn sites(system: &System, header: &Header) -> Result<Sites, FaultError> {
+    let mut all = Sites::new();
+    for target in &header.targets {
+        let program = &system.programs[target];
+        let of_target = header.operators.iter().map(|operator| (*operator, operator.sites(program)));
+        let of_target: Vec<_> = of_target.filter(|(_, sites)| !sites.is_empty()).collect();
+        if of_target.is_empty() {
+            return Err(FaultError::NoSite(target.clone()));
+        }
+        all.insert(target.clone(), of_target);
+    }
+    Ok(all)
+}
+
+/// Chooses the faults of a batch.
+fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch {
+    let mut random = Random::of(header.seed, number);
+    let target = header.targets[(number % header.targets.len() as u64) as usize].clone();
+    let program = &system.programs[&target];
+    let left = header.faults - number * header.batch as u64;
+    let wanted = left.min(header.batch as u64) as usize;
+    let (mut faults, mut taken) = (Vec::new(), BTreeSet::new());
+    for _ in 0..CHOICES * wanted {
+        if faults.len() == wanted {
+            break;
+        }
+        let (operator, places) = random.of_all(&sites[&target]);
+        let placed = &program.instructions[*random.of_all(places)];
+        if taken.contains(&placed.address()) {
+            continue;
+        }
+        if let Some(new) = operator.apply(placed, &mut random) {
+            taken.insert(placed.address());
+            faults.push(Fault {
+                operator: *operator,
+                address: placed.address(),
+                function: program.function(placed.address()).to_owned(),
+                old: digits(&placed.bytes),
+                new: digits(&new),
+                order: 0,
+            });
+        }
+    }
+    Batch {
+        number,
+        target,
+        faults,
+        verdict: Verdict::NotExecuted,
+        story: String::new(),
+        recovered: None,
+        culprit: None,
+        image: system.image.clone(),
+    }
+}
+
+/// The order to inject faults.
+fn order(target: &str, faults: impl IntoIterator<Item = String>) -> String {
+    let mut order = format!("batch {target} {}", TIME.as_millis());
+    for fault in faults {
+        order.push(' ');
+        order.push_str(&fault);
+    }
+    order
+}
+
+/// A machine that lasts for as many batches as leave it well.
+struct Bed<'a> {
+    system: &'a System,
+    subject: Option<(Subject, Answer)>,
+}
+
+/// What a batch did, and what the machine showed if that is over.
+struct Effect {
+    answer: Answer,
+    verdict: Verdict,
+    story: String,
+    remains: Option<String>,
+}
+
+impl Bed<'_> {
+    /// Injects faults, and sees what becomes of it. A machine that is not as it was before is not used again.
+    fn inject(&mut self, target: &str, faults: &[&Fault]) -> Result<Effect, FaultError> {
+        let (mut subject, before) = match self.subject.take() {
+            Some(subject) => subject,
+            None => {
+                let mut subject = self.system.boot()?;
+                subject.wrong_lines();
+                let before = match subject.carry_out("look") {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(FaultError::NoBoot { why: "no answer".into(), shown: subject.transcript() }),
+                };
+                (subject, before)
+            }
+        };
+        let words = faults.iter().map(|fault| format!("{:x}:{}", fault.address, fault.new));
+        let after = match subject.carry_out(&order(target, words)) {
+            Ok(answer) if !subject.has_panicked() => answer,
+            Ok(answer) => return Ok(Effect::of_kernel(answer, "the kernel panicked".to_owned(), &subject)),
+            Err(Silence::Machine(why)) => return Ok(Effect::of_kernel(Answer::default(), why, &subject)),
+            Err(Silence::Refused(reason)) => return Err(FaultError::Refused { target: target.to_owned(), reason }),
+        };
+        let (mut verdict, mut story) = judge(target, &before, &after, subject.wrong_lines());
+        let mut remains = None;
+        if verdict <= Verdict::Recovered {
+            self.subject = Some((subject, after.clone()));
+        } else {
+            remains = Some(subject.transcript());
+            let corpse = subject.end();
+            // A service that is not there any more because its data is damaged is damaged data.
+            if verdict == Verdict::NotRecovered
+                && let Findings { clean: false, text } = disk::fsck(&corpse.disk())?
+            {
+                verdict = Verdict::WrongData;
+                story = format!("{story}; fsck.fat finds the volume damaged: {}", text.trim().replace('\n', " / "));
+            }
+            corpse.bury();
+        }
+        Ok(Effect { answer: after, verdict, story, remains })
+    }
+
+    /// Injects a batch, finds out which of its faults it was, and notes both.
+    fn carry_out(&mut self, batch: &mut Batch) -> Result<Option<String>, FaultError> {
+        let faults: Vec<Fault> = batch.faults.clone();
+        let effect = self.inject(&batch.target, &faults.iter().collect::<Vec<_>>())?;
+        for (fault, order) in batch.faults.iter_mut().zip(&effect.answer.orders) {
+            fault.order = *order;
+        }
+        (batch.verdict, batch.story, batch.recovered) = (effect.verdict, effect.story, effect.answer.recovered);
+        if batch.verdict.is_harmful() && !batch.verdict.ends_campaign() {
+            let mut executed: Vec<usize> =
+                (0..faults.len()).filter(|position| batch.faults[*position].order > 0).collect();
+            executed.sort_by_key(|position| batch.faults[*position].order);
+            batch.culprit = culprit::find(&executed, |some| {
+                let some: Vec<&Fault> = some.iter().map(|position| &faults[*position]).collect();
+                Ok::<_, FaultError>(self.inject(&batch.target, &some)?.verdict == effect.verdict)
+            })?;
+        }
+        Ok(effect.remains)
+    }
+}
+
+impl Drop for Bed<'_> {
+    fn drop(&mut self) {
+        if let Some((subject, _)) = self.subject.take() {
+            subject.end().bury();
+        }
+    }
+}
+
+impl Effect {
+    fn of_kernel(answer: Answer, story: String, subject: &Subject) -> Self {
+        Self { answer, verdict: Verdict::KernelHarmed, story, remains: Some(subject.transcript()) }
+    }
+}
+
+/// Carries a campaign out, or goes on with it where it was interrupted.
+///
+/// # Errors
+///
+/// [`FaultError`].
+pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
+    let system = System::build(&plan.workload)?;
+    let header = Header {
+        targets: system.targets(&plan.targets)?,
+        faults: plan.faults,
+        batch: plan.batch,
+        seed: plan.seed,
+        operators: if plan.operators.is_empty() { Operator::ALL.to_vec() } else { plan.operators.clone() },
+        workload: plan.workload.clone(),
+        image: system.image.clone(),
+    };
+    let sites = sites(&system, &header)?;
+    let folder = plan.folder.clone().unwrap_or_else(|| own_folder(&header));
+    let (records, done) = Records::open(&folder, &header)?;
+    let batches = header.faults.div_ceil(header.batch as u64);
+    let finished: BTreeSet<u64> = done.iter().map(|batch| batch.number).collect();
+    let step = Step::start(format!("Injecting {} faults into {}", header.faults, header.targets.join(", ")));
+    if !done.is_empty() {
+        step.print(&format!("{} of {batches} batches were done before", done.len()));
+    }
+    let all = Mutex::new(done);
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let begun = Instant::now();
+    let job = || -> Result<(), FaultError> {
+        let mut bed = Bed { system: &system, subject: None };
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= batches {
+                break;
+            }
+            if finished.contains(&number) {
+                continue;
+            }
+            let mut batch = choose(&system, &header, &sites, number);
+            let remains = bed.carry_out(&mut batch)?;
+            if let Some(remains) = remains {
+                fs::write(records.place(number, "log"), remains)?;
+            }
+            if batch.verdict.ends_campaign() {
+                fs::copy(&system.built.image, records.place(number, "elf"))?;
+                stop.store(true, Ordering::Relaxed);
+            }
+            records.keep(&batch)?;
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(batch);
+            step.news(&news(&all, finished.len(), batches, begun));
+        }
+        Ok(())
+    };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let jobs: Vec<_> = (0..plan.jobs.max(1))
+            .map(|_| {
+                scope.spawn(|| {
+                    let outcome = job();
+                    // The others need not go on for nothing.
+                    stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                    outcome
+                })
+            })
+            .collect();
+        jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    outcomes.into_iter().collect::<Result<(), _>>()?;
+    let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    all.sort_by_key(|batch| batch.number);
+    let rate = rate(&all, finished.len(), begun);
+    step.done(&format!("{rate:.0} faults a second"));
+    let summary = Summary::of(&header, &all);
+    report::write(&summary, &all, records.folder())?;
+    Ok(Outcome {
+        text: format!("{summary}\n  Everything about it: {}\n", folder.display()),
+        survived: summary.is_survived(),
+    })
+}
+
+/// A folder that no other campaign has.
+fn own_folder(header: &Header) -> PathBuf {
+    let text = serde_json::to_string(header).unwrap_or_default();
+    let name = digits(&Sha256::digest(text)[..6]);
+    workspace::system_target().join("fault").join(format!("campaign-{name}"))
+}
+
+/// Faults a second, in this run.
+fn rate(all: &[Batch], before: usize, begun: Instant) -> f64 {
+    let new: usize = all[before.min(all.len())..].iter().map(|batch| batch.faults.len()).sum();
+    new as f64 / begun.elapsed().as_secs_f64().max(0.001)
+}
+
+fn news(all: &[Batch], before: usize, batches: u64, begun: Instant) -> String {
+    let new = (all.len() - before).max(1) as f64;
+    let left = begun.elapsed().mul_f64((batches as f64 - all.len() as f64) / new);
+    let deaths = all.iter().filter(|batch| batch.verdict == Verdict::Recovered).count();
+    let worse = all.iter().filter(|batch| batch.verdict > Verdict::Recovered).count();
+    format!(
+        "{} of {batches} batches, {:.0} faults a second, {} left; {deaths} died and recovered, {worse} worse",
+        all.len(),
+        rate(all, before, begun),
+        HumanDuration(left)
+    )
+}
+
+/// Injects a batch again that a campaign has kept.
+///
+/// # Errors
+///
+/// [`FaultError`].
+pub fn replay(record: &std::path::Path, workload: &str) -> Result<Outcome, FaultError> {
+    let before = Batch::read(record)?;
+    let system = System::build(workload)?;
+    let [target] = &system.targets(std::slice::from_ref(&before.target))?[..] else {
+        unreachable!("one target was asked for")
+    };
+    for fault in &before.faults {
+        let program = &system.programs[target];
+        let found = program.instructions.iter().find(|placed| placed.address() == fault.address);
+        let found = found.map(|placed| digits(&placed.bytes)).unwrap_or_default();
+        if found != fault.old {
+            let (address, recorded) = (fault.address, fault.old.clone());
+            return Err(FaultError::OtherProgram { target: target.clone(), address, found, recorded });
+        }
+    }
+    let mut batch = Batch { culprit: None, ..before.clone() };
+    let step = Step::start(format!("Injecting {} faults into {target} again", batch.faults.len()));
+    let remains = Bed { system: &system, subject: None }.carry_out(&mut batch)?;
+    step.quiet();
+    let mut text = format!(
+        "before: {}: {}\nagain:  {}: {}\n",
+        before.verdict.name(),
+        before.story,
+        batch.verdict.name(),
+        batch.story
+    );
+    text.push_str(&report::faults(&batch));
+    if let Some(remains) = remains {
+        let place = record.with_extension("again.log");
+        fs::write(&place, remains)?;
+        text.push_str(&format!("What the machine showed: {}\n", place.display()));
+    }
+    Ok(Outcome { text, survived: batch.verdict.is_survived() })
+}

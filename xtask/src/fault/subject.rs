@@ -1,0 +1,199 @@
+//! A machine in which faults are injected.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use faults::pattern;
+
+use super::FaultError;
+use super::answer::Answer;
+use crate::build::Built;
+use crate::console::Console;
+use crate::disk;
+use crate::machine::{Drive, Machine};
+
+/// How long a machine may take until its workload works.
+const BOOT: Duration = Duration::from_secs(120);
+/// How long the injector may take for an order: whoever hangs is waited for, and has to be well again.
+const ANSWER: Duration = Duration::from_secs(180);
+/// What a kernel that has panicked says.
+const PANIC: &str = "kernel panic";
+/// Bytes of the file that the workload reads: more than the file server's cache.
+pub(super) const FILE: u64 = 24 << 20;
+
+/// A running machine with the line to its injector.
+pub(super) struct Subject {
+    console: Console,
+    line: BufReader<UnixStream>,
+    folder: PathBuf,
+    /// Lines of the console that were looked at.
+    seen: usize,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// The kernel has panicked, QEMU has ended, or nothing in the machine answers any more; what it showed last.
+    Machine(String),
+    /// The injector refuses the order, for this reason.
+    Refused(String),
+}
+
+impl Subject {
+    /// Starts a machine with a disk of its own, a copy of `disk`, and waits until its workload works.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultError`].
+    pub(super) fn boot(built: &Built, disk: &[u8], parent: &Path) -> Result<Self, FaultError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("machine-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let image = folder.join("disk.img");
+        disk::write_sparse(&image, disk)?;
+        // Sockets' paths are short.
+        let socket = std::env::temp_dir().join(format!("bulkhead-{}-{number}.line", std::process::id()));
+        let mut machine = Machine::new(&built.image);
+        machine.plugs.clone_from(&built.plugs);
+        machine.drives = vec![Drive::new(image)];
+        let chardev = format!("socket,id=injector,path={},server=on,wait=off", socket.display());
+        machine.extra = ["-chardev", &chardev, "-serial", "chardev:injector"].map(Into::into).to_vec();
+        let console = Console::start(&machine, None)?;
+        let connected = connect(&socket);
+        // Connected or not, nobody else will.
+        let _ = std::fs::remove_file(&socket);
+        let mut subject = Self { console, line: BufReader::new(connected?), folder, seen: 0 };
+        subject.wait_for_work()?;
+        Ok(subject)
+    }
+
+    fn wait_for_work(&mut self) -> Result<(), FaultError> {
+        let until = Instant::now() + BOOT;
+        let mut why = String::from("the injector does not answer");
+        while Instant::now() < until {
+            match self.order("look", Duration::from_secs(2)) {
+                Ok(answer) if answer.work.rounds > 1 => return Ok(()),
+                Ok(answer) => {
+                    why = format!("the workload has not come through a round: {answer:?}");
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Err(Silence::Refused(reason)) => why = reason,
+                Err(Silence::Machine(_)) => {}
+            }
+        }
+        Err(FaultError::NoBoot { why, shown: self.console.transcript() })
+    }
+
+    /// Has the injector carry out an order, and reads what it tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Silence`].
+    pub(super) fn carry_out(&mut self, order: &str) -> Result<Answer, Silence> {
+        self.order(order, ANSWER)
+    }
+
+    fn order(&mut self, order: &str, limit: Duration) -> Result<Answer, Silence> {
+        let mut lines = Vec::new();
+        let outcome = self.exchange(order, limit, &mut lines);
+        let last = match outcome {
+            Ok(last) => last,
+            Err(error) => return Err(Silence::Machine(self.last_words(&error))),
+        };
+        if let Some(reason) = last.strip_prefix("refused ") {
+            return Err(Silence::Refused(reason.to_owned()));
+        }
+        Answer::read(&lines).map_err(|line| Silence::Refused(format!("the injector said `{line}`")))
+    }
+
+    /// Sends a line and reads until the last one of the answer.
+    fn exchange(&mut self, order: &str, limit: Duration, lines: &mut Vec<String>) -> io::Result<String> {
+        let stream = self.line.get_mut();
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(order.as_bytes())?;
+        stream.write_all(b"\n")?;
+        loop {
+            let mut line = String::new();
+            if self.line.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim();
+            match line {
+                "" | "ready" => {}
+                "done" => return Ok(line.to_owned()),
+                _ if line.starts_with("refused ") => return Ok(line.to_owned()),
+                _ => lines.push(line.to_owned()),
+            }
+        }
+    }
+
+    fn last_words(&self, error: &io::Error) -> String {
+        let transcript = self.console.transcript();
+        match transcript.find(PANIC) {
+            Some(position) => transcript[position..].to_owned(),
+            None => {
+                let lines: Vec<&str> = transcript.lines().collect();
+                let last = lines[lines.len().saturating_sub(20)..].join("\n");
+                format!("nothing in the machine answers ({error}); it showed last:\n{last}")
+            }
+        }
+    }
+
+    /// Whether the kernel has panicked.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.console.transcript_from(self.seen).contains(PANIC)
+    }
+
+    /// How many lines of the workload that the console has shown since this was last asked are not what they should be. What is
+    /// missing of them was lost with the console's driver.
+    pub(super) fn wrong_lines(&mut self) -> usize {
+        let new = self.console.transcript_from(self.seen);
+        self.seen = self.console.position();
+        let length = pattern::line(0).len();
+        let said = new.lines().filter_map(|line| line.get(line.find('~')?..)?.get(..length));
+        said.filter(|line| line.ends_with('~') && !pattern::is_line(line)).count()
+    }
+
+    /// Everything that the console has shown.
+    pub(super) fn transcript(&self) -> String {
+        self.console.transcript()
+    }
+
+    /// Ends the machine; its disk is where this says until [`Corpse::bury`].
+    pub(super) fn end(self) -> Corpse {
+        Corpse { folder: self.folder }
+    }
+}
+
+/// What is left of a machine.
+pub(super) struct Corpse {
+    folder: PathBuf,
+}
+
+impl Corpse {
+    /// Its disk.
+    pub(super) fn disk(&self) -> PathBuf {
+        self.folder.join("disk.img")
+    }
+
+    /// Removes it. What cannot be removed is in the way of nobody.
+    pub(super) fn bury(self) {
+        let _ = std::fs::remove_dir_all(self.folder);
+    }
+}
+
+fn connect(socket: &Path) -> Result<UnixStream, FaultError> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
