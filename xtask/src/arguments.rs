@@ -241,7 +241,8 @@ impl Hostility {
 Examples:
   cargo xtask fault                              5,000 faults into every domain of the system
   cargo xtask fault --target fat,virtio-blk --faults 100000 --jobs 2
-  cargo xtask fault --target my-driver --operators flip-bit,delete-jump --seed 7
+  cargo xtask fault --target trial --ask 'trial-command 5' --operators flip-bit,delete-jump
+                                                 a driver of your own, used by a command of yours
   cargo xtask fault --replay FOLDER/records/batch-12.json
                                                  one batch again, here or elsewhere")]
 pub(crate) struct Fault {
@@ -269,6 +270,11 @@ pub(crate) struct Fault {
     #[arg(long, value_name = "PROGRAM", default_value = "work")]
     workload: String,
 
+    /// A command that the workload is to have carried out in each round, with its arguments: it must say the same each time; may
+    /// be repeated
+    #[arg(long = "ask", value_name = "COMMAND")]
+    asked: Vec<String>,
+
     /// How many machines at once
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     jobs: u64,
@@ -286,7 +292,7 @@ impl Fault {
     /// Carries it out.
     pub(crate) fn carry_out(self) -> Result<fault::Outcome, fault::FaultError> {
         if let Some(record) = &self.replay {
-            return fault::replay(record, &self.workload);
+            return fault::replay(record);
         }
         fault::run(&fault::Plan {
             targets: self.targets,
@@ -295,6 +301,7 @@ impl Fault {
             seed: self.seed,
             operators: self.operators,
             workload: self.workload,
+            asked: self.asked,
             jobs: self.jobs as usize,
             folder: self.report,
         })

@@ -1,7 +1,7 @@
 //! What the host has the injector do: lines of text.
 //!
-//! `batch TARGET MILLISECONDS ADDRESS:BYTES…` makes changes to the code of a domain and lets the workload use it for so long;
-//! `look` changes nothing. Numbers of addresses and bytes are hexadecimal.
+//! `batch TARGET MILLISECONDS ADDRESS:BYTES… !DOMAIN…` makes changes to the code of a domain, starts others anew that use it
+//! when they start, and lets the workload use it for so long; `look` changes nothing. Addresses and bytes are hexadecimal.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +19,8 @@ pub enum Order {
         time: Duration,
         /// The changes.
         mutations: Vec<Mutation>,
+        /// Who is to be started anew meanwhile.
+        clients: Vec<String>,
     },
     /// Say how everybody is.
     Look,
@@ -33,8 +35,14 @@ impl Order {
             "batch" => {
                 let target = String::from(words.next()?);
                 let time = Duration::from_millis(words.next()?.parse().ok()?);
-                let mutations = words.map(mutation).collect::<Option<_>>()?;
-                Some(Order::Batch { target, time, mutations })
+                let (mut mutations, mut clients) = (Vec::new(), Vec::new());
+                for word in words {
+                    match word.strip_prefix('!') {
+                        Some(client) => clients.push(String::from(client)),
+                        None => mutations.push(mutation(word)?),
+                    }
+                }
+                Some(Order::Batch { target, time, mutations, clients })
             }
             _ => None,
         }
@@ -62,8 +70,9 @@ mod tests {
                 Mutation { address: 0x20_1000, bytes: vec![0x90, 0x0f] },
                 Mutation { address: 0x20_2000, bytes: vec![0xff] },
             ],
+            clients: vec!["shell".into()],
         };
-        assert_eq!(Order::parse("batch fat 600 201000:900f 202000:ff\n"), Some(order));
+        assert_eq!(Order::parse("batch fat 600 201000:900f 202000:ff !shell\n"), Some(order));
         assert_eq!(Order::parse("look"), Some(Order::Look));
     }
 

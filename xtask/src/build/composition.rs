@@ -63,8 +63,6 @@ pub struct Composition {
     pub manifest: Option<Vec<u8>>,
     /// Devices that its domains want the machine to have.
     pub plugs: Vec<Plug>,
-    /// Domains with the programs that they run.
-    pub domains: BTreeMap<String, String>,
     /// The text of a script, if the root server is to carry one out.
     pub script: Option<String>,
 }
@@ -97,16 +95,23 @@ impl Composition {
     }
 
     /// The system of the source tree in `root` with what a fault-injection campaign adds to it, and `workload` as the program
-    /// that works meanwhile.
+    /// that works meanwhile and has the commands `asked` carried out, each with its arguments.
     ///
     /// # Errors
     ///
     /// As [`Composition::of_system`].
-    pub fn of_campaign(root: &Path, workload: &str) -> Result<Self, BuildError> {
+    pub fn of_campaign(root: &Path, workload: &str, asked: &[String]) -> Result<Self, BuildError> {
         let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| BuildError::File { path, source });
-        let workload = format!("[domain.work]\nbinary = \"{workload}\"");
-        let campaign = read(root.join(CAMPAIGN))?.replacen("[domain.work]", &workload, 1);
-        let source = read(root.join("system.toml"))? + "\n" + &campaign;
+        let commands = asked.iter().filter_map(|command| command.split_whitespace().next()).collect::<BTreeSet<_>>();
+        let uses = commands
+            .iter()
+            .map(|name| format!("{{ interface = \"command\", from = \"{name}\", name = \"{name}\" }}, "));
+        let uses = format!("uses = [{}", uses.collect::<String>());
+        let head = format!("[domain.work]\nbinary = \"{workload}\"\nargs = {:?}", [asked.join(";")]);
+        let campaign = read(root.join(CAMPAIGN))?;
+        let (others, work) = campaign.split_once("[domain.work]").unwrap_or((&campaign, ""));
+        let work = work.replacen("uses = [", &uses, 1);
+        let source = format!("{}\n{others}{head}{work}", read(root.join("system.toml"))?);
         let composition = Self::of_source(root, &source)?;
         Ok(Self { title: "the system of a campaign".to_owned(), file_name: "campaign.elf".to_owned(), ..composition })
     }
@@ -154,7 +159,6 @@ impl Composition {
             programs,
             manifest: Some(bytes),
             plugs: Vec::new(),
-            domains: system.domains.iter().map(|domain| (domain.name.clone(), domain.binary.clone())).collect(),
             script: None,
         }
     }
@@ -197,7 +201,6 @@ impl Composition {
             ],
             manifest: None,
             plugs: Vec::new(),
-            domains: BTreeMap::new(),
             script: None,
         }
     }

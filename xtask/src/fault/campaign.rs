@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::HumanDuration;
+use manifest::{Domain, DomainIndex, Kind};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
@@ -27,10 +29,14 @@ use crate::{setup, workspace};
 
 /// How long the workload uses a target whose code was changed, if nothing happens.
 const TIME: Duration = Duration::from_millis(400);
+/// What is typed at the shell.
+const TYPED: [&str; 4] = ["ls /disk", "ps", "cat /disk/none", "help"];
 /// How often a batch is chosen anew that has an instruction twice.
 const CHOICES: usize = 1000;
-/// What a campaign's own domains are called: nobody changes them.
-const OWN: [&str; 4] = ["injector", "line", "tally", "work"];
+/// Domains whose code is not changed: those of the campaign, and whoever changes that of the others.
+const UNCHANGED: [&str; 5] = ["injector", "line", "tally", "work", "supervisor"];
+/// How often it is said how far a campaign has come, where there is no terminal to show it all the time.
+const NEWS: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub struct Plan {
     pub operators: Vec<Operator>,
     /// The program that works meanwhile and checks what it reads.
     pub workload: String,
+    /// Commands with their arguments that it is to have carried out, too.
+    pub asked: Vec<String>,
     /// How many machines at once.
     pub jobs: usize,
     /// The folder in which everything is kept; one of its own for each campaign otherwise.
@@ -62,29 +70,55 @@ pub struct Outcome {
     pub survived: bool,
 }
 
+/// A domain whose code can be changed.
+struct Target {
+    program: Program,
+    /// Drivers that use it when they start, and have to start again for it to have something to do.
+    clients: Vec<String>,
+    /// What is typed at the shell, if that is how it comes to have something to do.
+    typed: &'static [&'static str],
+}
+
+impl Target {
+    fn of(system: &manifest::System, index: DomainIndex, program: Program) -> Self {
+        let domain = &system[index];
+        let is_client = |client: &Domain| {
+            client.kind == Kind::Driver && client.uses.iter().any(|usage| domain.provides.contains(&usage.endpoint))
+        };
+        let clients = system.domains.iter().filter(|client| is_client(client)).map(|client| client.name.clone());
+        let used = domain.uses.iter().map(|usage| usage.endpoint);
+        let has_console =
+            domain.provides.iter().copied().chain(used).any(|endpoint| system[endpoint].interface == "console");
+        Self { program, clients: clients.collect(), typed: if has_console { &TYPED } else { &[] } }
+    }
+}
+
 /// The system that is tested.
 struct System {
     built: Built,
-    programs: BTreeMap<String, Program>,
+    targets: BTreeMap<String, Target>,
     disk: Vec<u8>,
     /// The hash of the image.
     image: String,
 }
 
 impl System {
-    fn build(workload: &str) -> Result<Self, FaultError> {
+    fn build(workload: &str, asked: &[String]) -> Result<Self, FaultError> {
         let source = setup::ensure()?;
-        let composition = Composition::of_campaign(&workspace::root(), workload)?;
+        let composition = Composition::of_campaign(&workspace::root(), workload, asked)?;
         let built = build::build(&composition, &source)?;
-        let mut programs = BTreeMap::new();
-        for (domain, binary) in composition.domains.iter().filter(|(domain, _)| !OWN.contains(&domain.as_str())) {
-            let path = built.programs.get(binary).ok_or_else(|| build::BuildError::NoProgram(binary.clone()))?;
-            programs.insert(domain.clone(), Program::read(path)?);
+        let manifest = composition.manifest.as_deref().map(manifest::System::decode);
+        let Some(Ok(manifest)) = manifest else { unreachable!("the composition was compiled just now") };
+        let mut targets = BTreeMap::new();
+        for (index, domain) in manifest.domains().filter(|(_, domain)| !UNCHANGED.contains(&domain.name.as_str())) {
+            let path = built.programs.get(&domain.binary);
+            let path = path.ok_or_else(|| build::BuildError::NoProgram(domain.binary.clone()))?;
+            targets.insert(domain.name.clone(), Target::of(&manifest, index, Program::read(path)?));
         }
         let path = workspace::system_target().join("campaign.img");
         disk::write_load(&path, FILE)?;
         let image = digits(&Sha256::digest(fs::read(&built.image)?)[..8]);
-        Ok(Self { built, programs, disk: fs::read(path)?, image })
+        Ok(Self { built, targets, disk: fs::read(path)?, image })
     }
 
     fn boot(&self) -> Result<Subject, FaultError> {
@@ -93,11 +127,11 @@ impl System {
 
     /// The domains that were asked for.
     fn targets(&self, asked: &[String]) -> Result<Vec<String>, FaultError> {
-        let known = || self.programs.keys().cloned().collect::<Vec<_>>();
+        let known = || self.targets.keys().cloned().collect::<Vec<_>>();
         if asked.is_empty() || asked == ["all"] {
             return Ok(known());
         }
-        match asked.iter().find(|name| !self.programs.contains_key(*name)) {
+        match asked.iter().find(|name| !self.targets.contains_key(*name)) {
             Some(name) => Err(FaultError::NoTarget { name: name.clone(), known: known().join(", ") }),
             None => Ok(asked.to_vec()),
         }
@@ -110,7 +144,7 @@ type Sites = BTreeMap<String, Vec<(Operator, Vec<usize>)>>;
 fn sites(system: &System, header: &Header) -> Result<Sites, FaultError> {
     let mut all = Sites::new();
     for target in &header.targets {
-        let program = &system.programs[target];
+        let program = &system.targets[target].program;
         let of_target = header.operators.iter().map(|operator| (*operator, operator.sites(program)));
         let of_target: Vec<_> = of_target.filter(|(_, sites)| !sites.is_empty()).collect();
         if of_target.is_empty() {
@@ -125,7 +159,7 @@ fn sites(system: &System, header: &Header) -> Result<Sites, FaultError> {
 fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch {
     let mut random = Random::of(header.seed, number);
     let target = header.targets[(number % header.targets.len() as u64) as usize].clone();
-    let program = &system.programs[&target];
+    let program = &system.targets[&target].program;
     let left = header.faults - number * header.batch as u64;
     let wanted = left.min(header.batch as u64) as usize;
     let (mut faults, mut taken) = (Vec::new(), BTreeSet::new());
@@ -158,6 +192,8 @@ fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch
         story: String::new(),
         recovered: None,
         culprit: None,
+        workload: header.workload.clone(),
+        asked: header.asked.clone(),
         image: system.image.clone(),
     }
 }
@@ -194,7 +230,7 @@ impl Bed<'_> {
             None => {
                 let mut subject = self.system.boot()?;
                 subject.wrong_lines();
-                let before = match subject.carry_out("look") {
+                let before = match subject.carry_out("look", &[]) {
                     Ok(answer) => answer,
                     Err(_) => return Err(FaultError::NoBoot { why: "no answer".into(), shown: subject.transcript() }),
                 };
@@ -202,13 +238,15 @@ impl Bed<'_> {
             }
         };
         let words = faults.iter().map(|fault| format!("{:x}:{}", fault.address, fault.new));
-        let after = match subject.carry_out(&order(target, words)) {
+        let clients = &self.system.targets[target].clients;
+        let words = words.chain(clients.iter().map(|client| format!("!{client}")));
+        let after = match subject.carry_out(&order(target, words), self.system.targets[target].typed) {
             Ok(answer) if !subject.has_panicked() => answer,
             Ok(answer) => return Ok(Effect::of_kernel(answer, "the kernel panicked".to_owned(), &subject)),
             Err(Silence::Machine(why)) => return Ok(Effect::of_kernel(Answer::default(), why, &subject)),
             Err(Silence::Refused(reason)) => return Err(FaultError::Refused { target: target.to_owned(), reason }),
         };
-        let (mut verdict, mut story) = judge(target, &before, &after, subject.wrong_lines());
+        let (mut verdict, mut story) = judge(target, clients, &before, &after, subject.wrong_lines());
         let mut remains = None;
         if verdict <= Verdict::Recovered {
             self.subject = Some((subject, after.clone()));
@@ -268,7 +306,7 @@ impl Effect {
 ///
 /// [`FaultError`].
 pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
-    let system = System::build(&plan.workload)?;
+    let system = System::build(&plan.workload, &plan.asked)?;
     let header = Header {
         targets: system.targets(&plan.targets)?,
         faults: plan.faults,
@@ -276,6 +314,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
         seed: plan.seed,
         operators: if plan.operators.is_empty() { Operator::ALL.to_vec() } else { plan.operators.clone() },
         workload: plan.workload.clone(),
+        asked: plan.asked.clone(),
         image: system.image.clone(),
     };
     let sites = sites(&system, &header)?;
@@ -290,6 +329,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
     let all = Mutex::new(done);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let begun = Instant::now();
+    let last_news = Mutex::new(begun);
     let job = || -> Result<(), FaultError> {
         let mut bed = Bed { system: &system, subject: None };
         while !stop.load(Ordering::Relaxed) {
@@ -312,7 +352,13 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
             records.keep(&batch)?;
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.push(batch);
-            step.news(&news(&all, finished.len(), batches, begun));
+            let text = news(&all, finished.len(), batches, begun);
+            step.news(&text);
+            let mut last = last_news.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::io::stderr().is_terminal() && last.elapsed() > NEWS {
+                *last = Instant::now();
+                step.print(&text);
+            }
         }
         Ok(())
     };
@@ -373,14 +419,14 @@ fn news(all: &[Batch], before: usize, batches: u64, begun: Instant) -> String {
 /// # Errors
 ///
 /// [`FaultError`].
-pub fn replay(record: &std::path::Path, workload: &str) -> Result<Outcome, FaultError> {
+pub fn replay(record: &std::path::Path) -> Result<Outcome, FaultError> {
     let before = Batch::read(record)?;
-    let system = System::build(workload)?;
+    let system = System::build(&before.workload, &before.asked)?;
     let [target] = &system.targets(std::slice::from_ref(&before.target))?[..] else {
         unreachable!("one target was asked for")
     };
     for fault in &before.faults {
-        let program = &system.programs[target];
+        let program = &system.targets[target].program;
         let found = program.instructions.iter().find(|placed| placed.address() == fault.address);
         let found = found.map(|placed| digits(&placed.bytes)).unwrap_or_default();
         if found != fault.old {

@@ -26,6 +26,8 @@ pub struct Header {
     pub operators: Vec<Operator>,
     /// The program that works meanwhile.
     pub workload: String,
+    /// Commands with their arguments that it has carried out, too.
+    pub asked: Vec<String>,
     /// The system that was tested: the hash of its image.
     pub image: String,
 }
@@ -64,6 +66,10 @@ pub struct Batch {
     pub recovered: Option<u64>,
     /// The position of the fault that has this effect alone, if there is one: found by injecting parts of the batch again.
     pub culprit: Option<usize>,
+    /// The program that worked meanwhile.
+    pub workload: String,
+    /// Commands with their arguments that it had carried out, too.
+    pub asked: Vec<String>,
     /// The system that was tested: the hash of its image.
     pub image: String,
 }
@@ -161,6 +167,7 @@ mod tests {
             seed: 1,
             operators: vec![Operator::FlipBit],
             workload: "work".to_owned(),
+            asked: vec![],
             image: "abc".to_owned(),
         }
     }
@@ -174,6 +181,8 @@ mod tests {
             story: String::new(),
             recovered: None,
             culprit: None,
+            workload: "work".to_owned(),
+            asked: vec![],
             image: "abc".to_owned(),
         }
     }

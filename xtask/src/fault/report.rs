@@ -289,6 +289,8 @@ mod tests {
             story: "read at <0x0>".to_owned(),
             recovered: (verdict == Verdict::Recovered).then_some(3_500_000),
             culprit,
+            workload: "work".to_owned(),
+            asked: vec![],
             image: "abc".to_owned(),
         }
     }
@@ -301,6 +303,7 @@ mod tests {
             seed: 1,
             operators: Operator::ALL.to_vec(),
             workload: "work".to_owned(),
+            asked: vec![],
             image: "abc".to_owned(),
         };
         Summary::of(&header, batches)

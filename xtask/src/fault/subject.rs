@@ -20,6 +20,8 @@ use crate::machine::{Drive, Machine};
 const BOOT: Duration = Duration::from_secs(120);
 /// How long the injector may take for an order: whoever hangs is waited for, and has to be well again.
 const ANSWER: Duration = Duration::from_secs(180);
+/// Between two lines that are typed.
+const TYPING: Duration = Duration::from_millis(60);
 /// What a kernel that has panicked says.
 const PANIC: &str = "kernel panic";
 /// Bytes of the file that the workload reads: more than the file server's cache.
@@ -76,7 +78,7 @@ impl Subject {
         let until = Instant::now() + BOOT;
         let mut why = String::from("the injector does not answer");
         while Instant::now() < until {
-            match self.order("look", Duration::from_secs(2)) {
+            match self.order("look", &[], Duration::from_secs(2)) {
                 Ok(answer) if answer.work.rounds > 1 => return Ok(()),
                 Ok(answer) => {
                     why = format!("the workload has not come through a round: {answer:?}");
@@ -89,18 +91,18 @@ impl Subject {
         Err(FaultError::NoBoot { why, shown: self.console.transcript() })
     }
 
-    /// Has the injector carry out an order, and reads what it tells.
+    /// Has the injector carry out an order, and reads what it tells; meanwhile types at the shell, line by line.
     ///
     /// # Errors
     ///
     /// [`Silence`].
-    pub(super) fn carry_out(&mut self, order: &str) -> Result<Answer, Silence> {
-        self.order(order, ANSWER)
+    pub(super) fn carry_out(&mut self, order: &str, typed: &[&str]) -> Result<Answer, Silence> {
+        self.order(order, typed, ANSWER)
     }
 
-    fn order(&mut self, order: &str, limit: Duration) -> Result<Answer, Silence> {
+    fn order(&mut self, order: &str, typed: &[&str], limit: Duration) -> Result<Answer, Silence> {
         let mut lines = Vec::new();
-        let outcome = self.exchange(order, limit, &mut lines);
+        let outcome = self.exchange(order, typed, limit, &mut lines);
         let last = match outcome {
             Ok(last) => last,
             Err(error) => return Err(Silence::Machine(self.last_words(&error))),
@@ -112,11 +114,22 @@ impl Subject {
     }
 
     /// Sends a line and reads until the last one of the answer.
-    fn exchange(&mut self, order: &str, limit: Duration, lines: &mut Vec<String>) -> io::Result<String> {
+    fn exchange(
+        &mut self,
+        order: &str,
+        typed: &[&str],
+        limit: Duration,
+        lines: &mut Vec<String>,
+    ) -> io::Result<String> {
         let stream = self.line.get_mut();
         stream.set_read_timeout(Some(limit))?;
         stream.write_all(order.as_bytes())?;
         stream.write_all(b"\n")?;
+        for line in typed {
+            // A machine that is gone is found out by its silence.
+            let _ = self.console.type_text(&format!("{line}\r"));
+            thread::sleep(TYPING);
+        }
         loop {
             let mut line = String::new();
             if self.line.read_line(&mut line)? == 0 {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
+use super::answer::{Answer, Domain};
 
 /// What became of a batch of faults; the worst that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,11 +69,19 @@ impl Verdict {
     }
 }
 
-/// Judges a batch by what was told before and after it. Of whom the story tells if another domain was harmed.
-pub(super) fn judge(target: &str, before: &Answer, after: &Answer, wrong_lines: usize) -> (Verdict, String) {
+/// Judges a batch by what was told before and after it, and tells the story. `clients` were started anew meanwhile, so it is no harm
+/// that they were; that they do not run is.
+pub(super) fn judge(
+    target: &str,
+    clients: &[String],
+    before: &Answer,
+    after: &Answer,
+    wrong_lines: usize,
+) -> (Verdict, String) {
     let harmed = after.domains.iter().find(|(name, domain)| {
         let then = before.domains.get(*name);
-        *name != target && then.is_some_and(|then| then.restarts != domain.restarts || then.state != domain.state)
+        let is_new = |then: &Domain| then.restarts != domain.restarts && !clients.contains(name);
+        *name != target && then.is_some_and(|then| is_new(then) || then.state != domain.state)
     });
     let story = after.died.as_ref().map_or_else(String::new, |(_, story)| story.clone());
     if let Some((name, domain)) = harmed {
@@ -99,7 +107,7 @@ pub(super) fn judge(target: &str, before: &Answer, after: &Answer, wrong_lines: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::{Domain, Work};
+    use super::super::answer::Work;
     use super::*;
 
     fn answer(change: impl FnOnce(&mut Answer)) -> Answer {
@@ -111,7 +119,7 @@ mod tests {
     }
 
     fn verdict(change: impl FnOnce(&mut Answer)) -> Verdict {
-        judge("fat", &answer(|_| {}), &answer(change), 0).0
+        judge("fat", &[], &answer(|_| {}), &answer(change), 0).0
     }
 
     #[test]
@@ -124,7 +132,7 @@ mod tests {
         assert_eq!(verdict(|after| after.died = died.clone()), Verdict::Recovered);
         assert_eq!(verdict(|after| after.work = Work { wrong: 1, ..after.work }), Verdict::WrongData);
         assert_eq!(verdict(|after| (after.died, after.well) = (died.clone(), Some(false))), Verdict::NotRecovered);
-        assert_eq!(judge("fat", &answer(|_| {}), &answer(|_| {}), 1).0, Verdict::WrongData);
+        assert_eq!(judge("fat", &[], &answer(|_| {}), &answer(|_| {}), 1).0, Verdict::WrongData);
     }
 
     #[test]
@@ -136,5 +144,9 @@ mod tests {
         assert_eq!(verdict(restarted("uart")), Verdict::OtherHarmed);
         let waiting = |after: &mut Answer| after.domains.get_mut("uart").unwrap().state = "waiting".to_owned();
         assert_eq!(verdict(waiting), Verdict::OtherHarmed);
+        let told =
+            |change: &dyn Fn(&mut Answer)| judge("fat", &["uart".to_owned()], &answer(|_| {}), &answer(change), 0).0;
+        assert_eq!(told(&restarted("uart")), Verdict::NoEffect, "it was started anew on purpose");
+        assert_eq!(told(&waiting), Verdict::OtherHarmed);
     }
 }

@@ -92,18 +92,28 @@ impl Injector {
 
     fn carry_out(&self, order: &Order) -> Result<String, Refusal> {
         let mut answer = String::new();
-        if let Order::Batch { target, time, mutations } = order {
-            self.inject(target, *time, mutations, &mut answer)?;
+        if let Order::Batch { target, time, mutations, clients } = order {
+            self.inject(target, *time, mutations, clients, &mut answer)?;
         }
         self.describe(&mut answer)?;
         Ok(answer + "done\n")
     }
 
     /// Changes code and says what came of it.
-    fn inject(&self, target: &str, time: Duration, mutations: &[Mutation], answer: &mut String) -> Result<(), Refusal> {
+    fn inject(
+        &self,
+        target: &str,
+        time: Duration,
+        mutations: &[Mutation],
+        clients: &[String],
+        answer: &mut String,
+    ) -> Result<(), Refusal> {
         let before = self.restarts(target)?;
         let started = self.progress()?;
         self.supervision.mutate(target, &mutation::encode(mutations)).map_err(|error| error.to_string())?;
+        for client in clients {
+            self.supervision.renew(client).map_err(|error| error.to_string())?;
+        }
         let begun = Instant::now();
         let (mut died, mut recovered) = (None, None);
         loop {

@@ -1,6 +1,9 @@
 //! The workload `work`: uses the filesystem, the console and the echo server without end, checks everything that it reads, and
 //! reports how far it has come.
 //!
+//! Its arguments, if it has any, are commands with their own arguments, `;` between them: they are carried out in each round, too,
+//! and must say the same each time.
+//!
 //! The file [`FILE`] has the words of [`pattern`]; it is longer than any cache. What is read back of [`OWN`] must be what the
 //! latest write said that succeeded and was synchronised, whoever has died since.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -8,14 +11,17 @@
 
 extern crate alloc;
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use faults::pattern::{self, WORD};
 use faults::tally::{Progress, TallyClient};
+use interfaces::command::CommandClient;
 use interfaces::console::ConsoleClient;
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient};
 use userlib::Environment;
+use userlib::ipc::Connection;
 use userlib::status::{self, Phase};
 use userlib::time::{Deadline, Duration};
 
@@ -40,6 +46,17 @@ userlib::entry!(|environment| {
     }
 });
 
+/// Most bytes that a command says.
+const SAID: usize = 4096;
+
+/// A command that must say the same each time.
+struct Asked {
+    command: CommandClient,
+    arguments: String,
+    /// What it said the first time.
+    said: Option<Vec<u8>>,
+}
+
 /// An operation failed; what it was to do is not known to be done.
 struct Failed;
 
@@ -56,6 +73,7 @@ struct Work {
     written: Option<u64>,
     buffer: Vec<u8>,
     random: u64,
+    asked: Vec<Asked>,
 }
 
 impl Work {
@@ -71,6 +89,7 @@ impl Work {
             written: None,
             buffer: vec![0; PIECE],
             random: 1,
+            asked: asked(environment),
         }
     }
 
@@ -80,6 +99,9 @@ impl Work {
         let _ = self.read();
         let _ = self.write();
         let _ = self.say();
+        for number in 0..self.asked.len() {
+            let _ = self.ask(number);
+        }
         self.progress.rounds += 1;
         // The tally is not what is tested: if it cannot be reached, the injector sees no progress.
         let _ = self.tally.report(self.progress);
@@ -189,4 +211,30 @@ impl Work {
         self.judge(answer == number);
         Ok(())
     }
+
+    /// Has a command carried out.
+    fn ask(&mut self, number: usize) -> Result<(), Failed> {
+        let mut output = vec![0; SAID];
+        let asked = &self.asked[number];
+        let outcome = asked.command.run(&asked.arguments, &mut output);
+        let count = self.count(outcome)?;
+        output.truncate(count);
+        let said = self.asked[number].said.get_or_insert_with(|| output.clone());
+        let is_same = *said == output;
+        self.judge(is_same);
+        Ok(())
+    }
+}
+
+/// The commands that the arguments name, as far as the manifest gives them.
+fn asked(environment: &'static Environment) -> Vec<Asked> {
+    let commands = environment.arguments().split(';').map(str::trim).filter(|command| !command.is_empty());
+    commands
+        .filter_map(|command| {
+            let (name, arguments) = command.split_once(' ').unwrap_or((command, ""));
+            let (_, endpoint) = environment.uses_of(CommandClient::INTERFACE).find(|(known, _)| *known == name)?;
+            let command = CommandClient::new(Connection::new(endpoint)).with_timeout(PATIENCE);
+            Some(Asked { command, arguments: arguments.into(), said: None })
+        })
+        .collect()
 }
