@@ -267,7 +267,7 @@ pub(crate) struct Fault {
     operators: Vec<fault::operator::Operator>,
 
     /// The program that works meanwhile, checks what it reads, and reports to `tally`
-    #[arg(long, value_name = "PROGRAM", default_value = "work")]
+    #[arg(long, value_name = "PROGRAM", default_value = fault::WORKLOAD)]
     workload: String,
 
     /// A command that the workload is to have carried out in each round, with its arguments: it must say the same each time; may

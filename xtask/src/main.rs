@@ -230,7 +230,7 @@ fn coverage() -> Result<bool, Failure> {
 fn fault(options: Fault) -> Result<bool, Failure> {
     let outcome = options.carry_out()?;
     print!("{}", outcome.text);
-    Ok(outcome.survived)
+    Ok(outcome.survived())
 }
 
 fn fuzz(options: &Fuzz) -> Result<bool, Failure> {

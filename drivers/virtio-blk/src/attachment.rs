@@ -46,7 +46,6 @@ impl Failure {
     /// What requests are answered with.
     pub fn status(&self) -> Status {
         match self {
-            Failure::Attach(error) if error.is_absent() => Status::NoDevice,
             Failure::NotADisk(_) => Status::NoDevice,
             _ => Status::DeviceError,
         }

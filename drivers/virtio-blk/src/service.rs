@@ -1,6 +1,6 @@
 //! What clients see: the ring, and the interface `Block`.
 
-use crate::attachment::{Attachment, MachineDisk, set_up, waiter};
+use crate::attachment::{Attachment, Failure, MachineDisk, set_up, waiter};
 use crate::driver::Driver;
 use crate::region::{Region, Span};
 use crate::transport::{Device, PciTransport, Vectors};
@@ -188,7 +188,8 @@ impl<T: Device> BlockServer for Server<T> {
     }
 }
 
-/// Brings the disk to work and serves it. Without one, every request is answered with the reason.
+/// Brings the disk to work and serves it. Without one, every request is answered with the reason, until the
+/// driver is started again to see whether it has come back.
 ///
 /// # Errors
 /// If the manifest does not let the domain provide `block`.
@@ -200,8 +201,11 @@ pub fn start(device: Result<PciDevice, AttachError>) -> Result<Running, AttachEr
         .ok();
     let (disk, attachment) = match device.map_err(Into::into).and_then(set_up) {
         Ok((disk, attachment)) => (Ok(disk), Some(attachment)),
+        // Requests wait in their rings meanwhile.
+        Err(Failure::Attach(error)) if error.may_pass() => return Err(error),
         Err(failure) => {
             log::error!("{failure}");
+            driver::try_again_after(&failure);
             (Err(failure.status()), None)
         }
     };

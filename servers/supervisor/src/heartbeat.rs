@@ -9,7 +9,7 @@ use interfaces::supervision::{DeathCause, DomainState};
 use manifest::DomainIndex;
 use userlib::executor;
 use userlib::status::{HEARTBEAT_BIT, Phase};
-use userlib::time::{Duration, Instant};
+use userlib::time::Duration;
 
 /// How often a domain without heartbeats is looked at, to see whether it has become ready.
 const LOOK: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub(crate) async fn watch(supervisor: Rc<Supervisor>, index: DomainIndex) {
             continue;
         }
         let before = beats(&supervisor, index);
-        supervisor.watched_mut(index).asked = before.map(|beats| (beats, Instant::now()));
+        let used = used_above(&supervisor, index);
         if before.is_some() {
             // A notification that is gone belongs to no domain that could answer.
             let _ = supervisor.resources(index).notification().notify(1 << HEARTBEAT_BIT);
@@ -34,9 +34,11 @@ pub(crate) async fn watch(supervisor: Rc<Supervisor>, index: DomainIndex) {
         wait(&supervisor, index, Duration::from_millis(limit.into())).await;
         if before.is_some()
             && beats(&supervisor, index) == before
-            && !was_kept_from_running(&supervisor, index, Duration::from_millis(limit.into()))
+            && !was_kept_from_running(
+                used_above(&supervisor, index).saturating_sub(used),
+                Duration::from_millis(limit.into()),
+            )
         {
-            supervisor.note_hang(index);
             let story = format!("gave no sign of life for {limit} ms");
             lifecycle::bury(&supervisor, index, Death::new(DeathCause::Hang, story));
         }
@@ -50,18 +52,20 @@ fn beats(supervisor: &Supervisor, index: DomainIndex) -> Option<(u32, u64)> {
     Some((watched.built, watched.status()?.heartbeats()))
 }
 
-/// Whether a domain of a higher priority has hung meanwhile, or looks as if it had: then that one may be what kept this
-/// one from running. It is dealt with first, and this one gets another chance.
-fn was_kept_from_running(supervisor: &Supervisor, index: DomainIndex, limit: Duration) -> bool {
-    let priority = supervisor.system[index].priority;
-    if supervisor.last_hang().is_some_and(|(other, when)| other > priority && when.elapsed() < limit) {
-        return true;
-    }
-    supervisor.watched().filter(|other| supervisor.system[*other].priority > priority).any(|other| {
-        let asked = supervisor.watched_domain(other).asked;
-        // Whoever was asked just now had no time to answer yet.
-        asked.is_some_and(|(before, when)| beats(supervisor, other) == Some(before) && when.elapsed() > limit / 2)
-    })
+/// Processor time that domains of higher priorities have used on a domain's processor, in nanoseconds.
+fn used_above(supervisor: &Supervisor, index: DomainIndex) -> u64 {
+    let (priority, processor) = (supervisor.system[index].priority, supervisor.watched_domain(index).processor);
+    let above = supervisor.watched().filter(|other| supervisor.system[*other].priority > priority);
+    above
+        .filter(|other| supervisor.watched_domain(*other).processor == processor)
+        .map(|other| supervisor.watched_mut(other).used())
+        .sum()
+}
+
+/// Whether domains of higher priorities that have used so many nanoseconds meanwhile may be what kept a domain from answering. One
+/// of them has hung, most likely, and is found out by its own silence; this one gets another chance.
+fn was_kept_from_running(used_above: u64, limit: Duration) -> bool {
+    u128::from(used_above) > limit.as_nanos() * 3 / 4
 }
 
 /// Waits, with an eye on whether a starting domain becomes ready meanwhile.

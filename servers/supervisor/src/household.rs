@@ -38,10 +38,7 @@ impl Household for Everybody {
         let domain = &supervisor.system[index];
         let own = index == DomainIndex::SUPERVISOR;
         let mut watched = supervisor.watched_mut(index);
-        // One that runs on another processor at this moment cannot be read: what was read before has to do.
-        if let Some(Ok(registers)) = watched.instance.as_ref().map(|instance| instance.thread().registers()) {
-            watched.runtime = registers.runtime;
-        }
+        watched.used();
         let resources = supervisor.resources(index);
         let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
         DomainInfo {

@@ -186,6 +186,7 @@ pub(crate) fn bury(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death
 /// Destroys the present instance, if there is one.
 fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
     let mut watched = supervisor.watched_mut(index);
+    (watched.used_before, watched.runtime) = (watched.used(), 0);
     let Some(instance) = watched.instance.take() else { return false };
     watched.state = DomainState::Restarting;
     if let Some(status) = watched.status() {

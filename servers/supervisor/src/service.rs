@@ -243,12 +243,14 @@ impl<H: Household> SupervisionServer for Requests<H> {
         let room = output.length()?;
         let mut part = TextPart { bytes: 0, next: position, more: false };
         for line in self.household.log().iter().filter(|line| line.time >= position) {
-            if part.bytes + line.text.len() > room {
+            // A line that is longer than all the room is cut: what one domain has written must not hide what others have.
+            let text = if part.bytes == 0 { beginning(&line.text, room) } else { &line.text };
+            if part.bytes + text.len() > room {
                 part.more = true;
                 break;
             }
-            output.write(part.bytes, line.text.as_bytes())?;
-            part.bytes += line.text.len();
+            output.write(part.bytes, text.as_bytes())?;
+            part.bytes += text.len();
             part.next = line.time + 1;
         }
         Ok(part)
@@ -286,4 +288,13 @@ impl<H: Household> SupervisionServer for Requests<H> {
         log::info!("starting again");
         self.household.reboot().await
     }
+}
+
+/// As much of a text as fits into `room` bytes, in whole characters.
+fn beginning(text: &str, room: usize) -> &str {
+    let mut end = room.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }

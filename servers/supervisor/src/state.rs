@@ -5,7 +5,7 @@ use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use archive::Archive;
-use core::cell::{Cell, Ref, RefCell, RefMut};
+use core::cell::{Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
 use spawn::{CONTROL_FIXED_PAGES, DomainResources, Group, Images, Instance, Inventory};
@@ -42,8 +42,8 @@ pub(crate) struct Watched {
     /// When it died within the window of its restart policy.
     pub(crate) deaths: VecDeque<Instant>,
     pub(crate) last_death: Option<Death>,
-    /// Which instance was last asked for a sign of life, how many it had given until then, and when it was asked.
-    pub(crate) asked: Option<((u32, u64), Instant)>,
+    /// Processor time that its former instances had used when they were taken apart, in nanoseconds, as far as that could be seen.
+    pub(crate) used_before: u64,
     /// The PCI device that it drives, if it drives one.
     pub(crate) device: Option<Device>,
     /// How often its device was refused something.
@@ -68,7 +68,7 @@ impl Watched {
             started: Instant::now(),
             deaths: VecDeque::new(),
             last_death: None,
-            asked: None,
+            used_before: 0,
             device: None,
             strays: 0,
             control,
@@ -80,6 +80,15 @@ impl Watched {
     /// How often it was started again.
     pub(crate) fn restarts(&self) -> u32 {
         self.built.saturating_sub(1)
+    }
+
+    /// Processor time that all of its instances have used, in nanoseconds. What cannot be seen, because its thread runs at this
+    /// moment, has to be what was seen last.
+    pub(crate) fn used(&mut self) -> u64 {
+        if let Some(Ok(registers)) = self.instance.as_ref().map(|instance| instance.thread().registers()) {
+            self.runtime = registers.runtime;
+        }
+        self.used_before + self.runtime
     }
 
     /// What the domain says of itself; not to be believed.
@@ -113,8 +122,6 @@ pub(crate) struct Supervisor {
     pub(crate) space: AddressSpace,
     pub(crate) bus: Bus,
     domains: Vec<RefCell<Watched>>,
-    /// Priority of the domain that hung last, and when that was found.
-    last_hang: Cell<Option<(u8, Instant)>>,
     /// Devices that nobody drives and that have strayed.
     strangers: RefCell<Vec<SourceId>>,
     /// Who is still to be started for the first time, in this order.
@@ -142,7 +149,6 @@ impl Supervisor {
             space,
             bus,
             domains,
-            last_hang: Cell::new(None),
             strangers: RefCell::default(),
             unstarted: RefCell::default(),
         };
@@ -160,16 +166,6 @@ impl Supervisor {
         } else {
             log::info!("the machine has no processor {wanted}; the supervisor runs on processor 0");
         }
-    }
-
-    /// Remembers that a domain has hung: whoever it outranked could not run meanwhile.
-    pub(crate) fn note_hang(&self, index: DomainIndex) {
-        self.last_hang.set(Some((self.system[index].priority, Instant::now())));
-    }
-
-    /// Priority of the domain that hung last, and when that was found.
-    pub(crate) fn last_hang(&self) -> Option<(u8, Instant)> {
-        self.last_hang.get()
     }
 
     /// Has a domain started for the first time after those that wait for that already.

@@ -208,6 +208,9 @@ fn the_log_is_read_in_parts_that_fit() {
     assert_eq!(&output[..14], b"line 0\nline 1\n");
     assert_eq!(client.log(801, &mut output), Ok(TextPart { bytes: 7, next: 901, more: false }));
     assert_eq!(client.log(901, &mut output), Ok(TextPart { bytes: 0, next: 901, more: false }));
+    // A line for which there is no room at all is cut, and does not hide those behind it.
+    assert_eq!(client.log(701, &mut output[..4]), Ok(TextPart { bytes: 4, next: 801, more: true }));
+    assert_eq!(&output[..4], b"line");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the host has the injector do: lines of text.
 //!
 //! `batch TARGET MILLISECONDS ADDRESS:BYTES… !DOMAIN…` makes changes to the code of a domain, starts others anew that use it
-//! when they start, and lets the workload use it for so long; `look` changes nothing. Addresses and bytes are hexadecimal.
+//! when they start, and lets the workload use it for so long; `look` changes nothing; `log` has
+//! the end of everybody's log told. Addresses and bytes are hexadecimal.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ pub enum Order {
     },
     /// Say how everybody is.
     Look,
+    /// Say what everybody has said last.
+    Log,
 }
 
 impl Order {
@@ -32,6 +35,7 @@ impl Order {
         let mut words = line.split_whitespace();
         match words.next()? {
             "look" => words.next().is_none().then_some(Order::Look),
+            "log" => words.next().is_none().then_some(Order::Log),
             "batch" => {
                 let target = String::from(words.next()?);
                 let time = Duration::from_millis(words.next()?.parse().ok()?);
@@ -74,6 +78,7 @@ mod tests {
         };
         assert_eq!(Order::parse("batch fat 600 201000:900f 202000:ff !shell\n"), Some(order));
         assert_eq!(Order::parse("look"), Some(Order::Look));
+        assert_eq!(Order::parse("log\n"), Some(Order::Log));
     }
 
     #[test]

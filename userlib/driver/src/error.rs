@@ -56,10 +56,10 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    /// Whether there is no device: the machine has none, or the manifest gives this domain none.
-    pub fn is_absent(&self) -> bool {
-        use PciError::{NoBus, NoDevice, NotAllowed};
-        matches!(self, AttachError::Pci { error: RetriedError::Failed(NoBus | NoDevice | NotAllowed), .. })
+    /// Whether another start may succeed at once: what went wrong lies with another domain, which may answer otherwise then. The
+    /// supervisor starts no driver whose device is not there, so that goes for an answer that says so, too.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, AttachError::Pci { .. })
     }
 }
 

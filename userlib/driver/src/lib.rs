@@ -72,7 +72,7 @@ pub use error::AttachError;
 pub use interrupt::Interrupt;
 pub use legacy::LegacyDevice;
 pub use pci::PciDevice;
-pub use program::{Given, Running, run, serve};
+pub use program::{Given, Running, run, serve, try_again_after};
 pub use register::{
     ReadOnly, ReadWrite, Readable, Register, RegisterBlock, TooShort, Window, Writable, WriteOnly, end_of_register,
 };

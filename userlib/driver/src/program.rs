@@ -2,7 +2,9 @@
 
 use crate::AttachError;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::rc::Rc;
+use core::any::Any;
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::fmt;
@@ -15,7 +17,12 @@ use userlib::ipc::server::Service;
 use userlib::start::EntryKind;
 use userlib::status::{self, Phase};
 use userlib::sync::Event;
+use userlib::time::Duration;
 use userlib::{Environment, executor, log};
+
+/// How long a driver that has failed says so before it is started again: its device may have come back, or been told nonsense
+/// about it.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a driver's function can have as its argument.
 #[diagnostic::on_unimplemented(
@@ -137,8 +144,25 @@ where
             let outcome = Outcome::of(attach(device.clone()));
             match executor::run(drive(device, outcome)) {}
         }
-        Err(error) => match executor::run(at_rest(Some(&error))) {},
+        Err(error) => {
+            try_again_after(&error);
+            match executor::run(at_rest(Some(&error))) {}
+        }
     }
+}
+
+/// Has the domain started again, as its restart policy says, because its driver has failed: at once if what went wrong lies with
+/// another domain, else after [`TRY_AGAIN`], until when the driver may tell its clients why it does not work.
+pub fn try_again_after<E: fmt::Display + 'static>(error: &E) {
+    let reason = format!("{error}");
+    let error: &dyn Any = error;
+    if error.downcast_ref::<AttachError>().is_some_and(AttachError::may_pass) {
+        panic!("{reason}");
+    }
+    executor::spawn(async move {
+        executor::sleep(TRY_AGAIN).await;
+        panic!("{reason}; another start may help");
+    });
 }
 
 async fn drive<E: fmt::Display + 'static>(device: impl Given, outcome: Rc<Outcome<Result<Running, E>>>) -> Infallible {
@@ -154,14 +178,17 @@ async fn drive<E: fmt::Display + 'static>(device: impl Given, outcome: Rc<Outcom
         })
         .await
     };
-    // Nothing gets better by another start, so a driver that has failed is at rest too.
+    // Until it is started again, a driver that has failed is at rest too.
     let mut failure = None;
     match outcome {
         Some(Ok(running)) => {
             shutdown.await;
             running.rest.await;
         }
-        Some(Err(error)) => failure = Some(error),
+        Some(Err(error)) => {
+            try_again_after(&error);
+            failure = Some(error);
+        }
         None => {}
     }
     device.quiesce();
@@ -175,4 +202,28 @@ async fn at_rest(error: Option<&impl fmt::Display>) -> Infallible {
     }
     status::set_phase(Phase::Stopped);
     pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use interfaces::pci::PciError;
+    use userlib::ipc::RetriedError;
+
+    #[test]
+    #[should_panic(expected = "the PCI server could not give the device's registers")]
+    fn a_driver_that_another_domain_has_failed_is_started_again_at_once() {
+        try_again_after(&AttachError::Pci {
+            step: "give the device's registers",
+            error: RetriedError::Failed(PciError::NoDevice),
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "the device cannot be used: it is broken; another start may help")]
+    fn a_driver_whose_device_is_of_no_use_says_so_for_a_while_before_it_is_started_again() {
+        try_again_after(&AttachError::Unfit("it is broken"));
+        executor::run(executor::sleep(TRY_AGAIN / 2));
+        executor::run(executor::sleep(TRY_AGAIN));
+    }
 }

@@ -281,6 +281,35 @@ pub struct Findings {
     pub text: String,
 }
 
+/// Marks the FAT32 filesystem on `image` as one that was left in good order, so that what a checker finds is damage, not that the
+/// machine was switched off.
+///
+/// # Errors
+///
+/// [`DiskError::File`].
+pub fn mark_clean(image: &Path) -> Result<(), DiskError> {
+    let mark = || {
+        let mut file = OpenOptions::new().read(true).write(true).open(image)?;
+        let mut boot = [0; BLOCK as usize];
+        file.read_exact(&mut boot)?;
+        let half = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
+        // FAT specification 1.03: BPB_BytsPerSec, BPB_RsvdSecCnt, BPB_NumFATs, BPB_FATSz32.
+        let (sector, reserved, tables) = (half(11), half(14), u64::from(boot[16]));
+        let length = u64::from(u32::from_le_bytes([boot[36], boot[37], boot[38], boot[39]]));
+        // The lowest bit of BS_Reserved1 says that the volume is in use; in each table's second entry, ClnShutBitMask that it is not.
+        let mut change = |at: u64, clear: u8, set: u8| -> io::Result<()> {
+            let mut byte = [0];
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(&mut byte)?;
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(&[byte[0] & !clear | set])
+        };
+        change(65, 1, 0)?;
+        (0..tables).try_for_each(|table| change((reserved + table * length) * sector + 7, 0, 8))
+    };
+    mark().map_err(DiskError::file(image))
+}
+
 /// Checks the filesystem on `image` with `fsck.fat -n`.
 ///
 /// # Errors

@@ -18,6 +18,10 @@ pub(super) struct Answer {
     /// What the workload has done since it began.
     pub(super) work: Work,
     pub(super) domains: BTreeMap<String, Domain>,
+    /// Of what those died last that were started again.
+    pub(super) stories: BTreeMap<String, String>,
+    /// Lines of the log.
+    pub(super) log: Vec<String>,
 }
 
 /// What the workload has done since it began.
@@ -60,6 +64,11 @@ impl Answer {
                 self.died = Some((count.parse().ok()?, story.trim().to_owned()));
             }
             "recovered" => self.recovered = Some(rest.parse().ok()?),
+            "story" => {
+                let (name, story) = rest.split_once(' ')?;
+                self.stories.insert(name.to_owned(), story.to_owned());
+            }
+            "log" => self.log.push(rest.to_owned()),
             "well" => self.well = Some(true),
             "unwell" => self.well = Some(false),
             "work" => {

@@ -33,6 +33,8 @@ const TIME: Duration = Duration::from_millis(400);
 const TYPED: [&str; 4] = ["ls /disk", "ps", "cat /disk/none", "help"];
 /// How often a batch is chosen anew that has an instruction twice.
 const CHOICES: usize = 1000;
+/// The standard workload.
+pub const WORKLOAD: &str = "work";
 /// Domains whose code is not changed: those of the campaign, and whoever changes that of the others.
 const UNCHANGED: [&str; 5] = ["injector", "line", "tally", "work", "supervisor"];
 /// How often it is said how far a campaign has come, where there is no terminal to show it all the time.
@@ -66,8 +68,31 @@ pub struct Plan {
 pub struct Outcome {
     /// For people, on a terminal.
     pub text: String,
+    /// Each domain whose code was changed, and whether everything was survived that was done to it.
+    pub targets: BTreeMap<String, bool>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            faults: 5_000,
+            batch: 100,
+            seed: 1,
+            operators: Vec::new(),
+            workload: WORKLOAD.to_owned(),
+            asked: Vec::new(),
+            jobs: 2,
+            folder: None,
+        }
+    }
+}
+
+impl Outcome {
     /// Whether everything was survived.
-    pub survived: bool,
+    pub fn survived(&self) -> bool {
+        self.targets.values().all(|survived| *survived)
+    }
 }
 
 /// A domain whose code can be changed.
@@ -251,8 +276,9 @@ impl Bed<'_> {
         if verdict <= Verdict::Recovered {
             self.subject = Some((subject, after.clone()));
         } else {
-            remains = Some(subject.transcript());
+            remains = Some(subject.testimony());
             let corpse = subject.end();
+            disk::mark_clean(&corpse.disk())?;
             // A service that is not there any more because its data is damaged is damaged data.
             if verdict == Verdict::NotRecovered
                 && let Findings { clean: false, text } = disk::fsck(&corpse.disk())?
@@ -384,7 +410,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
     report::write(&summary, &all, records.folder())?;
     Ok(Outcome {
         text: format!("{summary}\n  Everything about it: {}\n", folder.display()),
-        survived: summary.is_survived(),
+        targets: summary.survivals(),
     })
 }
 
@@ -451,5 +477,6 @@ pub fn replay(record: &std::path::Path) -> Result<Outcome, FaultError> {
         fs::write(&place, remains)?;
         text.push_str(&format!("What the machine showed: {}\n", place.display()));
     }
-    Ok(Outcome { text, survived: batch.verdict.is_survived() })
+    let targets = BTreeMap::from([(target.clone(), batch.verdict.is_survived())]);
+    Ok(Outcome { text, targets })
 }

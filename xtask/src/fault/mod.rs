@@ -26,7 +26,7 @@ use crate::console::ConsoleError;
 use crate::disk::DiskError;
 use crate::setup::SetupError;
 
-pub use campaign::{Outcome, Plan, replay, run};
+pub use campaign::{Outcome, Plan, WORKLOAD, replay, run};
 
 /// Why a campaign could not be carried out. That faults were not survived is none of these.
 #[derive(Debug, thiserror::Error)]

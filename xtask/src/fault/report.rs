@@ -57,8 +57,16 @@ impl Summary {
         summary
     }
 
-    pub(super) fn is_survived(&self) -> bool {
-        Verdict::ALL.iter().all(|verdict| verdict.is_survived() || self.count(*verdict) == 0)
+    fn is_survived(&self) -> bool {
+        self.survivals().values().all(|survived| *survived)
+    }
+
+    /// Each target, and whether everything was survived that was done to it.
+    pub(super) fn survivals(&self) -> BTreeMap<String, bool> {
+        let survived = |counts: &Counts| {
+            Verdict::ALL.iter().zip(counts).all(|(verdict, count)| verdict.is_survived() || *count == 0)
+        };
+        self.targets.iter().map(|(target, counts)| (target.clone(), survived(counts))).collect()
     }
 
     fn count(&self, verdict: Verdict) -> u64 {

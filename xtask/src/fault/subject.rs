@@ -22,6 +22,8 @@ const BOOT: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(180);
 /// Between two lines that are typed.
 const TYPING: Duration = Duration::from_millis(60);
+/// How long the injector may take for what it tells of a machine that is not well.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 /// What a kernel that has panicked says.
 const PANIC: &str = "kernel panic";
 /// Bytes of the file that the workload reads: more than the file server's cache.
@@ -170,6 +172,21 @@ impl Subject {
         let length = pattern::line(0).len();
         let said = new.lines().filter_map(|line| line.get(line.find('~')?..)?.get(..length));
         said.filter(|line| line.ends_with('~') && !pattern::is_line(line)).count()
+    }
+
+    /// Everything that the console has shown, and how everybody is and what they have said last, as far as that can still be told.
+    pub(super) fn testimony(&mut self) -> String {
+        let mut text = self.transcript();
+        if let Ok(answer) = self.order("log", &[], LAST_WORDS) {
+            text.push_str("\n\nThe domains:\n");
+            for (name, domain) in &answer.domains {
+                text.push_str(&format!("{name}: {}, started again {} times\n", domain.state, domain.restarts));
+            }
+            text.push_str("\nThe end of the log:\n");
+            text.push_str(&answer.log.join("\n"));
+            text.push('\n');
+        }
+        text
     }
 
     /// Everything that the console has shown.

@@ -85,7 +85,8 @@ pub(super) fn judge(
     });
     let story = after.died.as_ref().map_or_else(String::new, |(_, story)| story.clone());
     if let Some((name, domain)) = harmed {
-        let what = format!("{name} is {}, started again {} times; {target}: {story}", domain.state, domain.restarts);
+        let of_what = after.stories.get(name).map_or("nothing", String::as_str);
+        let what = format!("{name} is {}, and died of this: {of_what}; {target}: {story}", domain.state);
         return (Verdict::OtherHarmed, what);
     }
     let wrong = after.work.wrong - before.work.wrong;

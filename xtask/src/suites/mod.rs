@@ -4,6 +4,7 @@ mod bound;
 pub mod catalogue;
 mod conformance;
 mod dma;
+mod fault;
 mod hostile;
 mod libtest;
 mod model;
@@ -19,6 +20,7 @@ pub use hostile::Hostility;
 
 use crate::build::BuildError;
 use crate::console::ConsoleError;
+use crate::fault::FaultError;
 use crate::setup::{self, SetupError};
 use crate::workspace;
 
@@ -54,6 +56,9 @@ pub enum SuiteError {
     /// The system was not built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// The campaign could not be carried out.
+    #[error("{0}")]
+    Fault(#[from] FaultError),
     /// The machine did not come to an end of the suite.
     #[error("{0}")]
     Console(#[from] ConsoleError),
@@ -80,11 +85,13 @@ pub enum Suite {
     Hostile,
     /// The whole system, booted and driven from the host
     System,
+    /// A small fault-injection campaign into every domain of the system; a domain's name chooses that one
+    Fault,
 }
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Host,
         Self::Model,
         Self::Interleavings,
@@ -94,6 +101,7 @@ impl Suite {
         Self::Dma,
         Self::Hostile,
         Self::System,
+        Self::Fault,
     ];
 
     fn name(self) -> &'static str {
@@ -107,6 +115,7 @@ impl Suite {
             Self::Dma => "dma",
             Self::Hostile => "hostile",
             Self::System => "system",
+            Self::Fault => "fault",
         }
     }
 
@@ -133,6 +142,7 @@ impl Suite {
             Self::Bound => bound::run(filter),
             Self::Time => time::run(filter),
             Self::Dma => dma::run(filter),
+            Self::Fault => fault::run(filter, size),
             Self::Hostile => hostile::run(&choice.hostility),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {

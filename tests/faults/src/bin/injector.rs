@@ -11,6 +11,8 @@
 //! | `recovered NANOSECONDS` | from the first death to the end of the first round after it |
 //! | `well NANOSECONDS`, `unwell` | whether the workload came through without an error once the target was started anew |
 //! | `work ROUNDS OPERATIONS ERRORS WRONG` | what the workload has done since it began |
+//! | `story NAME STORY` | of what a domain that was started again died last |
+//! | `log TEXT` | a line of the log |
 //! | `domain NAME STATE RESTARTS MEMORY` | each domain |
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
@@ -38,6 +40,8 @@ const HANG: Duration = Duration::from_secs(10);
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Rounds without an error that show that everything is well.
 const WELL: u64 = 2;
+/// Lines of the log that are told.
+const LOG: usize = 100;
 /// Bytes of a line from the host.
 const LINE: usize = 16 << 10;
 
@@ -92,8 +96,12 @@ impl Injector {
 
     fn carry_out(&self, order: &Order) -> Result<String, Refusal> {
         let mut answer = String::new();
-        if let Order::Batch { target, time, mutations, clients } = order {
-            self.inject(target, *time, mutations, clients, &mut answer)?;
+        match order {
+            Order::Batch { target, time, mutations, clients } => {
+                self.inject(target, *time, mutations, clients, &mut answer)?;
+            }
+            Order::Log => self.log(&mut answer)?,
+            Order::Look => {}
         }
         self.describe(&mut answer)?;
         Ok(answer + "done\n")
@@ -176,6 +184,24 @@ impl Injector {
         Ok(())
     }
 
+    /// The last lines of the log.
+    fn log(&self, answer: &mut String) -> Result<(), Refusal> {
+        let mut bytes = vec![0; 4096];
+        let (mut lines, mut position) = (Vec::<String>::new(), 0);
+        loop {
+            let part = self.supervision.log(position, &mut bytes).map_err(|error| error.to_string())?;
+            lines.extend(String::from_utf8_lossy(&bytes[..part.bytes]).lines().map(String::from));
+            if !part.more || part.next == position {
+                break;
+            }
+            position = part.next;
+        }
+        for line in &lines[lines.len().saturating_sub(LOG)..] {
+            let _ = writeln!(answer, "log {line}");
+        }
+        Ok(())
+    }
+
     fn describe(&self, answer: &mut String) -> Result<(), Refusal> {
         let Progress { rounds, operations, errors, wrong } = self.progress()?;
         let _ = writeln!(answer, "work {rounds} {operations} {errors} {wrong}");
@@ -183,6 +209,9 @@ impl Injector {
             let Some(domain) = self.supervision.domain(index).map_err(|error| error.to_string())? else { break };
             let (name, state) = (domain.name.as_str(), domain.state.as_str());
             let _ = writeln!(answer, "domain {name} {state} {} {}", domain.restarts, domain.memory);
+            if domain.restarts > 0 {
+                let _ = write!(answer, "story {name} {}", self.story(name)?);
+            }
         }
         Ok(())
     }

@@ -274,3 +274,23 @@ fn a_reader_is_told_that_the_file_server_broke_and_can_read_again() {
     shell.shut_down();
     assert_clean(bench.disk());
 }
+
+#[test]
+fn a_driver_that_hangs_at_whatever_moment_is_the_only_one_that_counts_as_hung() {
+    let bench = Bench::with_default_disk();
+    let mut shell = bench.boot();
+    // Heartbeats are two seconds long, and each domain is asked at another moment.
+    for (restarts, moment) in (1..).zip([100, 500, 900, 1300, 1700]) {
+        shell.must(&format!("crash virtio-blk hang --after {moment}ms"));
+        let until = Instant::now() + PATIENCE;
+        while restarts_of(&mut shell, "virtio-blk") < restarts {
+            assert!(Instant::now() < until, "the driver does not count as hung");
+            shell.must("sleep 100ms");
+        }
+        shell.must("sum /disk/readme.txt");
+    }
+    for other in ["uart", "pci", "fat", "echo", "shell"] {
+        assert_eq!(restarts_of(&mut shell, other), 0, "{other}: {}", shell.must("log -n 40"));
+    }
+    shell.shut_down();
+}
