@@ -5,6 +5,7 @@ mod boot;
 mod commands;
 mod copy;
 mod crashes;
+mod device_errors;
 mod direct;
 mod files;
 mod groups;
