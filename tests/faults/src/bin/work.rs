@@ -11,19 +11,20 @@
 
 extern crate alloc;
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use faults::pattern::{self, WORD};
 use faults::tally::{Progress, TallyClient};
 use interfaces::command::CommandClient;
 use interfaces::console::ConsoleClient;
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient};
-use userlib::Environment;
 use userlib::ipc::Connection;
 use userlib::status::{self, Phase};
 use userlib::time::{Deadline, Duration};
+use userlib::{Environment, log};
 
 /// The file that is read. On the file server's volume, as all paths here.
 const FILE: &str = "/load.bin";
@@ -111,16 +112,19 @@ impl Work {
     }
 
     /// Counts an operation by its outcome.
-    fn count<T, E>(&mut self, outcome: Result<T, E>) -> Result<T, Failed> {
+    fn count<T, E: fmt::Display>(&mut self, outcome: Result<T, E>) -> Result<T, Failed> {
         match outcome {
             Ok(value) => {
                 self.progress.operations += 1;
                 Ok(value)
             }
-            Err(_) => {
+            Err(error) => {
                 self.progress.errors += 1;
-                // The next instance of a server does not know what was open.
-                (self.file, self.own) = (None, None);
+                log::warn!("{error}");
+                // The next instance of the server does not know what was open; the same one would not forget it.
+                for file in self.file.take().map(|(file, _)| file).into_iter().chain(self.own.take()) {
+                    let _ = self.files.close(file);
+                }
                 Err(Failed)
             }
         }
@@ -168,8 +172,10 @@ impl Work {
             None => {
                 let opened = self.files.open(OWN, Access::ReadWrite).map(|opened| opened.file);
                 let opened = match opened {
-                    Err(_) if self.written.is_none() => self.files.create(OWN).map(|opened| opened.file).map_err(drop),
-                    opened => opened.map_err(drop),
+                    Err(_) if self.written.is_none() => {
+                        self.files.create(OWN).map(|opened| opened.file).map_err(|error| error.to_string())
+                    }
+                    opened => opened.map_err(|error| error.to_string()),
                 };
                 let opened = self.count(opened)?;
                 *self.own.insert(opened)
