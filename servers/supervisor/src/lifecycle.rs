@@ -225,8 +225,10 @@ fn plan_restart(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
         }
     }
     let deaths = watched.deaths.len() as u32;
-    match policy.backoff_after(deaths) {
+    let lived = now.since(watched.started).as_millis() as u64;
+    match policy.backoff_after(deaths, lived, watched.waited) {
         Some(wait) => {
+            watched.waited = wait;
             watched.state = DomainState::BackingOff;
             let built = watched.built;
             drop(watched);
@@ -313,6 +315,7 @@ fn start_again(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), Su
         let mut watched = supervisor.watched_mut(index);
         watched.last_death = Some(Death::new(DeathCause::Restarted, "was restarted by request"));
         watched.deaths.clear();
+        watched.waited = 0;
     }
     start(supervisor, index);
     let running = supervisor.watched_domain(index).instance.is_some();

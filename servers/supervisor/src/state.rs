@@ -41,6 +41,8 @@ pub(crate) struct Watched {
     pub(crate) started: Instant,
     /// When it died within the window of its restart policy.
     pub(crate) deaths: VecDeque<Instant>,
+    /// For how many milliseconds it waited before its present instance was started.
+    pub(crate) waited: u32,
     pub(crate) last_death: Option<Death>,
     /// Processor time that its former instances had used when they were taken apart, in nanoseconds, as far as that could be seen.
     pub(crate) used_before: u64,
@@ -67,6 +69,7 @@ impl Watched {
             runtime: 0,
             started: Instant::now(),
             deaths: VecDeque::new(),
+            waited: 0,
             last_death: None,
             used_before: 0,
             device: None,

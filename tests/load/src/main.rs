@@ -7,6 +7,10 @@
 //! | `sequential PATH DEPTH KIB` | reads the file from begin to end, so much at a time, and looks at a word of each page |
 //! | `check-random PATH DEPTH COUNT`, `check PATH DEPTH KIB` | the same, and checks every byte |
 //!
+//! Behind them `for MILLISECONDS` reads the file again and again for so long, and `killing DOMAIN MILLISECONDS` destroys a domain
+//! once in each such time, for which this one has to use `supervision`. `recover PATH COUNT DOMAIN` breaks a domain so many
+//! times and says what it took until a request was served again ([`recovery`]).
+//!
 //! What is measured looks at little, because what it is compared with looks at nothing.
 //!
 //! The word of eight bytes with number `n` in a file that can be checked is `(n + 1) * 0x9e3779b97f4a7c15`.
@@ -15,6 +19,8 @@
 
 extern crate alloc;
 
+mod recovery;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,11 +28,12 @@ use core::sync::atomic::Ordering;
 use interfaces::command::{ARGUMENTS_MAX, CommandError, CommandServer, CommandService};
 use interfaces::file_ring::{Client, Completion, PAGE, Request, SECTOR};
 use interfaces::filesystem::{DirectFile, FilesystemClient};
+use interfaces::supervision::SupervisionClient;
 use userlib::environment::RingResources;
 use userlib::ipc::{Caller, ReadLease, WriteLease};
 use userlib::memory::SharedMemory;
 use userlib::start::EntryKind;
-use userlib::time::Instant;
+use userlib::time::{Duration, Instant};
 
 /// What makes the words of a file differ.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -38,7 +45,9 @@ const LIVES: usize = 100;
 userlib::entry!(|environment| {
     let files = FilesystemClient::new(environment.connection("filesystem"));
     let ring = environment.ring(EntryKind::RingClient, "filesystem").unwrap_or_else(|missing| panic!("{missing}"));
-    environment.serve("command", CommandService::new(Load { files, ring }))
+    let supervisor = environment.uses("supervision").ok().map(|_| environment.connection("supervision"));
+    let supervisor = supervisor.map(SupervisionClient::new);
+    environment.serve("command", CommandService::new(Load { files, ring, supervisor }))
 });
 
 /// What is to be checked of what was read.
@@ -66,6 +75,10 @@ struct Plan {
     /// How many parts; the whole file, in order, if none is said.
     random: Option<u64>,
     check: Check,
+    /// For how long the file is read, again and again; once if that is not said.
+    lasts: Option<Duration>,
+    /// Who is destroyed meanwhile, and how often.
+    killing: Option<(String, Duration)>,
 }
 
 /// How the work went.
@@ -76,11 +89,37 @@ struct Tally {
     wrong: u64,
     failed: u64,
     lives: usize,
+    deaths: u64,
 }
 
 struct Load {
     files: FilesystemClient,
     ring: RingResources,
+    /// Who destroys other domains for this one, if it may ask for that.
+    supervisor: Option<SupervisionClient>,
+}
+
+/// A domain that is destroyed again and again.
+struct Victim<'a> {
+    supervisor: &'a SupervisionClient,
+    name: &'a str,
+    every: Duration,
+    next: Instant,
+}
+
+impl Victim<'_> {
+    /// Destroys it if its time has come. Whether it did.
+    fn kill_when_due(&mut self) -> Result<bool, CommandError> {
+        let now = Instant::now();
+        if now < self.next {
+            return Ok(false);
+        }
+        while self.next <= now {
+            self.next = self.next + self.every;
+        }
+        self.supervisor.kill(self.name, 0).map_err(CommandError::failed)?;
+        Ok(true)
+    }
 }
 
 /// Numbers that look random: SplitMix64.
@@ -128,6 +167,8 @@ struct Parts {
     end: u64,
     size: usize,
     random: Option<(Random, u64)>,
+    /// Until when it begins anew.
+    until: Option<Instant>,
 }
 
 impl Iterator for Parts {
@@ -138,6 +179,14 @@ impl Iterator for Parts {
             *left = left.checked_sub(1)?;
             let offset = random.below(self.end / self.size as u64) * self.size as u64;
             return Some(Part { offset, length: self.size });
+        }
+        if let Some(until) = self.until {
+            if Instant::now() >= until {
+                return None;
+            }
+            if self.next >= self.end {
+                self.next = 0;
+            }
         }
         let length = (self.end - self.next).min(self.size as u64);
         let part = Part { offset: self.next, length: length as usize };
@@ -152,6 +201,17 @@ impl Load {
         Ok((ring, self.files.open_direct(path)?))
     }
 
+    fn victim<'a>(&'a self, plan: &'a Plan) -> Result<Option<Victim<'a>>, CommandError> {
+        let Some((name, every)) = &plan.killing else { return Ok(None) };
+        let supervisor = self.supervisor()?;
+        // In the middle of its time, so that of a reading of any length as much is lost as it takes deaths.
+        Ok(Some(Victim { supervisor, name, every: *every, next: Instant::now() + *every / 2 }))
+    }
+
+    fn supervisor(&self) -> Result<&SupervisionClient, CommandError> {
+        self.supervisor.as_ref().ok_or_else(|| CommandError::failed("the manifest lets this domain kill nobody"))
+    }
+
     async fn read(&self, plan: &Plan) -> Result<(Tally, u64), CommandError> {
         let (mut ring, mut file) = self.join(&plan.path).await?;
         let pages = plan.size.div_ceil(PAGE);
@@ -163,7 +223,9 @@ impl Load {
             return Err(CommandError::failed("the file is too short"));
         }
         let random = plan.random.map(|count| (Random(1), count));
-        let mut parts = Parts { next: 0, end, size: plan.size, random };
+        let until = plan.lasts.map(|time| Instant::now() + time);
+        let mut parts = Parts { next: 0, end, size: plan.size, random, until };
+        let mut victim = self.victim(plan)?;
         let mut in_flight: Vec<Option<Part>> = (0..plan.depth).map(|_| None).collect();
         let mut tally = Tally::default();
         let mut free: Vec<usize> = (0..plan.depth).collect();
@@ -177,6 +239,9 @@ impl Load {
             ring.tell();
             if in_flight.iter().all(Option::is_none) {
                 break;
+            }
+            if let Some(victim) = &mut victim {
+                tally.deaths += u64::from(victim.kill_when_due()?);
             }
             let mut completed = ring.next().await;
             while let Ok(completion) = completed {
@@ -237,33 +302,60 @@ impl Tally {
     }
 }
 
-fn plan(arguments: &str) -> Result<Plan, CommandError> {
-    let words: Vec<&str> = arguments.split(' ').collect();
-    let [what, path, depth, amount] = words[..] else { return Err(usage()) };
-    let number = |word: &str| word.parse::<u64>().map_err(|_| usage());
+fn number(word: &str) -> Result<u64, CommandError> {
+    word.parse().map_err(|_| usage())
+}
+
+fn plan(words: &[&str]) -> Result<Plan, CommandError> {
+    let [what, path, depth, amount, options @ ..] = words else { return Err(usage()) };
     let (depth, amount) = (number(depth)? as usize, number(amount)?);
-    let random = |check| Plan { path: path.into(), depth, size: PAGE, random: Some(amount), check };
-    let in_order = |check| Plan { path: path.into(), depth, size: (amount as usize) << 10, random: None, check };
-    match what {
-        "random" => Ok(random(Check::Every(SECTOR))),
-        "check-random" => Ok(random(Check::All)),
-        "sequential" if amount > 0 => Ok(in_order(Check::Every(PAGE))),
-        "check" if amount > 0 => Ok(in_order(Check::All)),
-        _ => Err(usage()),
+    let (size, random, check) = match *what {
+        "random" => (PAGE, Some(amount), Check::Every(SECTOR)),
+        "check-random" => (PAGE, Some(amount), Check::All),
+        "sequential" if amount > 0 => ((amount as usize) << 10, None, Check::Every(PAGE)),
+        "check" if amount > 0 => ((amount as usize) << 10, None, Check::All),
+        _ => return Err(usage()),
+    };
+    let mut plan = Plan { path: (*path).into(), depth, size, random, check, lasts: None, killing: None };
+    let mut left = options;
+    loop {
+        left = match left {
+            ["for", time, rest @ ..] => {
+                plan.lasts = Some(Duration::from_millis(number(time)?));
+                rest
+            }
+            ["killing", name, time, rest @ ..] => {
+                let every = Duration::from_millis(number(time)?.max(1));
+                plan.killing = Some(((*name).into(), every));
+                rest
+            }
+            [] => return Ok(plan),
+            _ => return Err(usage()),
+        }
     }
 }
 
 fn usage() -> CommandError {
-    CommandError::usage("[check-]random PATH DEPTH COUNT | sequential PATH DEPTH KIB | check PATH DEPTH KIB")
+    CommandError::usage(
+        "[check-]random PATH DEPTH COUNT | sequential or check PATH DEPTH KIB | recover PATH COUNT DOMAIN",
+    )
 }
 
 impl CommandServer for Load {
     async fn run(&self, _: &Caller, arguments: ReadLease, output: WriteLease) -> Result<usize, CommandError> {
-        let plan = plan(&arguments.to_text(ARGUMENTS_MAX)?)?;
+        let arguments = arguments.to_text(ARGUMENTS_MAX)?;
+        let words: Vec<&str> = arguments.split(' ').collect();
+        if let ["recover", path, count, domain] = words[..] {
+            let said = self.recover(path, number(count)?, domain).await?;
+            output.write(0, said.as_bytes())?;
+            return Ok(said.len());
+        }
+        let plan = plan(&words)?;
         let (tally, nanoseconds) = self.read(&plan).await?;
-        let Tally { parts, bytes, wrong, failed, lives } = tally;
+        let Tally { parts, bytes, wrong, failed, lives, deaths } = tally;
         let said = format!(
-            "load: {parts} parts, {bytes} bytes, {nanoseconds} ns, {wrong} wrong, {failed} failed, {lives} new servers\n"
+            "load: {parts} parts, {bytes} bytes, {nanoseconds} ns, {wrong} wrong, {failed} failed, {lives} new servers, \
+             {deaths} deaths\n"
         );
         output.write(0, said.as_bytes())?;
         if wrong + failed > 0 {

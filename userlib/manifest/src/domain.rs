@@ -143,7 +143,7 @@ pub enum Restart {
         limit: u32,
         /// The window over which restarts are counted, in milliseconds.
         window_ms: u32,
-        /// Wait before the first restart, in milliseconds; it doubles with each death within the window.
+        /// The first wait of a series, in milliseconds.
         backoff_ms: u32,
         /// The longest such wait, in milliseconds; not less than `backoff_ms`.
         max_backoff_ms: u32,
@@ -151,15 +151,28 @@ pub enum Restart {
 }
 
 impl Restart {
+    /// A life that lasts so many times as long as the wait before it makes up for that wait.
+    const WORTH: u64 = 10;
+
     /// Wait before the next restart, in milliseconds, after `deaths` deaths (this one included) within the window,
-    /// or `None` if the domain stays dead.
-    pub const fn backoff_after(self, deaths: u32) -> Option<u32> {
+    /// or `None` if the domain stays dead. The life that is over lasted `lived_ms` milliseconds, and before it the domain had
+    /// waited for `waited_ms`.
+    ///
+    /// Waiting keeps a domain that dies again and again from using up the processor by its starts. One that had lived as long as
+    /// it can ever be made to wait is not of that kind: it is started again at once. One that had lived for ten times as
+    /// long as it had waited waits for `backoff`, so that it waits for a tenth of the time at most; any other twice as long as
+    /// before.
+    pub const fn backoff_after(self, deaths: u32, lived_ms: u64, waited_ms: u32) -> Option<u32> {
         match self {
             Self::OnDeath { limit, backoff_ms, max_backoff_ms, .. } if deaths <= limit => {
-                // 31 doublings overflow any wait: the shift is bounded so that a long series stays at the maximum.
-                let doublings = deaths.saturating_sub(1);
-                let wait = if doublings > 31 { u64::MAX } else { (backoff_ms as u64) << doublings };
-                Some(if wait > max_backoff_ms as u64 { max_backoff_ms } else { wait as u32 })
+                if lived_ms >= max_backoff_ms as u64 {
+                    return Some(0);
+                }
+                if lived_ms >= waited_ms as u64 * Self::WORTH {
+                    return Some(backoff_ms);
+                }
+                let wait = waited_ms.saturating_mul(2);
+                Some(if wait > max_backoff_ms { max_backoff_ms } else { wait })
             }
             _ => None,
         }

@@ -196,7 +196,7 @@ fn works(group: Group) -> (&'static str, &'static str, &'static [Work]) {
         Group::Irq => ("costs", "irq", IRQ),
         Group::Spawn => ("domains", "spawn", SPAWN),
         Group::Restart => ("domains", "restart", RESTART),
-        Group::Density | Group::Rpc | Group::Boot | Group::Block | Group::File => ("", "", &[]),
+        Group::Density | Group::Rpc | Group::Boot | Group::Block | Group::File | Group::Recovery => ("", "", &[]),
     }
 }
 

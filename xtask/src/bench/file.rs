@@ -30,7 +30,7 @@ heartbeat = "none"
 "#;
 
 /// Bytes of the file: far more than all caches together.
-const FILE: u64 = 128 << 20;
+pub(super) const FILE: u64 = 128 << 20;
 /// How often each is measured.
 const ROUNDS: u32 = 5;
 /// How long one may take.

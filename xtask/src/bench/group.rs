@@ -1,7 +1,7 @@
 //! What can be measured, by the names of the command line.
 
 use super::table::Table;
-use super::{BenchError, Plan, block, boot, costs, density, file, rpc};
+use super::{BenchError, Plan, block, boot, costs, density, file, recovery, rpc};
 use crate::machine::Accelerator;
 
 /// A group of works that is measured as one.
@@ -29,11 +29,13 @@ pub enum Group {
     Block,
     /// A file read directly, from an application through the file server and the driver, beside Linux
     File,
+    /// Reading while the disk's driver is killed again and again, and the way from a death to the next request
+    Recovery,
 }
 
 impl Group {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ipc,
         Self::Notify,
         Self::Map,
@@ -45,6 +47,7 @@ impl Group {
         Self::Boot,
         Self::Block,
         Self::File,
+        Self::Recovery,
     ];
 
     /// Its name on the command line.
@@ -61,6 +64,7 @@ impl Group {
             Self::Boot => "boot",
             Self::Block => "block",
             Self::File => "file",
+            Self::Recovery => "recovery",
         }
     }
 
@@ -78,6 +82,7 @@ impl Group {
             Self::Boot => "from QEMU's start",
             Self::Block => "what it costs a request to the disk that its driver is confined",
             Self::File => "files read directly, from an application through the file server and the driver",
+            Self::Recovery => "what it costs readers that the disk's driver dies",
         }
     }
 
@@ -86,7 +91,7 @@ impl Group {
     pub fn is_compared(self) -> bool {
         match self {
             Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Spawn | Self::Restart | Self::Rpc => true,
-            Self::Density | Self::Boot | Self::Block | Self::File => false,
+            Self::Density | Self::Boot | Self::Block | Self::File | Self::Recovery => false,
         }
     }
 
@@ -94,7 +99,7 @@ impl Group {
     pub fn is_measured_by(self, accelerator: Accelerator) -> bool {
         match self {
             Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Boot => true,
-            Self::Spawn | Self::Restart | Self::Density | Self::Rpc | Self::Block | Self::File => {
+            Self::Spawn | Self::Restart | Self::Density | Self::Rpc | Self::Block | Self::File | Self::Recovery => {
                 accelerator == Accelerator::Tcg
             }
         }
@@ -113,6 +118,7 @@ impl Group {
             Self::Boot => boot::boot(plan.accelerator),
             Self::Block => block::block(&plan.iommu),
             Self::File => file::file(plan),
+            Self::Recovery => recovery::recovery(plan),
         }
     }
 }

@@ -11,6 +11,7 @@ mod group;
 mod linux;
 pub mod page;
 mod plan;
+mod recovery;
 pub mod report;
 mod row;
 mod rpc;

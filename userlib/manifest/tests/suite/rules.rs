@@ -271,13 +271,43 @@ fn a_driver_on_the_pci_bus_has_memory_to_share_with_its_device() {
     assert_eq!(system.memory_bytes(), without + 64 * 4096);
 }
 
+/// The waits before the restarts of a domain each of whose lives lasts so many milliseconds.
+fn waits(policy: Restart, lives: &[u64]) -> Vec<Option<u32>> {
+    let mut waited = 0;
+    let mut wait_after = |(deaths, lived): (u32, &u64)| {
+        let wait = policy.backoff_after(deaths, *lived, waited);
+        waited = wait.unwrap_or(waited);
+        wait
+    };
+    (1..).zip(lives).map(&mut wait_after).collect()
+}
+
+const POLICY: Restart = Restart::OnDeath { limit: 40, window_ms: 60_000, backoff_ms: 20, max_backoff_ms: 2000 };
+
 #[test]
 fn waits_before_restarts_double_up_to_the_maximum_until_the_limit() {
-    let policy = Restart::OnDeath { limit: 40, window_ms: 60_000, backoff_ms: 20, max_backoff_ms: 2000 };
-    let waits: Vec<_> = (1..=9).map(|deaths| policy.backoff_after(deaths)).collect();
+    let waits = waits(POLICY, &[0; 41]);
     let expected = [20, 40, 80, 160, 320, 640, 1280, 2000, 2000].map(Some);
-    assert_eq!(waits, expected);
-    assert_eq!(policy.backoff_after(40), Some(2000));
-    assert_eq!(policy.backoff_after(41), None);
-    assert_eq!(Restart::Never.backoff_after(1), None);
+    assert_eq!(waits[..9], expected);
+    assert_eq!(waits[39..], [Some(2000), None]);
+    assert_eq!(Restart::Never.backoff_after(1, u64::MAX, 0), None);
+}
+
+#[test]
+fn who_had_lived_as_long_as_the_longest_wait_does_not_wait() {
+    assert_eq!(waits(POLICY, &[2000; 5]), [Some(0); 5]);
+    assert_eq!(waits(POLICY, &[1999, 0, 0, 2000, 0]), [20, 40, 80, 0, 20].map(Some));
+}
+
+#[test]
+fn who_lives_for_ten_times_its_wait_never_waits_longer_than_for_the_first_one() {
+    assert_eq!(waits(POLICY, &[200; 5]), [Some(20); 5]);
+    assert_eq!(waits(POLICY, &[199; 5]), [20, 40, 80, 160, 320].map(Some));
+    assert_eq!(waits(POLICY, &[0, 0, 0, 800, 10]), [20, 40, 80, 20, 40].map(Some));
+}
+
+#[test]
+fn a_policy_without_a_wait_never_waits() {
+    let policy = Restart::OnDeath { limit: 40, window_ms: 60_000, backoff_ms: 0, max_backoff_ms: 0 };
+    assert_eq!(waits(policy, &[0, 1000, 0]), [Some(0); 3]);
 }
