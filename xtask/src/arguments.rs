@@ -188,6 +188,10 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) large: bool,
 
+    /// Write the page of the book that the suite `restart` makes, instead of comparing it
+    #[arg(long)]
+    pub(crate) docs: bool,
+
     #[command(flatten)]
     pub(crate) hostility: Hostility,
 }

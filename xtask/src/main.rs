@@ -141,7 +141,8 @@ fn test(options: &Test) -> Result<bool, Failure> {
     };
     let size = if options.large { Size::Large } else { Size::Usual };
     let hostility = options.hostility.plan(size);
-    let tally = suites::run(&chosen, &Choice { filter: options.filter.as_deref(), size, hostility })?;
+    let filter = options.filter.as_deref();
+    let tally = suites::run(&chosen, &Choice { filter, size, hostility, writes_docs: options.docs })?;
     println!("{tally}");
     Ok(tally.failed == 0)
 }

@@ -41,5 +41,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
             log::warn!("the console cannot be read: {error}");
             life.pause(CONSOLE_PAUSE);
         }
+        // While it waited for a person it took no notice of its supervisor, who may have asked it to break.
+        life.pause(Duration::ZERO);
     }
 }

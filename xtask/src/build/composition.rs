@@ -83,10 +83,20 @@ impl Composition {
     ///
     /// As [`Composition::of_system`].
     pub fn of_system_with(name: &str, entry: &str) -> Result<Self, BuildError> {
+        Self::of_system_where(name, entry, str::to_owned)
+    }
+
+    /// The same of a manifest that was changed before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_system_where(name: &str, entry: &str, change: impl FnOnce(&str) -> String) -> Result<Self, BuildError> {
         let path = workspace::root().join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
         let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
+        let source = change(&source);
         let (before, shell) = source.split_once("[domain.shell]").unwrap_or((&source, ""));
         let shell = shell.replacen("uses = [", &command, 1);
         let source = format!("{before}[domain.shell]{shell}{entry}");

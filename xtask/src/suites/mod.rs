@@ -8,6 +8,7 @@ mod fault;
 mod hostile;
 mod libtest;
 mod model;
+mod restart;
 mod time;
 
 use std::fmt;
@@ -83,6 +84,8 @@ pub enum Suite {
     Dma,
     /// Domains that make random system calls and run random bytes, beside a victim whose work is checked
     Hostile,
+    /// Every domain dies in every way, a hundred times by request, and comes back
+    Restart,
     /// The whole system, booted and driven from the host
     System,
     /// A small fault-injection campaign into every domain of the system; a domain's name chooses that one
@@ -100,6 +103,7 @@ impl Suite {
         Self::Time,
         Self::Dma,
         Self::Hostile,
+        Self::Restart,
         Self::System,
         Self::Fault,
     ];
@@ -114,6 +118,7 @@ impl Suite {
             Self::Time => "time",
             Self::Dma => "dma",
             Self::Hostile => "hostile",
+            Self::Restart => "restart",
             Self::System => "system",
             Self::Fault => "fault",
         }
@@ -144,6 +149,7 @@ impl Suite {
             Self::Dma => dma::run(filter),
             Self::Fault => fault::run(filter, size),
             Self::Hostile => hostile::run(&choice.hostility),
+            Self::Restart => restart::run(filter, choice.writes_docs),
             // Each test boots a machine, and an emulated machine keeps one core of the host busy.
             Self::System => {
                 libtest::run(&["test", "--no-fail-fast", "--package", "system-tests"], &["--test-threads=2"], filter)
@@ -173,6 +179,8 @@ pub struct Choice<'a> {
     pub size: Size,
     /// What the hostile run is like.
     pub hostility: Hostility,
+    /// Whether a suite that makes a page of the book writes it, instead of comparing it.
+    pub writes_docs: bool,
 }
 
 /// How many tests passed and failed.

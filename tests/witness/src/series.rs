@@ -1,0 +1,131 @@
+//! A series of deaths of one domain.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use interfaces::command::CommandError;
+use interfaces::supervision::{Crash, DomainState, MemoryUse, SupervisionClient};
+use userlib::executor;
+use userlib::time::{Duration, Instant};
+
+use crate::held::Connections;
+
+/// How often it is looked whether a domain is back.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long it may take, only so that there is an end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Before the first death, so that what was typed is out of the console's queue.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A way to break a domain.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    Kill,
+    Crash(Crash),
+}
+
+/// A domain that is broken so many times in one way.
+pub(crate) struct Series {
+    pub(crate) domain: String,
+    pub(crate) way: Way,
+    pub(crate) count: u64,
+}
+
+/// How often each domain was started again.
+type Restarts = BTreeMap<String, u32>;
+
+fn restarts(supervisor: &SupervisionClient) -> Result<Restarts, CommandError> {
+    let mut found = Restarts::new();
+    for index in 0.. {
+        let Some(info) = supervisor.domain(index).map_err(CommandError::failed)? else { break };
+        found.insert(info.name.as_str().to_string(), info.restarts);
+    }
+    Ok(found)
+}
+
+fn memory(supervisor: &SupervisionClient) -> Result<MemoryUse, CommandError> {
+    supervisor.memory().map_err(CommandError::failed)
+}
+
+impl Series {
+    /// Carries it out, and says what has become of the domain, of others, and of what this client held.
+    pub(crate) async fn carry_out(&self, connections: &Connections) -> Result<String, CommandError> {
+        let supervisor = &connections.supervisor;
+        executor::sleep(PAUSE).await;
+        let before = restarts(supervisor)?;
+        let first = *before.get(&self.domain).ok_or_else(|| CommandError::failed("there is no such domain"))?;
+        let (mut served, mut seen, mut used) = (0, None, None);
+        for number in 0..self.count {
+            let held = connections.hold(&self.domain, number)?;
+            self.befall(supervisor)?;
+            self.come_back(supervisor, first + number as u32 + 1).await?;
+            let words = connections.use_held(held);
+            // What differs is told as it was the first time that it did.
+            if seen.as_ref().is_none_or(|seen| *seen == words) {
+                seen = Some(words);
+            } else {
+                seen = Some(format!("different each time, such as: {words}"));
+                break;
+            }
+            connections.call(&self.domain)?;
+            served += 1;
+            if number == 0 {
+                used = Some(memory(supervisor)?);
+            }
+        }
+        let mut seen = seen.unwrap_or_default();
+        let memory = match used {
+            Some(used) => settled(supervisor, used).await?,
+            None => String::from("not looked at"),
+        };
+        let after = restarts(supervisor)?;
+        let own = after.get(&self.domain).map_or(0, |after| after - first);
+        let others = after.iter().filter(|(name, _)| **name != self.domain);
+        let others: u32 = others.map(|(name, after)| after - before.get(name).copied().unwrap_or(0)).sum();
+        if self.domain == "echo" && self.count > 1 {
+            seen = connections.die_under_way()?;
+        }
+        Ok(format!("restarts {own}\nothers {others}\nserved {served}\nseen {seen}\nmemory {memory}\n"))
+    }
+
+    fn befall(&self, supervisor: &SupervisionClient) -> Result<(), CommandError> {
+        match self.way {
+            Way::Kill => supervisor.kill(&self.domain, 0).map_err(CommandError::failed),
+            Way::Crash(how) => supervisor.crash(&self.domain, how, 0).map_err(CommandError::failed),
+        }
+    }
+
+    /// Waits until the domain runs and was started again so many times.
+    async fn come_back(&self, supervisor: &SupervisionClient, times: u32) -> Result<(), CommandError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let info = supervisor.find(&self.domain).map_err(CommandError::failed)?;
+            if info.restarts >= times && info.state == DomainState::Running {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let (restarts, state) = (info.restarts, info.state.as_str());
+                return Err(CommandError::failed(format_args!("it does not come back: {state}, restart {restarts}")));
+            }
+            executor::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Whether as many pages are in use as before. The last instance may still be at what it does at its start.
+async fn settled(supervisor: &SupervisionClient, used: MemoryUse) -> Result<String, CommandError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let now = memory(supervisor)?;
+        if now == used {
+            return Ok(String::from("same"));
+        }
+        if Instant::now() > until {
+            return Ok(format!(
+                "{} bytes mapped and {} of the kernel's, before {} and {}",
+                now.mapped, now.kernel, used.mapped, used.kernel
+            ));
+        }
+        executor::sleep(LOOK).await;
+    }
+}
