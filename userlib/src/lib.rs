@@ -6,6 +6,7 @@
 //! | [`cap`] | capabilities by kind, with a method for every call |
 //! | [`start`], [`environment`] | what a domain is given when it starts, for its builder and for itself |
 //! | [`status`] | the page by which a supervisor watches it: phase, heartbeat, panic message, log |
+//! | [`message_log`] | the last messages of a domain, for whoever asks why it died |
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
 //! | [`command`] | programs that a person runs by name at the shell |
 //! | [`executor`] | one thread on which calls, bits, interrupts and timers are futures |
@@ -44,6 +45,7 @@ pub mod heap;
 pub mod host;
 pub mod ipc;
 pub mod memory;
+pub mod message_log;
 pub mod messages;
 pub mod mishap;
 #[cfg(target_os = "none")]

@@ -14,6 +14,7 @@
 //! | 40 | length of the panic message |
 //! | 64 | panic message, at most [`PANIC_MAX`] bytes |
 //! | 576 | the ring of log records, [`LOG_LENGTH`] bytes |
+//! | behind it | the last messages, [`message_log::LENGTH`] bytes |
 //!
 //! A record is a word of time (nanoseconds since boot), a word with its level and its length, and its text, filled up
 //! to a multiple of eight bytes. Positions count bytes from the start of the domain and never fall; the byte at position
@@ -21,6 +22,7 @@
 //! one, so a reader that finds that position behind its own copy afterwards knows that the copy is good.
 
 use crate::memory::SharedMemory;
+use crate::message_log;
 use crate::time::Instant;
 use abi::PAGE_SIZE;
 use alloc::string::String;
@@ -44,7 +46,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTAT");
 /// Most bytes of a panic message.
 pub const PANIC_MAX: usize = 512;
 /// Bytes of the ring of log records.
-pub const LOG_LENGTH: usize = PAGE_SIZE as usize - LOG;
+pub const LOG_LENGTH: usize = MESSAGES - LOG;
 /// Most bytes of one record's text.
 pub const RECORD_MAX: usize = 480;
 
@@ -55,7 +57,10 @@ const OLDEST: usize = 32;
 const PANIC_LENGTH: usize = 40;
 const PANIC: usize = 64;
 const LOG: usize = PANIC + PANIC_MAX;
+const MESSAGES: usize = PAGE_SIZE as usize - message_log::LENGTH;
 const RECORD_HEADER: usize = 16;
+
+const _: () = assert!(LOG_LENGTH.is_multiple_of(8) && LOG_LENGTH > 2 * (RECORD_HEADER + RECORD_MAX));
 
 /// How far a domain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -274,6 +279,11 @@ impl<'a> Reader<'a> {
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// The domain's last messages, the oldest first.
+    pub fn messages(self) -> Vec<message_log::Message> {
+        self.page.part(MESSAGES..PAGE_SIZE as usize).map(message_log::read).unwrap_or_default()
+    }
+
     /// The records from `position` on, oldest first, and the position behind the last of them, from which to go on the
     /// next time. Begin with 0. Records that were gone over meanwhile are left out.
     pub fn records(self, position: u64) -> (Vec<Record>, u64) {
@@ -357,6 +367,9 @@ pub fn own_records() -> Vec<Record> {
 pub fn install(page: SharedMemory<'static>) -> Option<Writer<'static>> {
     let writer = Writer::start(page)?;
     OWN_PAGE.store(page.address(), Ordering::Release);
+    if let Some(ring) = page.part(MESSAGES..PAGE_SIZE as usize) {
+        message_log::install(ring);
+    }
     // A second installation only changes the page.
     if log::set_logger(&StatusLog).is_ok() {
         log::set_max_level(log::LevelFilter::Info);

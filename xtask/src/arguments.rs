@@ -67,6 +67,14 @@ pub(crate) enum Command {
         #[arg(value_name = "SCRIPT")]
         script: PathBuf,
     },
+    /// Show who died in the system that used a disk, with registers, functions, files and lines, and last messages
+    ///
+    /// The system keeps the last 64 deaths in a file of its disk. Functions are named as the tree is built now.
+    Crashes {
+        /// The raw disk image; not while a machine uses it
+        #[arg(value_name = "DISK")]
+        disk: PathBuf,
+    },
     /// Install what building and booting needs: QEMU, dosfstools, the source of the Rust library
     ///
     /// The other commands do this too; here it happens by itself. Without root, apt or a network it prints the

@@ -10,6 +10,7 @@ pub mod book;
 pub mod build;
 pub mod console;
 pub mod coverage;
+pub mod crashes;
 pub mod disk;
 pub mod doctor;
 pub mod fault;

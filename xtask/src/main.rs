@@ -13,6 +13,7 @@ use xtask::bench::{self, Baseline, BenchError};
 use xtask::book;
 use xtask::build::{self, Check, Composition};
 use xtask::coverage::Coverage;
+use xtask::crashes;
 use xtask::disk;
 use xtask::doctor::Examination;
 use xtask::fault::FaultError;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Replay { script } => replay(&script),
         Command::Setup => set_up(),
         Command::Book => book(),
+        Command::Crashes { disk } => crashes(&disk),
         Command::Check => check(),
         Command::Bench(options) => bench(&options),
     };
@@ -207,6 +209,11 @@ fn book() -> Result<bool, Failure> {
         [] => println!("The reference pages say what the sources say."),
         changed => println!("Written: {}", changed.join(", ")),
     }
+    Ok(true)
+}
+
+fn crashes(disk: &Path) -> Result<bool, Failure> {
+    print!("{}", crashes::of_disk(disk)?);
     Ok(true)
 }
 

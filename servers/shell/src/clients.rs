@@ -87,6 +87,9 @@ impl Domains for SupervisionClient {
     fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize> {
         Ok(self.last_death(name, output)?)
     }
+    fn crash_record(&self, number: u64, output: &mut [u8]) -> DomainResult<TextPart> {
+        Ok(self.crash_record(number, output)?)
+    }
     fn memory(&self) -> PlainResult<MemoryUse> {
         Ok(self.memory()?)
     }

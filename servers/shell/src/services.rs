@@ -51,6 +51,7 @@ pub trait Domains {
     fn crash(&self, name: &str, how: Crash, delay: Duration) -> DomainResult<()>;
     fn capability(&self, name: &str, from: u16) -> DomainResult<Option<CapabilityInfo>>;
     fn last_death(&self, name: &str, output: &mut [u8]) -> DomainResult<usize>;
+    fn crash_record(&self, number: u64, output: &mut [u8]) -> DomainResult<TextPart>;
     fn memory(&self) -> PlainResult<MemoryUse>;
     /// To what the machine confines devices.
     fn confinement(&self) -> PlainResult<Confinement>;

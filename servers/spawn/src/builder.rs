@@ -95,6 +95,32 @@ impl PrivateLayout {
     }
 }
 
+/// Where the stack of a domain's first thread lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Where its domain has it.
+    pub address: u64,
+    /// Its first page in the domain's private memory.
+    pub first_page: u64,
+    /// How many there are.
+    pub pages: u64,
+}
+
+/// Where the stack of a domain's first thread lies in every life of it.
+///
+/// # Errors
+/// [`BuildError`], if it could not be built either.
+pub fn stack(
+    images: &Images,
+    archive: &Archive<'_>,
+    system: &System,
+    resources: &DomainResources,
+    index: DomainIndex,
+) -> Result<Stack, BuildError> {
+    let private = PrivateLayout::of(&*images.of(archive, system, index)?, resources)?;
+    Ok(Stack { address: layout::STACK, first_page: private.stack, pages: private.stack_pages })
+}
+
 /// Builds a domain and starts it. `instance` counts its earlier starts.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod instance;
 mod inventory;
 mod layout;
 
-pub use builder::{Blueprint, Handover, build};
+pub use builder::{Blueprint, Handover, Stack, build, stack};
 pub use error::BuildError;
 pub use group::Group;
 pub use image::{Image, Images, Segment};

@@ -6,6 +6,7 @@ use crate::{code, heartbeat, lifecycle, log_reader, power};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use interfaces::crash::CrashRecord;
 use interfaces::mutation::Mutation;
 use interfaces::supervision::{
     Bound, CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionError,
@@ -125,6 +126,10 @@ impl Household for Everybody {
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
         self.0.watched_domain(index).last_death.as_ref().map(|death| death.story.clone())
+    }
+
+    fn crash_record(&self, number: u64) -> Option<CrashRecord> {
+        self.0.crashes.from(number)
     }
 
     fn confinement(&self) -> Confinement {

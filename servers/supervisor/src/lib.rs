@@ -4,10 +4,12 @@
 
 extern crate alloc;
 
+mod backtrace;
 mod mutations;
 mod service;
 mod topology;
 
+pub use backtrace::{Place, backtrace};
 pub use mutations::{ARM, Mutations};
 pub use service::{Household, Line, Requests};
 pub use topology::{BusRegisters, Topology, express_capability};

@@ -2,7 +2,7 @@
 
 use crate::death::Death;
 use crate::state::{Device, Supervisor};
-use crate::{devices, heartbeat};
+use crate::{crash, devices, heartbeat};
 use alloc::format;
 use alloc::rc::Rc;
 use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionError};
@@ -176,6 +176,7 @@ fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
 /// Takes a dead or condemned domain apart: its device first, so that nothing it does can reach memory that is used
 /// again. Then plans the next instance.
 pub(crate) fn bury(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
+    crash::examine(supervisor, index, &death);
     if !take_apart(supervisor, index) {
         return;
     }

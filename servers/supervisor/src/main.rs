@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod bus;
 mod code;
+mod crash;
 mod death;
 mod devices;
 mod fault;

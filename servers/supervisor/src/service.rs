@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
+use interfaces::crash::CrashRecord;
 use interfaces::mutation::{self, Mutation};
 use interfaces::supervision::{
     CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, NAME_MAX, SupervisionError, SupervisionServer, TextPart,
@@ -83,6 +84,9 @@ pub trait Household: Clone + 'static {
 
     /// What is known of a domain's last death.
     fn last_death(&self, index: DomainIndex) -> Option<String>;
+
+    /// The record of the death with this number, or of the first one behind it that is kept.
+    fn crash_record(&self, number: u64) -> Option<CrashRecord>;
 
     /// To what the machine confines devices.
     fn confinement(&self) -> Confinement;
@@ -229,6 +233,15 @@ impl<H: Household> SupervisionServer for Requests<H> {
         let count = story.len().min(output.length()?);
         output.write(0, &story.as_bytes()[..count])?;
         Ok(count)
+    }
+
+    async fn crash_record(&self, _: &Caller, number: u64, output: WriteLease) -> Result<TextPart, SupervisionError> {
+        let Some(record) = self.household.crash_record(number) else {
+            return Ok(TextPart { bytes: 0, next: number, more: false });
+        };
+        let (bytes, room) = (record.encode(), output.length()?);
+        output.write(0, &bytes[..bytes.len().min(room)])?;
+        Ok(TextPart { bytes: bytes.len(), next: record.number + 1, more: bytes.len() > room })
     }
 
     async fn confinement(&self, _: &Caller) -> Confinement {

@@ -1,6 +1,7 @@
 //! What the supervisor knows of each domain.
 
 use crate::bus::Bus;
+use crate::crash::Crashes;
 use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -124,6 +125,7 @@ pub(crate) struct Supervisor {
     pub(crate) images: Images,
     pub(crate) space: AddressSpace,
     pub(crate) bus: Bus,
+    pub(crate) crashes: Crashes,
     domains: Vec<RefCell<Watched>>,
     /// Devices that nobody drives and that have strayed.
     strangers: RefCell<Vec<SourceId>>,
@@ -151,6 +153,7 @@ impl Supervisor {
             images: Images::new(),
             space,
             bus,
+            crashes: Crashes::default(),
             domains,
             strangers: RefCell::default(),
             unstarted: RefCell::default(),

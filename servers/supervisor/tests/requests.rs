@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use interfaces::crash::{CrashRecord, RECORD_MAX};
 use interfaces::mutation::{self, Mutation};
 use interfaces::supervision::{
     CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble,
@@ -110,6 +111,12 @@ impl Household for MadeUp {
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
         (index == ECHO).then(|| "was killed".to_owned())
+    }
+
+    fn crash_record(&self, number: u64) -> Option<CrashRecord> {
+        let kept = 5..8;
+        let number = kept.clone().find(|kept| *kept >= number)?;
+        Some(CrashRecord { number, domain: "echo".to_owned(), ..CrashRecord::default() })
     }
 
     fn confinement(&self) -> Confinement {
@@ -230,7 +237,7 @@ fn any_messages_to_supervision() {
         assert_eq!(client.memory().map(|memory| memory.total), Ok(4));
         assert!(client.find("echo").is_ok());
     });
-    assert_eq!(tally.answered.len(), 16, "{tally}");
+    assert_eq!(tally.answered.len(), 17, "{tally}");
     assert!(household.events().iter().all(|(_, index)| *index != 0), "nothing ever happens to the supervisor");
 }
 
@@ -264,4 +271,21 @@ fn changes_that_make_no_sense_are_refused_and_the_supervisor_is_not_changed() {
     assert_eq!(client.mutate("supervisor", &[]), Err(CallError::Failed(SupervisionError::Protected)));
     assert_eq!(client.renew("supervisor"), Err(CallError::Failed(SupervisionError::Protected)));
     assert_eq!(household.events(), []);
+}
+
+#[test]
+fn records_of_deaths_come_one_after_the_other_from_the_first_that_is_kept() {
+    let double = double(&MadeUp::default());
+    let client = double.client();
+    let mut bytes = [0; RECORD_MAX];
+    let (mut next, mut numbers) = (0, vec![]);
+    loop {
+        let part = client.crash_record(next, &mut bytes).expect("it is answered");
+        let Some(record) = CrashRecord::decode(&bytes[..part.bytes]) else { break };
+        numbers.push(record.number);
+        next = part.next;
+    }
+    assert_eq!(numbers, [5, 6, 7]);
+    let part = client.crash_record(0, &mut bytes[..10]).expect("it is answered");
+    assert!(part.more && part.bytes > 10, "what does not fit is told");
 }

@@ -9,6 +9,9 @@ extern crate alloc;
 
 pub mod block;
 pub mod console;
+pub mod crash;
+pub mod crash_log;
+pub mod crash_report;
 pub mod echo;
 pub mod file_ring;
 pub mod filesystem;

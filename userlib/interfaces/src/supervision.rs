@@ -251,6 +251,11 @@ pub trait Supervision {
     #[idempotent]
     fn last_death(name: &str, output: &mut [u8]) -> Result<usize, SupervisionError>;
 
+    /// The record of the death with this number, or of the first one behind it that is kept, as [`crate::crash`] reads it:
+    /// how many bytes it has, of which those come that fit, and with which number to go on. No bytes if there is none.
+    #[idempotent]
+    fn crash_record(number: u64, output: &mut [u8]) -> Result<TextPart, SupervisionError>;
+
     /// To what the machine confines devices.
     #[idempotent]
     fn confinement() -> Confinement;

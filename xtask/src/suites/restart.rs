@@ -42,7 +42,7 @@ const TYPING: Duration = Duration::from_secs(2);
 const GREETING: &str = "an operating system with watertight compartments.";
 
 /// Who dies, but for the supervisor and the witness.
-const DOMAINS: [&str; 6] = ["uart", "pci", "virtio-blk", "fat", "echo", SHELL];
+const DOMAINS: [&str; 7] = ["uart", "pci", "virtio-blk", "fat", "echo", "crashlog", SHELL];
 /// Who types, and has no heartbeat that it could miss.
 const SHELL: &str = "shell";
 
@@ -237,6 +237,7 @@ fn page(table: &BTreeMap<&str, Fates>) -> String {
         let kill = of("kill").cloned().unwrap_or_default();
         let (served, seen) = match domain {
             SHELL => ("-".to_owned(), "a new prompt".to_owned()),
+            "crashlog" => ("-".to_owned(), "nothing: it has no clients".to_owned()),
             _ => (format!("{} of {}", kill.served, deaths("kill")), kill.seen),
         };
         let _ = writeln!(text, "| {domain} | {} | {served} | {seen} | {} |", cells.join(" | "), kill.memory);

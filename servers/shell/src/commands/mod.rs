@@ -2,6 +2,7 @@
 
 mod contents;
 mod control;
+mod crashes;
 mod domains;
 mod files;
 mod handle;
@@ -59,6 +60,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Files", commands: files::COMMANDS },
     Group { title: "Contents of files", commands: contents::COMMANDS },
     Group { title: "Domains", commands: domains::COMMANDS },
+    Group { title: "Deaths", commands: crashes::COMMANDS },
     Group { title: "Machine", commands: machine::COMMANDS },
     Group { title: "Shell", commands: control::COMMANDS },
 ];

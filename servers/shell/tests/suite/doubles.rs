@@ -3,6 +3,7 @@
 use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
+use interfaces::crash::CrashRecord;
 use interfaces::filesystem::{
     Access, DirectoryEntry, FileId, FsError, Listing, Metadata, NodeKind, OpenFile, VolumeInfo,
 };
@@ -299,6 +300,8 @@ pub(crate) struct Supervisor {
     pub(crate) requests: RefCell<Vec<String>>,
     pub(crate) log: RefCell<Vec<String>>,
     pub(crate) confinement: Cell<Confinement>,
+    /// The deaths that it has kept.
+    pub(crate) crashes: RefCell<Vec<CrashRecord>>,
 }
 
 pub(crate) fn domain(name: &str, state: DomainState) -> DomainInfo {
@@ -339,6 +342,7 @@ impl Default for Supervisor {
                     .collect(),
             ),
             confinement: Cell::new(Confinement::Nothing),
+            crashes: RefCell::default(),
         }
     }
 }
@@ -391,6 +395,15 @@ impl Domains for Supervisor {
         let story: &[u8] = if self.find(name)?.restarts > 0 { b"wrote at 0xdead0000\n" } else { b"" };
         output[..story.len()].copy_from_slice(story);
         Ok(story.len())
+    }
+
+    fn crash_record(&self, number: u64, output: &mut [u8]) -> DomainResult<TextPart> {
+        let Some(record) = self.crashes.borrow().iter().find(|record| record.number >= number).cloned() else {
+            return Ok(TextPart { bytes: 0, next: number, more: false });
+        };
+        let bytes = record.encode();
+        output[..bytes.len()].copy_from_slice(&bytes);
+        Ok(TextPart { bytes: bytes.len(), next: record.number + 1, more: false })
     }
 
     fn confinement(&self) -> PlainResult<Confinement> {

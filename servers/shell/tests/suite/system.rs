@@ -2,6 +2,7 @@
 
 use crate::conversation::World;
 use crate::doubles::Mishap;
+use interfaces::crash::CrashRecord;
 use interfaces::supervision::{Bound, Confinement, DomainState};
 use std::time::Duration;
 use userlib::abi::Error;
@@ -212,4 +213,32 @@ fn a_prompt_that_the_console_loses_is_shown_again() {
     assert_eq!(shell.types("ab"), "\rbulkhead> ab\x1b[K\r\x1b[12C");
     world.desk.dies_while_read.set(true);
     assert_eq!(shell.types(""), "\rbulkhead> ab\x1b[K\r\x1b[12C");
+}
+
+#[test]
+fn crashes_lists_deaths_and_tells_all_of_the_last_one_of_a_domain() {
+    let world = World::default();
+    assert_eq!(world.shell().done("crashes"), "Nobody has died.\n");
+    let death = |number, domain: &str, cause: &str| CrashRecord {
+        number,
+        domain: domain.to_owned(),
+        cause: cause.to_owned(),
+        frames: vec![0x20_1000, 0x20_2000],
+        ..CrashRecord::default()
+    };
+    *world.supervisor.crashes.borrow_mut() =
+        vec![death(1, "fat", "panicked"), death(2, "virtio-blk", "was killed"), death(3, "fat", "read at 0x0")];
+    assert_eq!(
+        world.shell().done("crashes"),
+        "1: fat, life 0, 0.000000 s after boot: panicked\n\
+         2: virtio-blk, life 0, 0.000000 s after boot: was killed\n\
+         3: fat, life 0, 0.000000 s after boot: read at 0x0\n"
+    );
+    assert_eq!(
+        world.shell().done("crashes fat"),
+        "3: fat, life 0, 0.000000 s after boot: read at 0x0\n  at   0x201000\n  from 0x202000\n"
+    );
+    assert_eq!(world.shell().done("crashes supervisor"), "No death of supervisor is known.\n");
+    assert_eq!(world.shell().done("crashes --kept"), "Nobody has died.\n", "the disk has no log");
+    assert!(world.shell().refused("crashes nobody").contains("there is no domain with that name"));
 }

@@ -4,6 +4,7 @@ mod authority;
 mod boot;
 mod commands;
 mod copy;
+mod crash_records;
 mod crashes;
 mod device_errors;
 mod direct;

@@ -1,0 +1,235 @@
+//! The last messages of a domain, in its status page: what it had called and what it worked on when it died.
+//!
+//! Each call that is made and each that is received takes two words of a ring, which the supervisor reads when the
+//! domain is dead. Writing is a few instructions and no system call. Threads of one domain share the ring: where two write
+//! at the same moment, one of the two messages may be lost.
+//!
+//! | offset | contents |
+//! | --- | --- |
+//! | 0 | messages ever noted, times the 16 bytes of an entry |
+//! | 16 | [`CAPACITY`] entries: label (32 bits), [`Direction`] (16), outcome (16); and 64 bits for the other side |
+
+use crate::memory::SharedMemory;
+use abi::Error;
+use alloc::vec::Vec;
+use core::mem::size_of;
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// Messages that are remembered.
+pub const CAPACITY: usize = 32;
+/// Bytes of the ring.
+pub const LENGTH: usize = size_of::<Ring>();
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Direction {
+    /// A call of the domain's own.
+    Called = 1,
+    /// A call that it received.
+    Received = 2,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing that was noted.
+    Pending,
+    /// It was answered, with this verdict ([`crate::ipc::verdict`]).
+    Verdict(u16),
+    /// The kernel refused it or reported this.
+    Error(Error),
+}
+
+/// A message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    /// Which way it went.
+    pub direction: Direction,
+    /// The method.
+    pub label: u32,
+    /// The handle of the endpoint that was called, or the badge of who called.
+    pub peer: u64,
+    /// What became of it, if it is a call of the domain's own.
+    pub outcome: Outcome,
+}
+
+const OUTCOME_SHIFT: u32 = 48;
+/// An outcome of this value and above is an error's code.
+const ERRORS: u16 = 1 << 15;
+
+impl Message {
+    /// The two words that stand for it.
+    pub fn to_words(self) -> [u64; 2] {
+        let outcome = match self.outcome {
+            Outcome::Pending => 0,
+            Outcome::Verdict(verdict) => verdict.wrapping_add(1) & !ERRORS,
+            Outcome::Error(error) => ERRORS | error as u16,
+        };
+        let what = u64::from(self.label) | (self.direction as u64) << 32 | u64::from(outcome) << OUTCOME_SHIFT;
+        [what, self.peer]
+    }
+
+    /// The message for which two words stand, whoever has written them.
+    pub fn from_words([what, peer]: [u64; 2]) -> Option<Self> {
+        let direction = match (what >> 32) as u16 {
+            1 => Direction::Called,
+            2 => Direction::Received,
+            _ => return None,
+        };
+        let outcome = match (what >> OUTCOME_SHIFT) as u16 {
+            0 => Outcome::Pending,
+            code if code & ERRORS != 0 => Outcome::Error(Error::from_code(code & !ERRORS)?),
+            verdict => Outcome::Verdict(verdict - 1),
+        };
+        Some(Self { direction, label: what as u32, peer, outcome })
+    }
+}
+
+/// The ring as it lies in the page.
+#[repr(C)]
+pub(crate) struct Ring {
+    /// Where the next entry goes, but for the turns of the ring.
+    written: AtomicU64,
+    _reserved: AtomicU64,
+    entries: [Entry; CAPACITY],
+}
+
+#[repr(C)]
+struct Entry {
+    label: AtomicU32,
+    direction: AtomicU16,
+    outcome: AtomicU16,
+    peer: AtomicU64,
+}
+
+impl Entry {
+    const EMPTY: Self = Self {
+        label: AtomicU32::new(0),
+        direction: AtomicU16::new(0),
+        outcome: AtomicU16::new(0),
+        peer: AtomicU64::new(0),
+    };
+}
+
+impl Ring {
+    const EMPTY: Self =
+        Self { written: AtomicU64::new(0), _reserved: AtomicU64::new(0), entries: [const { Entry::EMPTY }; CAPACITY] };
+
+    #[inline(always)]
+    fn note(&self, direction: Direction, label: u32, peer: u64) -> Noted<'_> {
+        let written = self.written.load(Ordering::Relaxed);
+        self.written.store(written.wrapping_add(size_of::<Entry>() as u64), Ordering::Relaxed);
+        let entry = &self.entries[written as usize / size_of::<Entry>() % CAPACITY];
+        entry.label.store(label, Ordering::Relaxed);
+        entry.direction.store(direction as u16, Ordering::Relaxed);
+        entry.outcome.store(0, Ordering::Relaxed);
+        entry.peer.store(peer, Ordering::Relaxed);
+        Noted(&entry.outcome)
+    }
+}
+
+/// The ring of a program whose messages nobody looks at.
+static UNSEEN: Ring = Ring::EMPTY;
+
+static OWN: AtomicPtr<Ring> = AtomicPtr::new((&raw const UNSEEN).cast_mut());
+
+/// A message that was noted, to add what becomes of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Noted<'a>(&'a AtomicU16);
+
+/// Notes a message of the domain.
+#[inline(always)]
+pub(crate) fn note(direction: Direction, label: u32, peer: u64) -> Noted<'static> {
+    // SAFETY: `OWN` points to `UNSEEN` or to where `install` was promised that there is a ring for ever; it is made of atomics.
+    let ring: &'static Ring = unsafe { &*OWN.load(Ordering::Relaxed) };
+    ring.note(direction, label, peer)
+}
+
+impl Noted<'_> {
+    /// Adds the verdict of the answer.
+    #[inline(always)]
+    pub(crate) fn verdict(self, verdict: u32) {
+        self.0.store((verdict as u16).wrapping_add(1) & !ERRORS, Ordering::Relaxed);
+    }
+
+    /// Adds why there is no answer.
+    #[cold]
+    pub(crate) fn error(self, error: Error) {
+        self.0.store(ERRORS | error as u16, Ordering::Relaxed);
+    }
+}
+
+/// Makes `memory`, of which [`LENGTH`] bytes are used, the domain's own ring.
+pub(crate) fn install(memory: SharedMemory<'static>) {
+    if memory.len() >= LENGTH {
+        OWN.store(memory.address() as *mut Ring, Ordering::Release);
+    }
+}
+
+/// The messages in a ring, the oldest first: whatever is in it, at most [`CAPACITY`] of them.
+pub fn read(memory: SharedMemory<'_>) -> Vec<Message> {
+    let word = |place: usize| memory.load(8 * place, Ordering::Acquire).unwrap_or(0);
+    let written = word(0) / size_of::<Entry>() as u64;
+    let first = written.saturating_sub(CAPACITY as u64);
+    let entries = (first..written).map(|number| 2 + 2 * (number as usize % CAPACITY));
+    entries.filter_map(|place| Message::from_words([word(place), word(place + 1)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn memory(words: &[u64]) -> Vec<AtomicU64> {
+        words.iter().map(|word| AtomicU64::new(*word)).collect()
+    }
+
+    fn read_words(words: &[u64]) -> Vec<Message> {
+        let words = memory(words);
+        // SAFETY: the words live as long as they are read.
+        read(unsafe { SharedMemory::from_address(words.as_ptr() as u64, words.len() * 8) })
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_noted() {
+        for outcome in [Outcome::Pending, Outcome::Verdict(0), Outcome::Verdict(3), Outcome::Error(Error::PeerDied)] {
+            let message = Message { direction: Direction::Called, label: 0xdead_beef, peer: 7, outcome };
+            assert_eq!(Message::from_words(message.to_words()), Some(message));
+        }
+    }
+
+    #[test]
+    fn the_last_messages_are_left_and_the_oldest_of_them_comes_first() {
+        let mut words = vec![0; LENGTH / 8];
+        words[0] = (CAPACITY as u64 + 3) * size_of::<Entry>() as u64;
+        for number in 3..CAPACITY as u64 + 3 {
+            let place = 2 + 2 * (number as usize % CAPACITY);
+            let message =
+                Message { direction: Direction::Received, label: number as u32, peer: 1, outcome: Outcome::Pending };
+            words[place..place + 2].copy_from_slice(&message.to_words());
+        }
+        let labels: Vec<u32> = read_words(&words).iter().map(|message| message.label).collect();
+        assert_eq!(labels, (3..CAPACITY as u32 + 3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_noted_gets_its_outcome_behind_it() {
+        let ring = Ring::EMPTY;
+        ring.note(Direction::Called, 5, 9).error(Error::TimedOut);
+        ring.note(Direction::Called, 6, 9).verdict(1);
+        ring.note(Direction::Received, 0, 11);
+        // SAFETY: the ring lives as long as it is read.
+        let memory = unsafe { SharedMemory::from_address(&raw const ring as u64, LENGTH) };
+        let read: Vec<_> = read(memory).iter().map(|message| (message.label, message.outcome)).collect();
+        assert_eq!(read, [(5, Outcome::Error(Error::TimedOut)), (6, Outcome::Verdict(1)), (0, Outcome::Pending)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_are_read_as_some_messages(words in proptest::collection::vec(any::<u64>(), 0..80)) {
+            prop_assert!(read_words(&words).len() <= CAPACITY);
+        }
+    }
+}
