@@ -1,4 +1,4 @@
-//! What the host has the injector do: lines of text.
+//! What the host has the injector do: lines of text, each with a number first, which the answer has as well.
 //!
 //! `batch TARGET MILLISECONDS ADDRESS:BYTES… !DOMAIN…` makes changes to the code of a domain, starts others anew that use it
 //! when they start, and lets the workload use it for so long; `look` changes nothing; `log` has
@@ -30,10 +30,11 @@ pub enum Order {
 }
 
 impl Order {
-    /// Reads a line; `None` if it is no order.
-    pub fn parse(line: &str) -> Option<Self> {
+    /// Reads a line: the order's number, and the order; `None` if it is none.
+    pub fn parse(line: &str) -> Option<(u64, Self)> {
         let mut words = line.split_whitespace();
-        match words.next()? {
+        let number = words.next()?.parse().ok()?;
+        let order = match words.next()? {
             "look" => words.next().is_none().then_some(Order::Look),
             "log" => words.next().is_none().then_some(Order::Log),
             "batch" => {
@@ -49,7 +50,8 @@ impl Order {
                 Some(Order::Batch { target, time, mutations, clients })
             }
             _ => None,
-        }
+        };
+        Some((number, order?))
     }
 }
 
@@ -76,16 +78,26 @@ mod tests {
             ],
             clients: vec!["shell".into()],
         };
-        assert_eq!(Order::parse("batch fat 600 201000:900f 202000:ff !shell\n"), Some(order));
-        assert_eq!(Order::parse("look"), Some(Order::Look));
-        assert_eq!(Order::parse("log\n"), Some(Order::Log));
+        assert_eq!(Order::parse("7 batch fat 600 201000:900f 202000:ff !shell\n"), Some((7, order)));
+        assert_eq!(Order::parse("1 look"), Some((1, Order::Look)));
+        assert_eq!(Order::parse("2 log\n"), Some((2, Order::Log)));
     }
 
     #[test]
     fn what_is_no_order_is_none() {
-        for line in ["", "look here", "batch", "batch fat", "batch fat x", "batch fat 6 2010", "batch fat 6 z:90"] {
+        for line in [
+            "",
+            "look",
+            "1",
+            "1 look here",
+            "1 batch",
+            "1 batch fat",
+            "1 batch fat x",
+            "1 batch fat 6 2010",
+            "1 batch fat 6 z:90",
+        ] {
             assert_eq!(Order::parse(line), None, "{line}");
         }
-        assert_eq!(Order::parse("batch fat 6 201000:900"), None);
+        assert_eq!(Order::parse("1 batch fat 6 201000:900"), None);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Subject {
     folder: PathBuf,
     /// Lines of the console that were looked at.
     seen: usize,
+    /// The number of the latest order.
+    orders: u64,
 }
 
 /// Why there is no answer.
@@ -71,7 +73,7 @@ impl Subject {
         let connected = connect(&socket);
         // Connected or not, nobody else will.
         let _ = std::fs::remove_file(&socket);
-        let mut subject = Self { console, line: BufReader::new(connected?), folder, seen: 0 };
+        let mut subject = Self { console, line: BufReader::new(connected?), folder, seen: 0, orders: 0 };
         subject.wait_for_work()?;
         Ok(subject)
     }
@@ -105,28 +107,28 @@ impl Subject {
     fn order(&mut self, order: &str, typed: &[&str], limit: Duration) -> Result<Answer, Silence> {
         let mut lines = Vec::new();
         let outcome = self.exchange(order, typed, limit, &mut lines);
-        let last = match outcome {
-            Ok(last) => last,
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Err(Silence::Refused(reason)),
             Err(error) => return Err(Silence::Machine(self.last_words(&error))),
-        };
-        if let Some(reason) = last.strip_prefix("refused ") {
-            return Err(Silence::Refused(reason.to_owned()));
         }
         Answer::read(&lines).map_err(|line| Silence::Refused(format!("the injector said `{line}`")))
     }
 
-    /// Sends a line and reads until the last one of the answer.
+    /// Sends a line and reads until the last one of the answer; returns the reason if the order is refused. What comes before belongs
+    /// to an order that was given up.
     fn exchange(
         &mut self,
         order: &str,
         typed: &[&str],
         limit: Duration,
         lines: &mut Vec<String>,
-    ) -> io::Result<String> {
+    ) -> io::Result<Option<String>> {
+        self.orders += 1;
+        let (done, refused) = (format!("done {}", self.orders), format!("refused {} ", self.orders));
         let stream = self.line.get_mut();
         stream.set_read_timeout(Some(limit))?;
-        stream.write_all(order.as_bytes())?;
-        stream.write_all(b"\n")?;
+        stream.write_all(format!("{} {order}\n", self.orders).as_bytes())?;
         for line in typed {
             // A machine that is gone is found out by its silence.
             let _ = self.console.type_text(&format!("{line}\r"));
@@ -140,8 +142,9 @@ impl Subject {
             let line = line.trim();
             match line {
                 "" | "ready" => {}
-                "done" => return Ok(line.to_owned()),
-                _ if line.starts_with("refused ") => return Ok(line.to_owned()),
+                _ if line == done => return Ok(None),
+                _ if line.starts_with(&refused) => return Ok(Some(line[refused.len()..].to_owned())),
+                _ if line.starts_with("done ") || line.starts_with("refused ") => lines.clear(),
                 _ => lines.push(line.to_owned()),
             }
         }

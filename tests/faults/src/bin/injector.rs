@@ -1,7 +1,8 @@
 //! The program `injector`: takes orders from the host through a serial line of its own, has the supervisor change the code of
 //! running domains, watches what becomes of it, and tells.
 //!
-//! Answers are lines; the last one of each is `done`, or `refused` with the reason.
+//! Each order has a number before it. Answers are lines; the last one of each is `done` with that number, or `refused` with the
+//! number and the reason: so nobody takes the answer to an order that they have given up for that to another one.
 //!
 //! | line | what it tells |
 //! | --- | --- |
@@ -77,9 +78,13 @@ impl Injector {
             }
             while let Some(end) = typed.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = typed.drain(..=end).collect();
-                let answer = match core::str::from_utf8(&line).ok().and_then(Order::parse) {
-                    Some(order) => self.carry_out(&order).unwrap_or_else(|refusal| format!("refused {refusal}\n")),
-                    None => String::from("refused that is no order\n"),
+                let (number, outcome) = match core::str::from_utf8(&line).ok().and_then(Order::parse) {
+                    Some((number, order)) => (number, self.carry_out(&order)),
+                    None => (0, Err(String::from("that is no order"))),
+                };
+                let answer = match outcome {
+                    Ok(answer) => format!("{answer}done {number}\n"),
+                    Err(refusal) => format!("refused {number} {refusal}\n"),
                 };
                 self.say(&answer);
             }
@@ -104,7 +109,7 @@ impl Injector {
             Order::Look => {}
         }
         self.describe(&mut answer)?;
-        Ok(answer + "done\n")
+        Ok(answer)
     }
 
     /// Changes code and says what came of it.
