@@ -19,7 +19,7 @@ use super::program::Program;
 use super::random::Random;
 use super::record::{Batch, Fault, Header, Records, digits};
 use super::report::{self, Summary};
-use super::subject::{FILE, Silence, Subject};
+use super::subject::{self, FILE, Silence, Subject};
 use super::verdict::{Verdict, judge};
 use super::{FaultError, culprit};
 use crate::build::{self, Built, Composition};
@@ -130,6 +130,7 @@ struct System {
 impl System {
     fn build(workload: &str, asked: &[String]) -> Result<Self, FaultError> {
         let source = setup::ensure()?;
+        subject::sweep(&machines());
         let composition = Composition::of_campaign(&workspace::root(), workload, asked)?;
         let built = build::build(&composition, &source)?;
         let manifest = composition.manifest.as_deref().map(manifest::System::decode);
@@ -147,7 +148,7 @@ impl System {
     }
 
     fn boot(&self) -> Result<Subject, FaultError> {
-        Subject::boot(&self.built, &self.disk, &workspace::system_target().join("fault"))
+        Subject::boot(&self.built, &self.disk, &machines())
     }
 
     /// The domains that were asked for.
@@ -414,11 +415,16 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
     })
 }
 
+/// Where machines have their folders.
+fn machines() -> PathBuf {
+    workspace::system_target().join("fault")
+}
+
 /// A folder that no other campaign has.
 fn own_folder(header: &Header) -> PathBuf {
     let text = serde_json::to_string(header).unwrap_or_default();
     let name = digits(&Sha256::digest(text)[..6]);
-    workspace::system_target().join("fault").join(format!("campaign-{name}"))
+    machines().join(format!("campaign-{name}"))
 }
 
 /// Faults a second, in this run.

@@ -20,6 +20,8 @@ use crate::machine::{Drive, Machine};
 const BOOT: Duration = Duration::from_secs(120);
 /// How long the injector may take for an order: whoever hangs is waited for, and has to be well again.
 const ANSWER: Duration = Duration::from_secs(180);
+/// How the folders of machines begin, before the number of the process.
+const FOLDER: &str = "machine-";
 /// Between two lines that are typed.
 const TYPING: Duration = Duration::from_millis(60);
 /// How long the injector may take for what it tells of a machine that is not well.
@@ -58,7 +60,7 @@ impl Subject {
     pub(super) fn boot(built: &Built, disk: &[u8], parent: &Path) -> Result<Self, FaultError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = parent.join(format!("machine-{}-{number}", std::process::id()));
+        let folder = parent.join(format!("{FOLDER}{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let image = folder.join("disk.img");
         disk::write_sparse(&image, disk)?;
@@ -228,5 +230,37 @@ fn connect(socket: &Path) -> Result<UnixStream, FaultError> {
             Err(error) if Instant::now() > until => return Err(error.into()),
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
+    }
+}
+
+/// Removes what machines have left of campaigns that were killed: folders in `parent` of processes that are gone.
+pub(super) fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(FOLDER).and_then(|rest| rest.split_once('-')).map(|(process, _)| process);
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // What cannot be removed is in the way of nobody.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folders_of_processes_that_are_gone_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = format!("machine-{}-0", std::process::id());
+        // No process has so high a number (proc(5): pid_max is at most 2^22).
+        for name in [&own, "machine-99999999-1", "campaign-abc"] {
+            std::fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        sweep(parent.path());
+        let mut left: Vec<_> =
+            std::fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["campaign-abc", own.as_str()]);
     }
 }
