@@ -27,7 +27,7 @@ use crate::cap::{Cap, Endpoint, Notification};
 use crate::environment::Environment;
 use crate::ipc::server::{Service, WordStore, Work, has_buffer};
 use crate::ipc::{Incoming, registers};
-use crate::message_log::{self, Direction};
+use crate::message_log;
 use crate::mishap;
 use crate::status::{self, CALLERS_BIT, CLIENTS_BIT, HEARTBEAT_BIT, Phase, SHUTDOWN_BIT};
 use crate::sync::Event;
@@ -367,7 +367,7 @@ impl Reactor {
         token: CallerToken,
         words: &Words,
     ) -> Option<Work> {
-        message_log::note(Direction::Received, info.label(), badge);
+        message_log::received(info, badge);
         let mut store = self.store.borrow_mut();
         let mut call = Incoming::gather(badge, info, token, words, &mut store);
         if self.has_too_many_calls(badge) {

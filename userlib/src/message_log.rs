@@ -7,13 +7,16 @@
 //! | offset | contents |
 //! | --- | --- |
 //! | 0 | messages ever noted, times the 16 bytes of an entry |
-//! | 16 | [`CAPACITY`] entries: label (32 bits), [`Direction`] (16), outcome (16); and 64 bits for the other side |
+//! | 16 | [`CAPACITY`] entries of two words: the message's description ([`MessageInfo`]) with its fate, and the other side |
+//!
+//! The fate stands in bits 16 to 31, which are zero in every description: which way it went, and what became of it.
 
 use crate::memory::SharedMemory;
 use abi::Error;
+use abi::message::MessageInfo;
 use alloc::vec::Vec;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Messages that are remembered.
 pub const CAPACITY: usize = 32;
@@ -22,12 +25,11 @@ pub const LENGTH: usize = size_of::<Ring>();
 
 /// Which way a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
 pub enum Direction {
     /// A call of the domain's own.
-    Called = 1,
+    Called,
     /// A call that it received.
-    Received = 2,
+    Received,
 }
 
 /// What became of a call.
@@ -54,35 +56,36 @@ pub struct Message {
     pub outcome: Outcome,
 }
 
-const OUTCOME_SHIFT: u32 = 48;
-/// An outcome of this value and above is an error's code.
+/// Where a description has room for what became of the message: bits 16 to 31.
+const OUTCOME_SHIFT: u32 = 16;
+/// Values there: a call that was received, one that was made and has no outcome, and the first with a verdict.
+const RECEIVED: u16 = 0;
+const PENDING: u16 = 1;
+const VERDICTS: u16 = 2;
+/// From here on they are errors' codes.
 const ERRORS: u16 = 1 << 15;
 
 impl Message {
     /// The two words that stand for it.
     pub fn to_words(self) -> [u64; 2] {
-        let outcome = match self.outcome {
-            Outcome::Pending => 0,
-            Outcome::Verdict(verdict) => verdict.wrapping_add(1) & !ERRORS,
-            Outcome::Error(error) => ERRORS | error as u16,
+        let fate = match (self.direction, self.outcome) {
+            (Direction::Received, _) => RECEIVED,
+            (Direction::Called, Outcome::Pending) => PENDING,
+            (Direction::Called, Outcome::Verdict(verdict)) => verdict.saturating_add(VERDICTS).min(ERRORS - 1),
+            (Direction::Called, Outcome::Error(error)) => ERRORS | error as u16,
         };
-        let what = u64::from(self.label) | (self.direction as u64) << 32 | u64::from(outcome) << OUTCOME_SHIFT;
-        [what, self.peer]
+        [u64::from(self.label) << 32 | u64::from(fate) << OUTCOME_SHIFT, self.peer]
     }
 
     /// The message for which two words stand, whoever has written them.
-    pub fn from_words([what, peer]: [u64; 2]) -> Option<Self> {
-        let direction = match (what >> 32) as u16 {
-            1 => Direction::Called,
-            2 => Direction::Received,
-            _ => return None,
+    pub fn from_words([info, peer]: [u64; 2]) -> Option<Self> {
+        let (direction, outcome) = match (info >> OUTCOME_SHIFT) as u16 {
+            RECEIVED => (Direction::Received, Outcome::Pending),
+            PENDING => (Direction::Called, Outcome::Pending),
+            code if code & ERRORS != 0 => (Direction::Called, Outcome::Error(Error::from_code(code & !ERRORS)?)),
+            verdict => (Direction::Called, Outcome::Verdict(verdict - VERDICTS)),
         };
-        let outcome = match (what >> OUTCOME_SHIFT) as u16 {
-            0 => Outcome::Pending,
-            code if code & ERRORS != 0 => Outcome::Error(Error::from_code(code & !ERRORS)?),
-            verdict => Outcome::Verdict(verdict - 1),
-        };
-        Some(Self { direction, label: what as u32, peer, outcome })
+        Some(Self { direction, label: MessageInfo(info).label(), peer, outcome })
     }
 }
 
@@ -97,19 +100,12 @@ pub(crate) struct Ring {
 
 #[repr(C)]
 struct Entry {
-    label: AtomicU32,
-    direction: AtomicU16,
-    outcome: AtomicU16,
+    info: AtomicU64,
     peer: AtomicU64,
 }
 
 impl Entry {
-    const EMPTY: Self = Self {
-        label: AtomicU32::new(0),
-        direction: AtomicU16::new(0),
-        outcome: AtomicU16::new(0),
-        peer: AtomicU64::new(0),
-    };
+    const EMPTY: Self = Self { info: AtomicU64::new(0), peer: AtomicU64::new(0) };
 }
 
 impl Ring {
@@ -117,15 +113,20 @@ impl Ring {
         Self { written: AtomicU64::new(0), _reserved: AtomicU64::new(0), entries: [const { Entry::EMPTY }; CAPACITY] };
 
     #[inline(always)]
-    fn note(&self, direction: Direction, label: u32, peer: u64) -> Noted<'_> {
+    fn note(&self, info: u64, peer: u64) -> &AtomicU64 {
         let written = self.written.load(Ordering::Relaxed);
-        self.written.store(written.wrapping_add(size_of::<Entry>() as u64), Ordering::Relaxed);
+        // Read once more: the processor has an instruction that adds to memory.
+        let step = size_of::<Entry>() as u64;
+        self.written.store(self.written.load(Ordering::Relaxed).wrapping_add(step), Ordering::Relaxed);
         let entry = &self.entries[written as usize / size_of::<Entry>() % CAPACITY];
-        entry.label.store(label, Ordering::Relaxed);
-        entry.direction.store(direction as u16, Ordering::Relaxed);
-        entry.outcome.store(0, Ordering::Relaxed);
+        entry.info.store(info, Ordering::Relaxed);
         entry.peer.store(peer, Ordering::Relaxed);
-        Noted(&entry.outcome)
+        &entry.info
+    }
+
+    #[inline(always)]
+    fn note_call(&self, info: MessageInfo, peer: u64) -> Noted<'_> {
+        Noted { entry: self.note(info.0 | u64::from(PENDING) << OUTCOME_SHIFT, peer), info }
     }
 }
 
@@ -134,29 +135,44 @@ static UNSEEN: Ring = Ring::EMPTY;
 
 static OWN: AtomicPtr<Ring> = AtomicPtr::new((&raw const UNSEEN).cast_mut());
 
-/// A message that was noted, to add what becomes of it.
+/// A call that was noted, to add what becomes of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Noted<'a>(&'a AtomicU16);
+pub(crate) struct Noted<'a> {
+    entry: &'a AtomicU64,
+    info: MessageInfo,
+}
 
-/// Notes a message of the domain.
 #[inline(always)]
-pub(crate) fn note(direction: Direction, label: u32, peer: u64) -> Noted<'static> {
+fn own() -> &'static Ring {
     // SAFETY: `OWN` points to `UNSEEN` or to where `install` was promised that there is a ring for ever; it is made of atomics.
-    let ring: &'static Ring = unsafe { &*OWN.load(Ordering::Relaxed) };
-    ring.note(direction, label, peer)
+    unsafe { &*OWN.load(Ordering::Relaxed) }
+}
+
+/// Notes a call that the domain is about to make.
+#[inline(always)]
+pub(crate) fn called(info: MessageInfo, endpoint: u64) -> Noted<'static> {
+    own().note_call(info, endpoint)
+}
+
+/// Notes a call that it has received.
+#[inline(always)]
+pub(crate) fn received(info: MessageInfo, badge: u64) {
+    own().note(info.0, badge);
 }
 
 impl Noted<'_> {
     /// Adds the verdict of the answer.
     #[inline(always)]
     pub(crate) fn verdict(self, verdict: u32) {
-        self.0.store((verdict as u16).wrapping_add(1) & !ERRORS, Ordering::Relaxed);
+        // What servers answer otherwise than with one of the few verdicts is cut.
+        let fate = (verdict.wrapping_add(VERDICTS.into()) & u32::from(ERRORS - 1)) << OUTCOME_SHIFT;
+        self.entry.store(self.info.0 | u64::from(fate), Ordering::Relaxed);
     }
 
     /// Adds why there is no answer.
     #[cold]
     pub(crate) fn error(self, error: Error) {
-        self.0.store(ERRORS | error as u16, Ordering::Relaxed);
+        self.entry.store(self.info.0 | u64::from(ERRORS | error as u16) << OUTCOME_SHIFT, Ordering::Relaxed);
     }
 }
 
@@ -217,13 +233,20 @@ mod tests {
     #[test]
     fn what_is_noted_gets_its_outcome_behind_it() {
         let ring = Ring::EMPTY;
-        ring.note(Direction::Called, 5, 9).error(Error::TimedOut);
-        ring.note(Direction::Called, 6, 9).verdict(1);
-        ring.note(Direction::Received, 0, 11);
+        ring.note_call(MessageInfo::new(5, 3), 9).error(Error::TimedOut);
+        ring.note_call(MessageInfo::new(6, 0).with_leases(2), 9).verdict(1);
+        ring.note_call(MessageInfo::new(7, 0), 9);
+        ring.note(MessageInfo::new(8, 120).0, 11);
         // SAFETY: the ring lives as long as it is read.
         let memory = unsafe { SharedMemory::from_address(&raw const ring as u64, LENGTH) };
-        let read: Vec<_> = read(memory).iter().map(|message| (message.label, message.outcome)).collect();
-        assert_eq!(read, [(5, Outcome::Error(Error::TimedOut)), (6, Outcome::Verdict(1)), (0, Outcome::Pending)]);
+        let made = |label, outcome| Message { direction: Direction::Called, label, peer: 9, outcome };
+        let expected = [
+            made(5, Outcome::Error(Error::TimedOut)),
+            made(6, Outcome::Verdict(1)),
+            made(7, Outcome::Pending),
+            Message { direction: Direction::Received, label: 8, peer: 11, outcome: Outcome::Pending },
+        ];
+        assert_eq!(read(memory), expected);
     }
 
     proptest! {

@@ -84,7 +84,7 @@ pub use server::{Caller, Client, Incoming, LeaseError, ReadLease, Service, Write
 pub use value::{Decoder, Encoder, List, Malformed, ReceivedCaps, Text, Value};
 
 use crate::cap::{Cap, Endpoint};
-use crate::message_log::{self, Direction};
+use crate::message_log;
 use crate::sys::{self, Words};
 use crate::thread;
 use crate::time::Deadline;
@@ -274,7 +274,7 @@ pub fn call(
         fill_buffer(request.words, request.caps, request.leases)?;
     }
     let mut words = registers(request.words);
-    let noted = message_log::note(Direction::Called, request.label, endpoint.handle().0);
+    let noted = message_log::called(info, endpoint.handle().0);
     // SAFETY: the leases in the buffer, if `info` has any, are those of `request`, whose borrows outlive the call; they
     // are exclusive where the server may write.
     let outcome = unsafe { sys::call(endpoint.handle(), info, deadline.to_register(), interface, &mut words) };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use interfaces::crash_log;
 use system_tests::{Bench, Random, Shell, assert_clean, filling};
 use xtask::disk::{self, BIG_FILE, Fingerprint, Inventory};
 
@@ -209,7 +210,8 @@ fn a_disk_driver_that_breaks_two_hundred_times_costs_time_and_nothing_else() {
     kernel_is_content(&mut shell);
     shell.shut_down();
 
-    let found = disk::inventory(bench.disk()).expect("the disk is readable");
+    let mut found = disk::inventory(bench.disk()).expect("the disk is readable");
+    assert!(found.files.remove(crash_log::PATH).is_some(), "the deaths are not written down");
     for (path, file) in &work.expected.files {
         assert_eq!(found.files.get(path), Some(file), "{path}");
     }

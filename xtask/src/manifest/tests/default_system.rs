@@ -35,6 +35,7 @@ fn its_domains_are_at_the_levels_that_their_uses_imply() {
         ("virtio-blk", Kind::Driver, 2),
         ("fat", Kind::Server, 3),
         ("echo", Kind::Server, 1),
+        ("crashlog", Kind::Server, 4),
     ];
     assert_eq!(levels, expected);
     assert!(system.domains.iter().all(|domain| domain.binary == domain.name));
@@ -60,6 +61,8 @@ fn its_uses_lead_to_their_providers_under_the_clients_badge() {
         ("shell", "supervision", "supervisor", 0xa0, 2),
         ("virtio-blk", "pci", "pci", 0xa2, 4),
         ("fat", "block", "virtio-blk", 0xa3, 5),
+        ("crashlog", "filesystem", "fat", 0xa4, 7),
+        ("crashlog", "supervision", "supervisor", 0xa0, 7),
     ];
     assert_eq!(uses, expected);
 }
@@ -132,6 +135,7 @@ fn its_authority_is_no_more_than_the_picture_in_ones_head() {
         ("shell", "fat"),
         ("shell", "virtio-blk"), // what it has done; the ring is not shared with the shell
         ("shell", "echo"),
+        ("crashlog", "fat"),
     ];
     for (from, sender) in system.domains().skip(1) {
         for (to, receiver) in system.domains() {
