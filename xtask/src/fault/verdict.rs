@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Domain};
 
+/// States of a domain that is well.
+const ALIVE: [&str; 2] = ["starting", "running"];
+
 /// What became of a batch of faults; the worst that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,7 +84,9 @@ pub(super) fn judge(
     let harmed = after.domains.iter().find(|(name, domain)| {
         let then = before.domains.get(*name);
         let is_new = |then: &Domain| then.restarts != domain.restarts && !clients.contains(name);
-        *name != target && then.is_some_and(|then| is_new(then) || then.state != domain.state)
+        // One that was started anew just before may still be starting.
+        let is_lost = |then: &Domain| then.state != domain.state && !ALIVE.contains(&domain.state.as_str());
+        *name != target && then.is_some_and(|then| is_new(then) || is_lost(then))
     });
     let story = after.died.as_ref().map_or_else(String::new, |(_, story)| story.clone());
     if let Some((name, domain)) = harmed {
@@ -145,6 +150,8 @@ mod tests {
         assert_eq!(verdict(restarted("uart")), Verdict::OtherHarmed);
         let waiting = |after: &mut Answer| after.domains.get_mut("uart").unwrap().state = "waiting".to_owned();
         assert_eq!(verdict(waiting), Verdict::OtherHarmed);
+        let starting = |after: &mut Answer| after.domains.get_mut("uart").unwrap().state = "starting".to_owned();
+        assert_eq!(verdict(starting), Verdict::NoEffect);
         let told =
             |change: &dyn Fn(&mut Answer)| judge("fat", &["uart".to_owned()], &answer(|_| {}), &answer(change), 0).0;
         assert_eq!(told(&restarted("uart")), Verdict::NoEffect, "it was started anew on purpose");
