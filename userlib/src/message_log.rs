@@ -105,12 +105,15 @@ struct Entry {
 }
 
 impl Entry {
-    const EMPTY: Self = Self { info: AtomicU64::new(0), peer: AtomicU64::new(0) };
+    const fn new() -> Self {
+        Self { info: AtomicU64::new(0), peer: AtomicU64::new(0) }
+    }
 }
 
 impl Ring {
-    const EMPTY: Self =
-        Self { written: AtomicU64::new(0), _reserved: AtomicU64::new(0), entries: [const { Entry::EMPTY }; CAPACITY] };
+    const fn new() -> Self {
+        Self { written: AtomicU64::new(0), _reserved: AtomicU64::new(0), entries: [const { Entry::new() }; CAPACITY] }
+    }
 
     #[inline(always)]
     fn note(&self, info: u64, peer: u64) -> &AtomicU64 {
@@ -131,7 +134,7 @@ impl Ring {
 }
 
 /// The ring of a program whose messages nobody looks at.
-static UNSEEN: Ring = Ring::EMPTY;
+static UNSEEN: Ring = Ring::new();
 
 static OWN: AtomicPtr<Ring> = AtomicPtr::new((&raw const UNSEEN).cast_mut());
 
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_is_noted_gets_its_outcome_behind_it() {
-        let ring = Ring::EMPTY;
+        let ring = Ring::new();
         ring.note_call(MessageInfo::new(5, 3), 9).error(Error::TimedOut);
         ring.note_call(MessageInfo::new(6, 0).with_leases(2), 9).verdict(1);
         ring.note_call(MessageInfo::new(7, 0), 9);
