@@ -122,11 +122,11 @@ mod tests {
         let elf = elf::ElfBytes::<elf::endian::AnyEndian>::minimal_parse(&file).expect("it is an ELF file");
         let (table, names) = elf.symbol_table().expect("it is readable").expect("it has symbols");
         let meant = table.iter().find(|symbol| {
-            names.get(symbol.st_name as usize).is_ok_and(|name| name.contains("crashes") && name.contains("text"))
+            names.get(symbol.st_name as usize).is_ok_and(|name| name.contains("an_address_of_a_program"))
         });
         let address = meant.expect("the function is there").st_value;
         assert!(loader.find_symbol(address).is_some());
         let place = symbols.place("tests", address).expect("it is named");
-        assert!(place.contains("crashes::text") && place.contains("crashes.rs:"), "{place}");
+        assert!(place.contains("an_address_of_a_program") && place.contains("crashes.rs:"), "{place}");
     }
 }

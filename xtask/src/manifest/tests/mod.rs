@@ -22,7 +22,8 @@ const INTERFACES: &[InterfaceInfo<'static>] = &[
 
 const SHELL_COMMANDS: &[&str] = &["echo", "ls"];
 
-const BINARIES: &[&str] = &["supervisor", "uart", "pci", "virtio-blk", "fat", "echo", "shell", "a", "b", "c"];
+const BINARIES: &[&str] =
+    &["supervisor", "uart", "pci", "virtio-blk", "fat", "echo", "shell", "crashlog", "a", "b", "c"];
 
 fn environment() -> Environment<'static> {
     Environment {
