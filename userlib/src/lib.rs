@@ -5,6 +5,7 @@
 //! | [`sys`] | the kernel's system calls as they are |
 //! | [`cap`] | capabilities by kind, with a method for every call |
 //! | [`start`], [`environment`] | what a domain is given when it starts, for its builder and for itself |
+//! | [`log_ring`] | log records in shared memory: of the status page, and of whoever keeps them |
 //! | [`status`] | the page by which a supervisor watches it: phase, heartbeat, panic message, log |
 //! | [`message_log`] | the last messages of a domain, for whoever asks why it died |
 //! | [`ipc`] | messages, clients and servers; [`macro@interface`] writes them from a trait |
@@ -44,6 +45,7 @@ pub mod heap;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod ipc;
+pub mod log_ring;
 pub mod memory;
 pub mod message_log;
 pub mod messages;

@@ -13,14 +13,12 @@
 //! | 32 | position of the oldest record that is still there |
 //! | 40 | length of the panic message |
 //! | 64 | panic message, at most [`PANIC_MAX`] bytes |
-//! | 576 | the ring of log records, [`LOG_LENGTH`] bytes |
+//! | 576 | the ring of log records ([`LogRing`]), [`LOG_LENGTH`] bytes |
 //! | behind it | the last messages, [`message_log::LENGTH`] bytes |
-//!
-//! A record is a word of time (nanoseconds since boot), a word with its level and its length, and its text, filled up
-//! to a multiple of eight bytes. Positions count bytes from the start of the domain and never fall; the byte at position
-//! `p` lies at `p % LOG_LENGTH` of the ring. Before the writer goes over a record, it moves the position of the oldest
-//! one, so a reader that finds that position behind its own copy afterwards knows that the copy is good.
 
+pub use crate::log_ring::{RECORD_MAX, Record};
+
+use crate::log_ring::{Cut, LogRing, POSITIONS, RECORD_LENGTH_MAX};
 use crate::memory::SharedMemory;
 use crate::message_log;
 use crate::time::Instant;
@@ -47,20 +45,16 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"BULKSTAT");
 pub const PANIC_MAX: usize = 512;
 /// Bytes of the ring of log records.
 pub const LOG_LENGTH: usize = MESSAGES - LOG;
-/// Most bytes of one record's text.
-pub const RECORD_MAX: usize = 480;
 
 const PHASE: usize = 8;
 const HEARTBEATS: usize = 16;
-const WRITTEN: usize = 24;
-const OLDEST: usize = 32;
+const LOG_POSITIONS: usize = 24;
 const PANIC_LENGTH: usize = 40;
 const PANIC: usize = 64;
 const LOG: usize = PANIC + PANIC_MAX;
 const MESSAGES: usize = PAGE_SIZE as usize - message_log::LENGTH;
-const RECORD_HEADER: usize = 16;
 
-const _: () = assert!(LOG_LENGTH.is_multiple_of(8) && LOG_LENGTH > 2 * (RECORD_HEADER + RECORD_MAX));
+const _: () = assert!(LOG_LENGTH.is_multiple_of(8) && LOG_LENGTH > 2 * RECORD_LENGTH_MAX);
 
 /// How far a domain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +101,12 @@ impl Phase {
 #[derive(Clone, Copy, Debug)]
 pub struct Writer<'a> {
     page: SharedMemory<'a>,
+    log: LogRing<'a>,
+}
+
+/// The log in a status page.
+fn log_of(page: SharedMemory<'_>) -> Option<LogRing<'_>> {
+    LogRing::new(page.part(LOG_POSITIONS..LOG_POSITIONS + POSITIONS)?, page.part(LOG..MESSAGES)?)
 }
 
 impl<'a> Writer<'a> {
@@ -116,7 +116,7 @@ impl<'a> Writer<'a> {
         for word in page.words() {
             word.store(0, Ordering::Relaxed);
         }
-        let writer = Self { page };
+        let writer = Self { page, log: log_of(page)? };
         writer.set(0, MAGIC);
         Some(writer)
     }
@@ -152,100 +152,22 @@ impl<'a> Writer<'a> {
 
     /// Appends a log record; text beyond [`RECORD_MAX`] bytes is cut.
     pub fn log(self, time: Instant, level: log::Level, text: fmt::Arguments<'_>) {
-        let mut cut = Cut::<RECORD_MAX>::new();
-        let _ = cut.write_fmt(text);
-        let bytes = cut.as_bytes();
-        let position = self.get(WRITTEN);
-        let end = position + (RECORD_HEADER + bytes.len().next_multiple_of(8)) as u64;
-        self.make_room(end);
-        self.put(position, time.nanoseconds());
-        self.put(position + 8, (level as u64) << 32 | bytes.len() as u64);
-        for (index, chunk) in bytes.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.put(position + (RECORD_HEADER + 8 * index) as u64, u64::from_le_bytes(word));
-        }
-        self.set(WRITTEN, end);
+        self.log.append(time, level, text);
     }
-
-    fn put(self, position: u64, word: u64) {
-        let _ = self.page.store(ring_offset(position), word, Ordering::Relaxed);
-    }
-
-    /// Moves the position of the oldest record until `end` does not go over it.
-    fn make_room(self, end: u64) {
-        let mut oldest = self.get(OLDEST);
-        if end <= oldest + LOG_LENGTH as u64 {
-            return;
-        }
-        while end > oldest + LOG_LENGTH as u64 {
-            let header = self.page.load(ring_offset(oldest + 8), Ordering::Relaxed);
-            oldest += record_length(header.unwrap_or(0));
-        }
-        self.set(OLDEST, oldest);
-        // Nobody may see a word of the new record and still the old position.
-        core::sync::atomic::fence(Ordering::SeqCst);
-    }
-}
-
-/// Where the word at a position lies in the page.
-fn ring_offset(position: u64) -> usize {
-    LOG + (position % LOG_LENGTH as u64) as usize
-}
-
-/// Length of a record in the ring, from its second word.
-fn record_length(header: u64) -> u64 {
-    let text = (header & 0xffff_ffff).min(RECORD_MAX as u64);
-    RECORD_HEADER as u64 + text.next_multiple_of(8)
-}
-
-/// A text that is cut where it gets too long.
-struct Cut<const N: usize> {
-    bytes: [u8; N],
-    used: usize,
-}
-
-impl<const N: usize> Cut<N> {
-    fn new() -> Self {
-        Self { bytes: [0; N], used: 0 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.used]
-    }
-}
-
-impl<const N: usize> Write for Cut<N> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let length = text.floor_char_boundary(N - self.used);
-        self.bytes[self.used..self.used + length].copy_from_slice(&text.as_bytes()[..length]);
-        self.used += length;
-        if length == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
-
-/// A log record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// When it was written, as the domain says.
-    pub time: Instant,
-    /// How important it is.
-    pub level: log::Level,
-    /// Its text. What was no UTF-8 is replaced.
-    pub text: String,
 }
 
 /// The supervisor's side of the page: reads it, whatever is in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     page: SharedMemory<'a>,
+    log: LogRing<'a>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `page`; `None` if it is shorter than a page.
     pub fn new(page: SharedMemory<'a>) -> Option<Self> {
         let page = page.part(0..PAGE_SIZE as usize)?;
-        Some(Self { page })
+        Some(Self { page, log: log_of(page)? })
     }
 
     fn get(self, offset: usize) -> u64 {
@@ -287,60 +209,7 @@ impl<'a> Reader<'a> {
     /// The records from `position` on, oldest first, and the position behind the last of them, from which to go on the
     /// next time. Begin with 0. Records that were gone over meanwhile are left out.
     pub fn records(self, position: u64) -> (Vec<Record>, u64) {
-        let length = LOG_LENGTH as u64;
-        let written = self.get(WRITTEN);
-        let from = self.get(OLDEST).max(position);
-        // Whoever wrote this page may lie: such positions mean an empty log, read from its start again.
-        if written > u64::MAX / 2
-            || !from.is_multiple_of(8)
-            || !written.is_multiple_of(8)
-            || from > written
-            || written - from > length
-        {
-            return (Vec::new(), written.min(u64::MAX / 2) & !7);
-        }
-        let words: Vec<u64> = (from..written)
-            .step_by(8)
-            .map(|position| self.page.load(ring_offset(position), Ordering::Relaxed).unwrap_or(0))
-            .collect();
-        core::sync::atomic::fence(Ordering::SeqCst);
-        // What lies before the oldest record as it is now may have been gone over while it was copied.
-        let mut at = self.get(OLDEST).max(from);
-        let mut records = Vec::new();
-        while at < written {
-            let index = ((at - from) / 8) as usize;
-            let Some((record, size)) = parse(words.get(index..).unwrap_or_default()) else {
-                break;
-            };
-            records.push(record);
-            at += size;
-        }
-        (records, written)
-    }
-}
-
-/// The record at the start of `words` and its size in bytes.
-fn parse(words: &[u64]) -> Option<(Record, u64)> {
-    let [time, header, rest @ ..] = words else {
-        return None;
-    };
-    let size = record_length(*header);
-    let length = ((header & 0xffff_ffff) as usize).min(RECORD_MAX);
-    let text = rest.get(..length.div_ceil(8))?;
-    let bytes: Vec<u8> = text.iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
-    let record =
-        Record { time: Instant(*time), level: level(header >> 32), text: String::from_utf8_lossy(&bytes).into_owned() };
-    Some((record, size))
-}
-
-/// The level with this number; the nearest one if there is none.
-fn level(number: u64) -> log::Level {
-    match number {
-        0 | 1 => log::Level::Error,
-        2 => log::Level::Warn,
-        3 => log::Level::Info,
-        4 => log::Level::Debug,
-        _ => log::Level::Trace,
+        self.log.records(position)
     }
 }
 
@@ -355,7 +224,7 @@ pub fn own() -> Option<Writer<'static>> {
     }
     // SAFETY: `install` has got the address from whoever promised that the page stays mapped.
     let page = unsafe { SharedMemory::from_address(address, PAGE_SIZE as usize) };
-    Some(Writer { page })
+    Some(Writer { page, log: log_of(page)? })
 }
 
 /// What the domain itself has logged and what is still there.
