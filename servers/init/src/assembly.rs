@@ -1,14 +1,15 @@
 //! Makes what outlives every instance of a domain, exactly as the manifest says.
 
 use crate::failure::{AtStep, Failure};
+use crate::keeping::{Desk, Keeping};
 use crate::ram::{Ram, extent_cap};
 use crate::{clock, machine};
 use alloc::vec::Vec;
 use archive::Archive;
 use manifest::{Bus, Device, Domain, DomainIndex, Grant, System};
 use spawn::{
-    Blueprint, BuildError, DMA_PAGES, DomainResources, Handover, Images, Instance, Inventory, MANIFEST_ENTRY,
-    MemoryRef, PortsRef,
+    Blueprint, BuildError, CONTROL_FIXED_PAGES, Custody, DMA_PAGES, DomainResources, Handover, Images, Instance,
+    Inventory, Ledger, MANIFEST_ENTRY, MemoryRef, PortsRef, Prepared, STATUS_PAGE, ledger_pages,
 };
 use userlib::abi::fault::FAULT_INTERFACE;
 use userlib::abi::rights::{MemoryRights, PortsRights};
@@ -16,7 +17,8 @@ use userlib::abi::root::{self, ExtentKind, RootInfo};
 use userlib::abi::syscall::{AccountLimits, Charge, InterruptSource, MapAccess};
 use userlib::abi::{Error, Handle, PAGE_SIZE};
 use userlib::cap::{Account, Cap, Endpoint, InterruptControl, Memory, Ports, Space};
-use userlib::memory::AddressSpace;
+use userlib::memory::{AddressSpace, SharedMemory};
+use userlib::status::HEARTBEAT_BIT;
 
 /// The window of init's own space in which it maps what it prepares. The kernel's own mappings for it lie below.
 const WINDOW: core::ops::Range<u64> = 0x2000_0000_0000..0x2100_0000_0000;
@@ -38,6 +40,12 @@ pub(crate) struct Assembly {
     images: Images,
     own_space: AddressSpace,
     inventory_memory: MemoryRef,
+    /// What supervisors have left.
+    pub(crate) keeping: Keeping,
+    /// The pages of the supervisor's control memory with fixed uses.
+    supervisor_control: SharedMemory<'static>,
+    /// One of them: what the supervisor tells.
+    pub(crate) supervisor_status: SharedMemory<'static>,
     /// Where init hears of the supervisor's faults.
     pub(crate) faults: Cap<Endpoint>,
 }
@@ -65,6 +73,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         .at("make a fault endpoint", &supervisor.name)?
         .leak();
     let (archive_memory, archive_pages) = archive_extent(info)?;
+    let Desk { keeper, tidying } = Desk::open()?;
     let mut inventory = Inventory::new(
         MemoryRef::new(archive_memory, archive_pages),
         info.archive_length,
@@ -72,6 +81,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         Cap::from_handle(root::DEVICES),
         supervisor_faults,
     );
+    inventory.set_keeper(keeper, tidying);
     // Before anybody else takes what is low.
     let dma = dma_memory(&system, &mut ram)?;
     for endpoint in &system.endpoints {
@@ -97,33 +107,77 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
     inventory.boot_time = clock::boot_time();
     machine::describe(info, userlib::root::boot_info(info), &mut inventory)?;
     let inventory_memory = ram.take(INVENTORY_PAGES, "the supervisor's inventory")?;
+    let purpose = "the supervisor's ledger";
+    let pages = ledger_pages(system.domains.len());
+    let too_short = || Failure::OutOfMemory { purpose: purpose.into(), pages };
+    inventory.ledger = ram.take(pages, purpose)?;
     inventory.spare_pages = ram.spare_pages();
-    Ok(Assembly { system, inventory, archive, images, own_space, inventory_memory, faults })
+    let ledger = map_for_good(&own_space, inventory.ledger, pages, purpose)?;
+    let ledger = Ledger::new(ledger, system.domains.len()).ok_or_else(too_short)?;
+    ledger.clear();
+    let control = inventory.domains[DomainIndex::SUPERVISOR.position()].control;
+    let supervisor_control = map_for_good(&own_space, control, CONTROL_FIXED_PAGES, "the supervisor")?;
+    let (start, end) = (STATUS_PAGE * PAGE_SIZE, (STATUS_PAGE + 1) * PAGE_SIZE);
+    let supervisor_status = supervisor_control.part(start as usize..end as usize).ok_or_else(too_short)?;
+    Ok(Assembly {
+        system,
+        inventory,
+        archive,
+        images: Images::new(),
+        own_space,
+        inventory_memory,
+        // From here on whatever else is in the table is a supervisor's.
+        keeping: Keeping::begin(ledger),
+        supervisor_control,
+        supervisor_status,
+        faults,
+    })
+}
+
+/// Maps the first pages of a memory for the rest of init's life.
+fn map_for_good(
+    own_space: &AddressSpace,
+    memory: MemoryRef,
+    pages: u64,
+    purpose: &str,
+) -> Result<SharedMemory<'static>, Failure> {
+    let mapping = own_space.map(memory.cap(), 0, pages, MapAccess::ReadWrite);
+    let mapping = mapping.map_err(|error| Failure::OwnMapping { purpose: purpose.into(), error })?;
+    Ok(mapping.leak_shared())
 }
 
 impl Assembly {
-    /// Builds a supervisor and starts it. `instance` counts the earlier ones.
+    /// Builds a supervisor, which takes over what the last one has left, and starts it. `instance` counts the earlier ones.
     ///
     /// # Errors
     /// [`Failure::Supervisor`].
     pub(crate) fn build_supervisor(&self, instance: u32) -> Result<Instance, Failure> {
-        let give = |target| self.hand_over(target);
+        let legacy = self.keeping.legacy(self.system.domains.len());
+        let give = |target| self.hand_over(target, legacy.clone());
         let blueprint = Blueprint {
             system: &self.system,
             inventory: &self.inventory,
             archive: &self.archive,
             images: &self.images,
             own_space: &self.own_space,
-            control: None,
+            control: Some(self.supervisor_control),
             faults: (self.faults, spawn::FAULT_BADGE_BASE),
             device: None,
             handover: Some(Handover { memory: self.inventory_memory, give: &give }),
         };
-        spawn::build(&blueprint, DomainIndex::SUPERVISOR, instance).map_err(Failure::Supervisor)
+        let prepared = spawn::prepare(&blueprint, DomainIndex::SUPERVISOR, instance);
+        prepared.and_then(Prepared::start).map_err(Failure::Supervisor)
+    }
+
+    /// Asks the supervisor for a sign of life.
+    pub(crate) fn ask_supervisor(&self) {
+        let resources = &self.inventory.domains[DomainIndex::SUPERVISOR.position()];
+        // Who cannot be asked gives no answer.
+        let _ = resources.notification().notify(1 << HEARTBEAT_BIT);
     }
 
     /// Gives a new supervisor copies of everything.
-    fn hand_over(&self, target: Cap<userlib::cap::Domain>) -> Result<(), BuildError> {
+    fn hand_over(&self, target: Cap<userlib::cap::Domain>, legacy: Vec<Option<Custody>>) -> Result<(), BuildError> {
         let step = "hand the inventory over";
         // The kernel takes the rights that the original has, whatever its kind.
         let all = MemoryRights::from_bits_retain(u16::MAX);
@@ -131,12 +185,15 @@ impl Assembly {
             let given = Cap::<Memory>::from_handle(Handle(handle)).grant(target, all, 0);
             match given {
                 Ok(handle) => Ok(handle.0),
-                // A former supervisor has closed the endpoint of a server whose device is not in the machine.
+                // A former supervisor has closed the endpoint of a server whose device is not in the machine, or was taking
+                // a domain apart.
                 Err(Error::StaleHandle) => Ok(Handle::NONE.0),
                 Err(error) => Err(BuildError::Refused { step, error }),
             }
         };
-        let inventory = self.inventory.try_translate(give)?;
+        let mut inventory = self.inventory.clone();
+        inventory.legacy = legacy;
+        let inventory = inventory.try_translate(give)?;
         let bytes = inventory.encode().map_err(|_| BuildError::TooManyThings)?;
         let memory = self.inventory_memory;
         let mapping = self.own_space.map(memory.cap(), 0, memory.pages, MapAccess::ReadWrite)?;

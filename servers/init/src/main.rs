@@ -2,7 +2,8 @@
 //!
 //! It makes what outlives every other domain (accounts, endpoints, notifications, rings, vaults, interrupts) exactly as
 //! the manifest says, keeps the master capabilities in its own table, builds the supervisor with copies of them, and
-//! then waits: if the supervisor dies, it builds the next one.
+//! then waits: if the supervisor dies, it builds the next one. That takes over the living domains, of which init keeps a
+//! share for it.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -10,6 +11,7 @@ extern crate alloc;
 mod assembly;
 mod clock;
 mod failure;
+mod keeping;
 mod machine;
 mod ram;
 mod serial_line;

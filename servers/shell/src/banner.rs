@@ -37,8 +37,8 @@ fn show_domains(session: &mut Session<'_>) {
                          tells which."
                     )),
                     DomainState::GivenUp => session.out.line(format_args!(
-                        "{name} died so often that it is not started again; `log {name}` tells why, `restart {name}` \
-                         tries once more."
+                        "The system is degraded: {name} died so often that it is not started again; `log {name}` \
+                         tells why, `restart {name}` tries once more."
                     )),
                     DomainState::Stopped => session.out.line(format_args!(
                         "{name} is stopped; `log {name}` may tell why, `restart {name}` starts it."

@@ -137,7 +137,9 @@ fn domain_advice(error: SupervisionError) -> &'static str {
     match error {
         SupervisionError::NoSuchDomain => "`ps` lists the domains",
         SupervisionError::NotRunning => "`ps` shows what state it is in, `restart` starts it",
-        SupervisionError::Protected => "everything else depends on it; `reboot` starts the whole machine anew",
+        SupervisionError::Protected => {
+            "nobody would be there to start it again; `crash` makes it break, and `init` builds the next one"
+        }
         _ => "`log` may tell more",
     }
 }

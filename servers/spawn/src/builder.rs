@@ -121,11 +121,42 @@ pub fn stack(
     Ok(Stack { address: layout::STACK, first_page: private.stack, pages: private.stack_pages })
 }
 
-/// Builds a domain and starts it. `instance` counts its earlier starts.
+/// A domain that is built and does not run yet.
+#[derive(Debug)]
+pub struct Prepared {
+    instance: Instance,
+    entry: u64,
+    stack: u64,
+}
+
+impl Prepared {
+    /// What was built.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Lets it run.
+    ///
+    /// # Errors
+    /// The kernel's refusal; nothing is left of the domain.
+    pub fn start(self) -> Result<Instance, BuildError> {
+        let Prepared { instance, entry, stack } = self;
+        // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
+        let started = unsafe { instance.thread().start(entry, stack, layout::START_PAGE) };
+        if let Err(error) = started {
+            // Somebody may have been given a share in it: dropping would not do.
+            let _ = instance.destroy();
+            return Err(BuildError::Refused { step: "start it", error });
+        }
+        Ok(instance)
+    }
+}
+
+/// Builds a domain. `instance` counts its earlier starts.
 ///
 /// # Errors
 /// [`BuildError`]; nothing is left of what had been made.
-pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Result<Instance, BuildError> {
+pub fn prepare(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Result<Prepared, BuildError> {
     let domain = &blueprint.system[index];
     let resources = blueprint.inventory.domains.get(index.position()).ok_or(BuildError::TooManyThings)?;
     let image = blueprint.images.of(blueprint.archive, blueprint.system, index)?;
@@ -167,9 +198,8 @@ pub fn build(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> Re
 
     thread.set_buffer(control.cap(), BUFFER_PAGE, layout::BUFFER).at("give it a message buffer")?;
     thread.bind(Some(resources.notification())).at("bind its notification")?;
-    // SAFETY: the thread belongs to the new domain, whose space holds nothing of this one's; what it runs is its image.
-    unsafe { thread.start(image.entry, private.stack_top(), layout::START_PAGE) }.at("start it")?;
-    Ok(Instance::new(target, space, device_space, budget, thread, processor))
+    let instance = Instance::new(target, space, device_space, budget, thread, processor);
+    Ok(Prepared { instance, entry: image.entry, stack: private.stack_top() })
 }
 
 /// Page tables of the space, its root among them, once everything is mapped that the domain finds there.

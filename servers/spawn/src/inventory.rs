@@ -3,7 +3,9 @@
 use abi::Handle;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-use userlib::cap::{Account, Cap, DeviceControl, Endpoint, Interrupt, Memory, Notification, Ports, System};
+use userlib::cap::{Account, Cap, DeviceControl, Domain, Endpoint, Interrupt, Memory, Notification, Ports, System};
+
+use crate::instance::Custody;
 
 /// A memory capability and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +189,12 @@ pub struct Inventory {
     system: u64,
     devices: u64,
     faults: u64,
+    /// Where a supervisor notes what its successor must know (see [`crate::Ledger`]).
+    pub ledger: MemoryRef,
+    keeper: u64,
+    tidying: u64,
+    /// By domain: what the last supervisor has left; empty for the first one.
+    pub legacy: Vec<Option<Custody>>,
     /// How to switch off, if the firmware says so.
     pub power_off: Option<PowerOff>,
     /// How to start the machine again, if the firmware says so: eight bits.
@@ -198,7 +206,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// An inventory without endpoints and rings.
+    /// An inventory without endpoints and rings, and nobody who keeps anything.
     pub fn new(
         archive: MemoryRef,
         archive_bytes: u64,
@@ -218,11 +226,20 @@ impl Inventory {
             system: system.handle().0,
             devices: devices.handle().0,
             faults: faults.handle().0,
+            ledger: MemoryRef::default(),
+            keeper: Handle::NONE.0,
+            tidying: Handle::NONE.0,
+            legacy: Vec::new(),
             power_off: None,
             reset: None,
             boot_time: 0,
             spare_pages: 0,
         }
+    }
+
+    /// Says who keeps a share in every instance, and how it is told to look through that for what is gone.
+    pub fn set_keeper(&mut self, keeper: Cap<Domain>, tidying: Cap<Notification>) {
+        (self.keeper, self.tidying) = (keeper.handle().0, tidying.handle().0);
     }
 
     /// Adds the endpoint that is next in the manifest's order.
@@ -250,6 +267,16 @@ impl Inventory {
         Cap::from_handle(Handle(self.faults))
     }
 
+    /// The domain that keeps a share in every instance: nothing but giving to it is allowed.
+    pub const fn keeper(&self) -> Cap<Domain> {
+        Cap::from_handle(Handle(self.keeper))
+    }
+
+    /// What has the keeper look for what is gone.
+    pub const fn tidying(&self) -> Cap<Notification> {
+        Cap::from_handle(Handle(self.tidying))
+    }
+
     /// Applies `give`, which passes one capability on and returns its handle at the receiver, to all of them.
     ///
     /// # Errors
@@ -259,7 +286,7 @@ impl Inventory {
             let handle = if from.pages == 0 { 0 } else { give(from.handle)? };
             Ok(MemoryRef { handle, pages: from.pages })
         };
-        let (archive, ecam) = (optional(self.archive)?, optional(self.ecam)?);
+        let (archive, ecam, ledger) = (optional(self.archive)?, optional(self.ecam)?, optional(self.ledger)?);
         let rings = self.rings.iter().map(|ring| optional(*ring)).collect::<Result<_, _>>()?;
         let windows = self.windows.iter().map(|window| optional(*window)).collect::<Result<_, _>>()?;
         let region = |region: &DeviceRegion| -> Result<DeviceRegion, E> {
@@ -283,6 +310,14 @@ impl Inventory {
             system: give(self.system)?,
             devices: give(self.devices)?,
             faults: give(self.faults)?,
+            ledger,
+            keeper: give(self.keeper)?,
+            tidying: give(self.tidying)?,
+            legacy: self
+                .legacy
+                .iter()
+                .map(|kept| kept.as_ref().map(|kept| kept.try_translate(&mut give)).transpose())
+                .collect::<Result<_, _>>()?,
             power_off,
             reset,
             boot_time: self.boot_time,

@@ -1,9 +1,12 @@
 //! Builds domains: used by `init` for the supervisor, and by the supervisor for everybody else.
 //!
 //! What outlives an instance of a domain (its memory, account, notification, endpoints, rings, interrupts) is made once,
-//! by `init`, and described in an [`Inventory`]. [`build`] makes an [`Instance`] from it: a fresh space, a fresh domain
-//! and its first thread, with exactly the capabilities that the manifest names. [`Instance::destroy`] takes it apart
-//! again; everything that it held is then free for the next one.
+//! by `init`, and described in an [`Inventory`]. [`prepare`] makes an [`Instance`] from it: a fresh space, a fresh domain
+//! and its first thread, with exactly the capabilities that the manifest names; [`Prepared::start`] lets it run.
+//! [`Instance::destroy`] takes it apart again; everything that it held is then free for the next one.
+//!
+//! So that an instance outlives its builder, [`Instance::entrust`] gives another domain a share in it, and what else a
+//! later builder must know to take it over ([`Instance::take_over`]) stands in the [`Ledger`].
 #![no_std]
 
 extern crate alloc;
@@ -15,16 +18,20 @@ mod image;
 mod instance;
 mod inventory;
 mod layout;
+mod ledger;
+mod rate;
 
-pub use builder::{Blueprint, Handover, Stack, build, stack};
+pub use builder::{Blueprint, Handover, Prepared, Stack, prepare, stack};
 pub use error::BuildError;
 pub use group::Group;
 pub use image::{Image, Images, Segment};
-pub use instance::Instance;
+pub use instance::{Custody, Instance};
 pub use inventory::{DeviceRegion, DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
 pub use layout::{
     CLIENTS_PAGE, CONTROL_FIXED_PAGES, LENT_PAGES, Least, STATUS_PAGE, control_pages, device_table_pages,
 };
+pub use ledger::{ENTRY_MAX, Ledger, LedgerError, Obituary, ledger_pages};
+pub use rate::Rate;
 
 /// Name of the memory entry under which the supervisor finds the [`Inventory`].
 pub const INVENTORY_ENTRY: &str = "inventory";

@@ -22,13 +22,22 @@ const FRAME: usize = 6;
 const STACK: usize = 7;
 
 /// The last deaths.
-#[derive(Default)]
 pub(crate) struct Crashes {
     count: Cell<u64>,
     records: RefCell<VecDeque<CrashRecord>>,
 }
 
 impl Crashes {
+    /// None yet, but so many that a former supervisor had: whoever asks for the next ones goes on by their numbers.
+    pub(crate) fn behind(count: u64) -> Self {
+        Crashes { count: Cell::new(count), records: RefCell::default() }
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.get()
+    }
+
     /// The record with this number, or the first one behind it that is left.
     pub(crate) fn from(&self, number: u64) -> Option<CrashRecord> {
         self.records.borrow().iter().find(|record| record.number >= number).cloned()
@@ -62,6 +71,7 @@ pub(crate) fn examine(supervisor: &Supervisor, index: DomainIndex, death: &Death
         frames: registers.map(|registers| frames(supervisor, index, &registers)).unwrap_or_default(),
         messages: watched.status().map(|status| status.messages()).unwrap_or_default(),
     });
+    supervisor.note_own();
 }
 
 fn all_of(registers: &Registers) -> [u64; REGISTERS] {

@@ -62,7 +62,7 @@ impl Household for Everybody {
     }
 
     fn is_running(&self, index: DomainIndex) -> bool {
-        self.0.watched_domain(index).instance.is_some()
+        index == DomainIndex::SUPERVISOR || self.0.watched_domain(index).instance.is_some()
     }
 
     fn kill(&self, index: DomainIndex) {

@@ -5,11 +5,15 @@
 extern crate alloc;
 
 mod backtrace;
+mod escalation;
 mod mutations;
+mod notes;
 mod service;
 mod topology;
 
 pub use backtrace::{Place, backtrace};
+pub use escalation::{Escalation, Life, Verdict};
 pub use mutations::{ARM, Mutations};
+pub use notes::{Adoption, Notes, OwnNotes, Standing, shortened};
 pub use service::{Household, Line, Requests};
 pub use topology::{BusRegisters, Topology, express_capability};

@@ -2,12 +2,15 @@
 
 use crate::death::Death;
 use crate::state::{Device, Supervisor};
-use crate::{crash, devices, heartbeat};
+use crate::{adoption, crash, devices, heartbeat};
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionError};
 use manifest::{self, Bus, DomainIndex, Kind, Restart};
-use spawn::{Blueprint, FAULT_BADGE_BASE};
+use spawn::{Blueprint, BuildError, FAULT_BADGE_BASE, Instance, Prepared, Rate};
+use supervisor::{Life, Standing, Verdict};
 use userlib::status::{Phase, SHUTDOWN_BIT};
 use userlib::time::{Duration, Instant};
 use userlib::{executor, log};
@@ -16,21 +19,19 @@ use userlib::{executor, log};
 const REST_TIME: Duration = Duration::from_secs(5);
 /// How often its status is looked at meanwhile.
 const REST_STEP: Duration = Duration::from_millis(2);
-/// Records of earlier instances that are kept.
-const HISTORY_MAX: usize = 256;
 
 /// How long an app may take to come up before those behind it are started.
 const COMING_UP: Duration = Duration::from_millis(250);
 /// How often it is looked at meanwhile.
 const COMING_UP_STEP: Duration = Duration::from_millis(2);
 
-/// Starts everybody for the first time whose device is there, in the order of the manifest: that is settled when this
-/// returns, and done by and by.
+/// Takes over whom an earlier supervisor has left, and starts everybody else for the first time whose device is there, in the
+/// order of the manifest: that is settled when this returns, and done by and by.
 ///
 /// Nobody waits for anybody but for an app, at which people wait: it has the machine for itself until it is up.
 pub(crate) fn begin(supervisor: &Rc<Supervisor>) {
     for index in supervisor.watched() {
-        if find_device(supervisor, index) {
+        if !adoption::adopt(supervisor, index) && find_device(supervisor, index, false) {
             supervisor.queue_up(index);
         }
     }
@@ -66,9 +67,9 @@ async fn come_up(supervisor: &Supervisor, index: DomainIndex) {
     }
 }
 
-/// Finds a domain's device and brings it to rest. Tells whether the domain can be started: if it has a device, that is there
-/// and its to drive.
-fn find_device(supervisor: &Supervisor, index: DomainIndex) -> bool {
+/// Finds a domain's device and, unless it `is_driven` already, brings it to rest. Tells whether the domain can be started: if
+/// it has a device, that is there and its to drive.
+pub(crate) fn find_device(supervisor: &Supervisor, index: DomainIndex, is_driven: bool) -> bool {
     let name = supervisor.name(index);
     let device = &supervisor.system[index].device;
     if let Some(manifest::Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
@@ -81,7 +82,7 @@ fn find_device(supervisor: &Supervisor, index: DomainIndex) -> bool {
         let Some(function) = supervisor.bus.find(bus) else {
             supervisor.watched_mut(index).state = DomainState::Absent;
             let devices = devices.iter().map(|device| format!("{vendor:04x}:{device:04x}"));
-            let wanted = devices.collect::<alloc::vec::Vec<_>>().join(" or ");
+            let wanted = devices.collect::<Vec<_>>().join(" or ");
             if *required {
                 log::error!("{name}: the machine has no device {wanted}, which the manifest requires");
             } else {
@@ -97,8 +98,10 @@ fn find_device(supervisor: &Supervisor, index: DomainIndex) -> bool {
             return false;
         }
         supervisor.watched_mut(index).device = Some(device);
-        // Firmware, or a supervisor before this one, may have left it running, or others that would see what it sees.
-        supervisor.bus.silence_all(device.group);
+        // Firmware, or a driver that is gone, may have left it running, or others that would see what it sees.
+        if !is_driven {
+            supervisor.bus.silence_all(device.group);
+        }
     }
     true
 }
@@ -133,7 +136,7 @@ fn close_endpoints(supervisor: &Supervisor, index: DomainIndex) {
 }
 
 /// Builds an instance and starts it.
-fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+pub(crate) fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     let built = supervisor.watched_domain(index).built;
     let device = supervisor.watched_domain(index).device.map(|device| device.group);
     let blueprint = Blueprint {
@@ -150,51 +153,75 @@ fn start(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     if device.is_some() {
         devices::note_past(supervisor);
     }
-    let outcome = spawn::build(&blueprint, index, built);
-    let mut watched = supervisor.watched_mut(index);
-    watched.built += 1;
-    watched.started = Instant::now();
-    match outcome {
+    let prepared = spawn::prepare(&blueprint, index, built);
+    {
+        let mut watched = supervisor.watched_mut(index);
+        watched.built += 1;
+        watched.started = Instant::now();
+    }
+    match prepared.and_then(|prepared| launch(supervisor, index, prepared)) {
         Ok(instance) => {
-            (watched.processor, watched.runtime) = (instance.processor(), 0);
+            let mut watched = supervisor.watched_mut(index);
             watched.instance = Some(instance);
             watched.state = DomainState::Starting;
-            let wanted = supervisor.system[index].cpu;
-            if built == 0 && watched.processor != wanted {
+            let (processor, wanted) = (watched.processor, supervisor.system[index].cpu);
+            drop(watched);
+            supervisor.note(index, Standing::Alive);
+            if built == 0 && processor != wanted {
                 log::info!("{}: the machine has no processor {wanted}; it runs on processor 0", supervisor.name(index));
             }
         }
         Err(error) => {
-            drop(watched);
             log::error!("{}: cannot be started: {error}", supervisor.name(index));
-            let death = Death::new(DeathCause::Exit(0), format!("could not be started: {error}"));
-            plan_restart(supervisor, index, death);
+            let custody = supervisor.watched_mut(index).custody.take();
+            custody.iter().for_each(|custody| supervisor.note_gone(custody));
+            count(supervisor, index, Death::new(DeathCause::Exit(0), format!("could not be started: {error}")));
+            go_on(supervisor, index);
         }
     }
+}
+
+/// Lets an instance run that is built. Before it does, everything is noted that a successor needs to find it.
+fn launch(supervisor: &Supervisor, index: DomainIndex, prepared: Prepared) -> Result<Instance, BuildError> {
+    let processor = prepared.instance().processor();
+    {
+        let mut watched = supervisor.watched_mut(index);
+        (watched.processor, watched.runtime) = (processor, 0);
+    }
+    supervisor.entrust(index, prepared.instance());
+    supervisor.note(index, Standing::Prepared);
+    prepared.start()
 }
 
 /// Takes a dead or condemned domain apart: its device first, so that nothing it does can reach memory that is used
 /// again. Then plans the next instance.
 pub(crate) fn bury(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
     crash::examine(supervisor, index, &death);
-    if !take_apart(supervisor, index) {
+    if supervisor.watched_domain(index).instance.is_none() {
         return;
     }
-    log::warn!("{}: {}", supervisor.name(index), death.story);
-    plan_restart(supervisor, index, death);
+    let story = death.story.clone();
+    count(supervisor, index, death);
+    take_apart(supervisor, index);
+    log::warn!("{}: {story}", supervisor.name(index));
+    go_on(supervisor, index);
 }
 
-/// Destroys the present instance, if there is one.
-fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
+/// Destroys the present instance, or what is left of it. Tells whether there was one.
+pub(crate) fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
+    if supervisor.watched_domain(index).instance.is_none() {
+        return false;
+    }
+    supervisor.note(index, Standing::Dying);
     let mut watched = supervisor.watched_mut(index);
     (watched.used_before, watched.runtime) = (watched.used(), 0);
     let Some(instance) = watched.instance.take() else { return false };
     watched.state = DomainState::Restarting;
-    if let Some(status) = watched.status() {
-        let (records, _) = status.records(0);
-        watched.history.extend(records);
-        let surplus = watched.history.len().saturating_sub(HISTORY_MAX);
-        watched.history.drain(..surplus);
+    let history = supervisor.ledger.and_then(|ledger| ledger.history(index));
+    if let (Some(status), Some(history)) = (watched.status(), history) {
+        for record in status.records(0).0 {
+            history.append(record.time, record.level, format_args!("{}", record.text));
+        }
     }
     for interrupt in supervisor.resources(index).interrupts() {
         if let Err(error) = interrupt.mask() {
@@ -207,53 +234,123 @@ fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
     if let Err(error) = instance.destroy() {
         log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));
     }
+    let custody = watched.custody.take();
     drop(watched);
+    custody.iter().for_each(|custody| supervisor.note_gone(custody));
     supervisor.tell_servers(index);
     true
 }
 
-/// Remembers a death and has the domain started again after the wait that its policy says, or gives it up.
-fn plan_restart(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death) {
-    let policy = supervisor.system[index].restart;
-    let now = Instant::now();
+/// Remembers a death.
+pub(crate) fn count(supervisor: &Supervisor, index: DomainIndex, death: Death) {
     let mut watched = supervisor.watched_mut(index);
     watched.last_death = Some(death);
-    watched.deaths.push_back(now);
-    if let Restart::OnDeath { window_ms, .. } = policy {
-        let window = Duration::from_millis(window_ms.into());
-        while watched.deaths.front().is_some_and(|first| *first + window < now) {
-            watched.deaths.pop_front();
-        }
+    watched.deaths.note(Instant::now().nanoseconds(), window(supervisor, index));
+}
+
+/// Within how long deaths of a domain are counted, in nanoseconds.
+fn window(supervisor: &Supervisor, index: DomainIndex) -> u64 {
+    match supervisor.system[index].restart {
+        Restart::OnDeath { window_ms, .. } => Duration::from_millis(window_ms.into()).as_nanos() as u64,
+        Restart::Never => u64::MAX,
     }
-    let deaths = watched.deaths.len() as u32;
-    let lived = now.since(watched.started).as_millis() as u64;
-    match policy.backoff_after(deaths, lived, watched.waited) {
-        Some(wait) => {
-            watched.waited = wait;
-            watched.state = DomainState::BackingOff;
-            let built = watched.built;
-            drop(watched);
-            let supervisor = supervisor.clone();
-            executor::spawn(async move {
-                executor::sleep(Duration::from_millis(wait.into())).await;
-                let due = {
-                    let watched = supervisor.watched_domain(index);
-                    watched.state == DomainState::BackingOff && watched.built == built
-                };
-                if due {
-                    start(&supervisor, index);
-                }
-            });
+}
+
+/// Has a dead domain started again after the wait that its policy says. Beyond its limit that is left to its group, and beyond
+/// those the domain is given up.
+pub(crate) fn go_on(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+    let now = Instant::now();
+    let life = {
+        let watched = supervisor.watched_domain(index);
+        Life {
+            deaths: watched.deaths.count(now.nanoseconds(), window(supervisor, index)),
+            lived_ms: now.since(watched.started).as_millis() as u64,
+            waited_ms: watched.waited,
         }
-        None => {
-            watched.state = DomainState::GivenUp;
-            drop(watched);
+    };
+    let (name, deaths) = (supervisor.name(index), life.deaths);
+    match supervisor.decide(index, life, now) {
+        Verdict::Restart(wait) => {
+            supervisor.watched_mut(index).waited = wait.as_millis() as u32;
+            start_at(supervisor, index, now + wait);
+        }
+        Verdict::RestartGroup { group, domains, wait } => {
+            let group = supervisor.system[group].name.as_str();
+            let names: Vec<_> = domains.iter().map(|domain| supervisor.name(*domain)).collect();
+            let names = names.join(", ");
+            log::error!("{name}: died {deaths} times within its window: the group {group} restarts {names}");
+            restart_group(supervisor, index, group, &domains, now + wait);
+        }
+        Verdict::GiveUp(group) => {
+            supervisor.watched_mut(index).state = DomainState::GivenUp;
+            supervisor.note(index, Standing::GivenUp);
+            let beyond = match group {
+                Some(group) => format!(", and the group {} is beyond its limit", supervisor.system[group].name),
+                None => String::new(),
+            };
             log::error!(
-                "{}: died {deaths} times within its window and is given up; 'restart' starts it again",
-                supervisor.name(index)
+                "the system is degraded: {name} died {deaths} times within its window{beyond}; it is given up until \
+                 'restart' starts it again"
             );
         }
     }
+}
+
+/// Takes the domains of a group apart, and has them started in their order at a moment. The one at `index`, which is dead,
+/// was the cause.
+fn restart_group(
+    supervisor: &Rc<Supervisor>,
+    index: DomainIndex,
+    group: &str,
+    domains: &[DomainIndex],
+    moment: Instant,
+) {
+    let concerned: Vec<DomainIndex> =
+        domains.iter().copied().filter(|domain| is_to_live(supervisor, *domain)).collect();
+    for domain in &concerned {
+        {
+            let mut watched = supervisor.watched_mut(*domain);
+            watched.deaths = Rate::default();
+            watched.waited = 0;
+            if *domain != index {
+                let story = format!("was restarted with its group {group}, because of {}", supervisor.name(index));
+                watched.last_death = Some(Death::new(DeathCause::Escalated, story));
+            }
+        }
+        // A successor goes through with it for all of them.
+        supervisor.note(*domain, Standing::Dying);
+    }
+    for domain in concerned.iter().rev() {
+        take_apart(supervisor, *domain);
+    }
+    for domain in concerned {
+        start_at(supervisor, domain, moment);
+    }
+}
+
+/// Whether a domain was started before and is to run: not if its device is not there, or it is started once only.
+fn is_to_live(supervisor: &Supervisor, index: DomainIndex) -> bool {
+    let watched = supervisor.watched_domain(index);
+    let ended = supervisor.system[index].restart == Restart::Never && watched.instance.is_none();
+    watched.built > 0 && !ended
+}
+
+/// Has a domain of which there is no instance started at a moment.
+pub(crate) fn start_at(supervisor: &Rc<Supervisor>, index: DomainIndex, moment: Instant) {
+    supervisor.watched_mut(index).state = DomainState::BackingOff;
+    supervisor.note(index, Standing::Due(moment.nanoseconds()));
+    let built = supervisor.watched_domain(index).built;
+    let supervisor = supervisor.clone();
+    executor::spawn(async move {
+        executor::sleep_until(moment).await;
+        let due = {
+            let watched = supervisor.watched_domain(index);
+            watched.state == DomainState::BackingOff && watched.built == built
+        };
+        if due {
+            start(&supervisor, index);
+        }
+    });
 }
 
 /// Asks a domain to come to rest and waits until it has, or its time is up. Tells whether it did.
@@ -264,6 +361,8 @@ pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -
     if supervisor.resources(index).notification().notify(1 << SHUTDOWN_BIT).is_err() {
         return false;
     }
+    // Should the supervisor die meanwhile, nobody else would start it again.
+    supervisor.note(index, Standing::Resting);
     let built = supervisor.watched_domain(index).built;
     let until = Instant::now() + REST_TIME;
     while Instant::now() < until {
@@ -315,7 +414,7 @@ fn start_again(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), Su
     {
         let mut watched = supervisor.watched_mut(index);
         watched.last_death = Some(Death::new(DeathCause::Restarted, "was restarted by request"));
-        watched.deaths.clear();
+        watched.deaths = Rate::default();
         watched.waited = 0;
     }
     start(supervisor, index);

@@ -15,10 +15,11 @@ pub(crate) fn lines(supervisor: &Supervisor) -> Vec<Line> {
     let mut lines = kernel_lines(supervisor);
     let own = status::own_records();
     lines.extend(own.iter().map(|record| line(supervisor.name(DomainIndex::SUPERVISOR), record)));
+    lines.extend(past_lines(supervisor, DomainIndex::SUPERVISOR));
     for index in supervisor.watched() {
         let name = supervisor.name(index);
         let watched = supervisor.watched_domain(index);
-        lines.extend(watched.history.iter().map(|record| line(name, record)));
+        lines.extend(past_lines(supervisor, index));
         if watched.instance.is_some()
             && let Some(status) = watched.status()
         {
@@ -27,6 +28,13 @@ pub(crate) fn lines(supervisor: &Supervisor) -> Vec<Line> {
     }
     lines.sort();
     lines
+}
+
+/// Of a domain's instances that are gone.
+fn past_lines(supervisor: &Supervisor, index: DomainIndex) -> Vec<Line> {
+    let history = supervisor.ledger.and_then(|ledger| ledger.history(index));
+    let records = history.map(|history| history.records(0).0).unwrap_or_default();
+    records.iter().map(|record| line(supervisor.name(index), record)).collect()
 }
 
 fn line(name: &str, record: &status::Record) -> Line {

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod adoption;
 mod bus;
 mod code;
 mod crash;

@@ -4,7 +4,7 @@ use crate::bus::Bus;
 use crate::fault::FaultService;
 use crate::household::Everybody;
 use crate::state::Supervisor;
-use crate::{devices, lifecycle};
+use crate::{adoption, devices, lifecycle};
 use alloc::rc::Rc;
 use alloc::vec;
 use archive::Archive;
@@ -35,6 +35,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
     let faults = inventory.faults();
 
     let supervisor = Rc::new(Supervisor::new(system, inventory, archive, space.clone(), bus));
+    adoption::recall_predecessor(&supervisor, environment.page().instance);
     supervisor.log_composition();
     // Who asks for a restart may die of it, and a shutdown ends whoever asked for it: both go on.
     let requests = SupervisionService::new(Requests::new(Everybody(supervisor.clone())));

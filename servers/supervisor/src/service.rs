@@ -46,7 +46,7 @@ pub trait Household: Clone + 'static {
     /// Ends the present instance of a domain.
     fn kill(&self, index: DomainIndex);
 
-    /// Makes the present instance of a domain break by itself.
+    /// Makes the present instance of a domain break by itself, the supervisor's own as well.
     ///
     /// # Errors
     /// `NotRunning` if there is none any more.
@@ -128,7 +128,7 @@ impl<H: Household> Requests<H> {
         self.household.named(&name).ok_or(SupervisionError::NoSuchDomain)
     }
 
-    /// A domain that may be stopped by request: any but the supervisor.
+    /// A domain that may be killed or restarted by request: any but the supervisor, which could not carry that out.
     fn find_mortal(&self, name: &ReadLease) -> Result<DomainIndex, SupervisionError> {
         match self.find(name)? {
             DomainIndex::SUPERVISOR => Err(SupervisionError::Protected),
@@ -212,7 +212,8 @@ impl<H: Household> SupervisionServer for Requests<H> {
     }
 
     async fn crash(&self, caller: &Caller, name: ReadLease, how: Crash, delay: u64) -> Result<(), SupervisionError> {
-        let index = self.find_mortal(&name)?;
+        // Whoever lets the supervisor break wants to see that it comes back: no other way leads there.
+        let index = self.find(&name)?;
         self.break_later(caller.badge(), index, delay, move |household, index| household.crash(index, how))
     }
 

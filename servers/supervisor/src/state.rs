@@ -6,11 +6,12 @@ use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use archive::Archive;
-use core::cell::{Ref, RefCell, RefMut};
+use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
-use spawn::{CONTROL_FIXED_PAGES, DomainResources, Group, Images, Instance, Inventory};
-use supervisor::Mutations;
+use spawn::{CONTROL_FIXED_PAGES, Custody, DomainResources, Group, Images, Instance, Inventory, Ledger, Rate};
+use supervisor::{Escalation, Life, Mutations, Notes, OwnNotes, Standing, Verdict, shortened};
+use userlib::abi::Error;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::device::SourceId;
 use userlib::abi::syscall::MapAccess;
@@ -40,8 +41,10 @@ pub(crate) struct Watched {
     pub(crate) runtime: u64,
     /// When the present instance was started.
     pub(crate) started: Instant,
-    /// When it died within the window of its restart policy.
-    pub(crate) deaths: VecDeque<Instant>,
+    /// What `init` keeps of the present instance, so that it outlives this supervisor.
+    pub(crate) custody: Option<Custody>,
+    /// How often it died within the window of its restart policy.
+    pub(crate) deaths: Rate,
     /// For how many milliseconds it waited before its present instance was started.
     pub(crate) waited: u32,
     pub(crate) last_death: Option<Death>,
@@ -56,8 +59,6 @@ pub(crate) struct Watched {
     control: Option<SharedMemory<'static>>,
     /// The changes that were made to its code.
     pub(crate) mutations: Mutations,
-    /// Its log as far as it was taken over: records of instances that are gone.
-    pub(crate) history: Vec<status::Record>,
 }
 
 impl Watched {
@@ -69,7 +70,8 @@ impl Watched {
             processor: 0,
             runtime: 0,
             started: Instant::now(),
-            deaths: VecDeque::new(),
+            custody: None,
+            deaths: Rate::default(),
             waited: 0,
             last_death: None,
             used_before: 0,
@@ -77,7 +79,6 @@ impl Watched {
             strays: 0,
             control,
             mutations: Mutations::default(),
-            history: Vec::new(),
         }
     }
 
@@ -125,6 +126,12 @@ pub(crate) struct Supervisor {
     pub(crate) images: Images,
     pub(crate) space: AddressSpace,
     pub(crate) bus: Bus,
+    /// What the next supervisor will need to know.
+    pub(crate) ledger: Option<Ledger<'static>>,
+    /// How often groups had to restart something.
+    escalation: RefCell<Escalation>,
+    /// Shares with `init` in what is gone, since that has last looked.
+    gone: Cell<usize>,
     pub(crate) crashes: Crashes,
     domains: Vec<RefCell<Watched>>,
     /// Devices that nobody drives and that have strayed.
@@ -146,6 +153,10 @@ impl Supervisor {
             .iter()
             .map(|resources| RefCell::new(Watched::new(map_control(&space, resources))))
             .collect();
+        let ledger = map_ledger(&space, &inventory, system.domains.len());
+        let own = ledger.and_then(|ledger| ledger.read::<OwnNotes>(DomainIndex::SUPERVISOR));
+        let own = own.map(|(_, own)| own).unwrap_or_default();
+        let escalation = RefCell::new(Escalation::recalled(&system, own.rates));
         let supervisor = Supervisor {
             system,
             inventory,
@@ -153,7 +164,10 @@ impl Supervisor {
             images: Images::new(),
             space,
             bus,
-            crashes: Crashes::default(),
+            ledger,
+            escalation,
+            gone: Cell::new(0),
+            crashes: Crashes::behind(own.crashes),
             domains,
             strangers: RefCell::default(),
             unstarted: RefCell::default(),
@@ -171,6 +185,80 @@ impl Supervisor {
             self.watched_mut(DomainIndex::SUPERVISOR).processor = wanted;
         } else {
             log::info!("the machine has no processor {wanted}; the supervisor runs on processor 0");
+        }
+    }
+
+    /// Gives `init` a share in an instance, so that it outlives this supervisor.
+    pub(crate) fn entrust(&self, index: DomainIndex, instance: &Instance) {
+        let keeper = self.inventory.keeper();
+        let custody = match instance.entrust(keeper) {
+            Err(Error::TableFull) => {
+                self.have_init_tidy_up();
+                instance.entrust(keeper)
+            }
+            outcome => outcome,
+        };
+        let custody = custody.map_err(|error| {
+            let name = self.name(index);
+            log::warn!("{name}: init has no room for it: should the supervisor die, it will be started anew: {error}");
+        });
+        self.watched_mut(index).custody = custody.ok();
+    }
+
+    /// What `init` kept of an instance is gone.
+    pub(crate) fn note_gone(&self, custody: &Custody) {
+        /// So much is left lying about: `init` has to look through its whole table.
+        const MANY: usize = 64;
+        self.gone.set(self.gone.get() + custody.handles().count());
+        if self.gone.get() >= MANY {
+            self.have_init_tidy_up();
+        }
+    }
+
+    fn have_init_tidy_up(&self) {
+        self.gone.set(0);
+        if let Err(error) = self.inventory.tidying().notify(1) {
+            log::error!("init cannot be told to tidy up: {error}");
+        }
+    }
+
+    /// What follows from the death of a domain whose life that is over was like this.
+    pub(crate) fn decide(&self, index: DomainIndex, life: Life, now: Instant) -> Verdict {
+        let verdict = self.escalation.borrow_mut().decide(&self.system, index, life, now.nanoseconds());
+        if !matches!(verdict, Verdict::Restart(_)) {
+            self.note_own();
+        }
+        verdict
+    }
+
+    /// Notes for a successor what is not about a single domain.
+    pub(crate) fn note_own(&self) {
+        let rates = self.escalation.borrow().rates().to_vec();
+        let notes = OwnNotes { rates, crashes: self.crashes.count() };
+        if let Some(ledger) = self.ledger
+            && let Err(error) = ledger.write(DomainIndex::SUPERVISOR, None, &notes)
+        {
+            log::error!("what groups have done cannot be noted for another supervisor: {error}");
+        }
+    }
+
+    /// Notes for a successor how far this supervisor has come with a domain.
+    pub(crate) fn note(&self, index: DomainIndex, standing: Standing) {
+        let Some(ledger) = self.ledger else { return };
+        let watched = self.watched_domain(index);
+        let notes = Notes {
+            standing,
+            built: watched.built,
+            processor: watched.processor,
+            started: watched.started.nanoseconds(),
+            deaths: watched.deaths,
+            waited: watched.waited,
+            used_before: watched.used_before,
+            strays: watched.strays,
+            last_death: watched.last_death.as_ref().map(|death| (death.cause, shortened(&death.story))),
+        };
+        if let Err(error) = ledger.write(index, watched.custody.as_ref(), &notes) {
+            log::error!("{}: it cannot be noted for another supervisor: {error}", self.name(index));
         }
     }
 
@@ -292,6 +380,19 @@ impl Supervisor {
         }
         if !self.bus.is_present() {
             log::warn!("the machine has no PCI Express configuration space: devices on PCI cannot be used");
+        }
+    }
+}
+
+fn map_ledger(space: &AddressSpace, inventory: &Inventory, domains: usize) -> Option<Ledger<'static>> {
+    let memory = inventory.ledger;
+    match space.map(memory.cap(), 0, memory.pages, MapAccess::ReadWrite) {
+        Ok(mapping) => Ledger::new(mapping.leak_shared(), domains),
+        Err(error) => {
+            log::error!(
+                "the ledger cannot be mapped; should the supervisor die, all domains are started anew: {error}"
+            );
+            None
         }
     }
 }

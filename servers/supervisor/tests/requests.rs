@@ -161,6 +161,16 @@ fn who_is_killed_crashed_or_restarted_is_whoever_was_named() {
 }
 
 #[test]
+fn the_supervisor_breaks_by_request_like_everybody_else() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    for how in [Crash::Panic, Crash::Fault, Crash::Hang] {
+        assert_eq!(double.client().crash("supervisor", how, 0), Ok(()));
+        assert_eq!(household.events(), [("crashed", 0)]);
+    }
+}
+
+#[test]
 fn nobody_ends_the_supervisor_or_whom_there_is_not() {
     let household = MadeUp::default();
     let double = double(&household);
@@ -238,7 +248,8 @@ fn any_messages_to_supervision() {
         assert!(client.find("echo").is_ok());
     });
     assert_eq!(tally.answered.len(), 17, "{tally}");
-    assert!(household.events().iter().all(|(_, index)| *index != 0), "nothing ever happens to the supervisor");
+    let ends = household.events().into_iter().filter(|(event, _)| *event != "crashed");
+    assert!(ends.map(|(_, index)| index).all(|index| index != 0), "nobody kills or restarts the supervisor");
 }
 
 #[test]

@@ -23,13 +23,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use archive::Archive;
 use manifest::{
-    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Kind, Notification, NotificationIndex, Restart, Ring,
-    RingIndex, Signal, System, Use,
+    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Kind, Notification, NotificationIndex, OnDeath, Restart,
+    Ring, RingIndex, Signal, System, Use,
 };
 use newcomer::ArrivalsClient;
 use spawn::{
     Blueprint, CONTROL_FIXED_PAGES, DMA_PAGES, DomainResources, Group, Image, Images, Instance, Inventory, Least,
-    MemoryRef,
+    MemoryRef, Prepared,
 };
 use userlib::cap::{Account, Cap, InterruptControl, Memory, Space};
 use userlib::memory::{AddressSpace, SharedMemory};
@@ -109,7 +109,8 @@ fn domain(name: &str, level: u8, memory: u64) -> Domain {
 /// A domain that is told nothing but where to say that it has arrived.
 fn plain(memory: u64) -> System {
     let mut new = domain("newcomer", LEVEL, memory);
-    new.uses.push(Use { endpoint: EndpointIndex(0), name: "arrivals".into(), badge: 1, ring: None });
+    let on_death = OnDeath::Error;
+    new.uses.push(Use { endpoint: EndpointIndex(0), name: "arrivals".into(), badge: 1, ring: None, on_death });
     System {
         domains: vec![domain("builder", 0, 0), new],
         endpoints: vec![Endpoint {
@@ -121,6 +122,7 @@ fn plain(memory: u64) -> System {
         }],
         notifications: Vec::new(),
         rings: Vec::new(),
+        groups: Vec::new(),
         reserve: 0,
     }
 }
@@ -247,7 +249,8 @@ impl Yard {
             device: self.group,
             handover: None,
         };
-        spawn::build(&blueprint, NEW, instance).map_err(|error| Failure::new(format!("{error}")))
+        let prepared = spawn::prepare(&blueprint, NEW, instance);
+        prepared.and_then(Prepared::start).map_err(|error| Failure::new(format!("{error}")))
     }
 
     /// Waits until the new domain says that it is there; tells when that was.

@@ -1,6 +1,7 @@
 //! What the supervisor knows and does.
 
 use crate::sentences;
+use serde::{Deserialize, Serialize};
 use userlib::ipc::{LeaseError, Text};
 use userlib::{Value, interface};
 
@@ -14,7 +15,7 @@ pub enum SupervisionError {
     NoSuchDomain,
     /// The domain is not running.
     NotRunning,
-    /// The supervisor and what it depends on cannot be restarted by request.
+    /// The supervisor cannot be killed or restarted by request; it can be made to break.
     Protected,
     /// The domain's resources could not be rebuilt.
     CannotRebuild,
@@ -66,7 +67,7 @@ pub enum DomainState {
     Stopped,
     /// The machine does not have its device, so it was not started.
     Absent,
-    /// It died so often that it is not started again.
+    /// It died so often that it is not started again: the system is degraded.
     GivenUp,
     /// The machine cannot confine its device, which the manifest requires, so it was not started.
     Refused,
@@ -91,7 +92,7 @@ impl DomainState {
 }
 
 /// Why a domain died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value, Serialize, Deserialize)]
 pub enum DeathCause {
     /// It never did.
     None,
@@ -115,6 +116,10 @@ pub enum DeathCause {
     Restarted,
     /// Its device wanted to read or write memory at this address, or to raise an interrupt, that is not its own.
     Strayed(u64),
+    /// It went down with a supervisor that had died.
+    Orphaned,
+    /// It was restarted along with another domain of its group.
+    Escalated,
 }
 
 /// To what the machine confines devices.
@@ -240,7 +245,8 @@ pub trait Supervision {
     /// Asks a domain to come to rest, destroys it and starts it again at once.
     fn restart(name: &str) -> Result<(), SupervisionError>;
 
-    /// Makes a domain break after so many microseconds, as `kill` destroys it.
+    /// Makes a domain break after so many microseconds, as `kill` destroys it. The supervisor itself breaks, too, and the next
+    /// one takes over the living domains; but what was planned for later is forgotten then.
     fn crash(name: &str, how: Crash, delay: u64) -> Result<(), SupervisionError>;
 
     /// The first capability of a domain at slot `from` or behind it; `None` behind the last one.

@@ -3,9 +3,9 @@
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, MAX_ARGUMENT_BYTES, MAX_CAPABILITIES,
-    MAX_DOMAINS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES, Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal,
-    System, system::is_page_multiple,
+    ASSIGNABLE_BITS, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, GroupIndex, MAX_ARGUMENT_BYTES,
+    MAX_CAPABILITIES, MAX_DOMAINS, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES, Restart, RingIndex,
+    SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.
@@ -13,7 +13,7 @@ use crate::{
 pub enum Inconsistency {
     /// Domain 0 is missing, is not called `supervisor`, uses something, or does not provide `supervision`.
     NoSupervisor,
-    /// There are more domains, endpoints, notifications or rings than the format allows.
+    /// There are more domains, endpoints, notifications, rings or groups than the format allows.
     TooMany,
     /// A name of the domain's is not valid, or not its own.
     Name(DomainIndex),
@@ -36,6 +36,8 @@ pub enum Inconsistency {
     Endpoint(EndpointIndex),
     /// The ring's ends, size or signals are wrong.
     Ring(RingIndex),
+    /// The group's name, parent, members or window are wrong.
+    Group(GroupIndex),
     /// A notification has no owner, shares its owner with another, or its bits are not those of its senders.
     Notification,
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Inconsistency {
                 write!(formatter, "endpoint {endpoint} does not fit its server")
             }
             Self::Ring(ring) => write!(formatter, "ring {ring} does not fit its two ends"),
+            Self::Group(group) => write!(formatter, "group {group} has a wrong name, parent, member or window"),
             Self::Notification => formatter.write_str("a notification does not fit its senders"),
         }
     }
@@ -92,6 +95,7 @@ impl System {
         }
         let most = usize::from(u16::MAX);
         if self.domains.len() > MAX_DOMAINS
+            || self.groups.len() > MAX_GROUPS
             || [self.endpoints.len(), self.notifications.len(), self.rings.len()].iter().any(|&len| len > most)
         {
             return Err(Inconsistency::TooMany);
@@ -104,7 +108,28 @@ impl System {
             self.check_claims(index, domain)?;
         }
         self.check_rings()?;
+        self.check_groups()?;
         self.check_notifications()
+    }
+
+    /// Groups are trees whose roots come first, and a domain is a member of one at most.
+    fn check_groups(&self) -> Result<(), Inconsistency> {
+        for (index, group) in (0_u16..).map(GroupIndex).zip(&self.groups) {
+            let earlier = &self.groups[..index.position()];
+            let is_mortal =
+                |member: &DomainIndex| *member != DomainIndex::SUPERVISOR && member.position() < self.domains.len();
+            let is_free = |member: &DomainIndex| earlier.iter().all(|other| !other.members.contains(member));
+            let is_sound = name_is_valid(&group.name)
+                && earlier.iter().all(|other| other.name != group.name)
+                && group.parent.is_none_or(|parent| parent < index)
+                && group.members.is_sorted_by(|one, next| one < next)
+                && group.members.iter().all(|member| is_mortal(member) && is_free(member))
+                && group.window_ms > 0;
+            if !is_sound {
+                return Err(Inconsistency::Group(index));
+            }
+        }
+        Ok(())
     }
 
     fn check_endpoints(&self) -> Result<(), Inconsistency> {

@@ -139,7 +139,8 @@ pub enum Restart {
     Never,
     /// It is started again, later after each death, until it has died too often.
     OnDeath {
-        /// Most restarts within the window; one more death and the domain stays dead.
+        /// Most restarts within the window; one more death is its group's to deal with, or without a group, the domain stays
+        /// dead.
         limit: u32,
         /// The window over which restarts are counted, in milliseconds.
         window_ms: u32,
@@ -177,6 +178,20 @@ impl Restart {
             _ => None,
         }
     }
+
+    /// Wait before the restart with a group that is its `count`th within the group's window, in milliseconds: `backoff` before
+    /// the first, twice as long before each that follows.
+    pub const fn wait_with_group(self, count: u32) -> u32 {
+        match self {
+            Self::OnDeath { backoff_ms, max_backoff_ms, .. } => {
+                // 31 doublings overflow any wait: the shift is bounded so that a long series stays at the maximum.
+                let doublings = count.saturating_sub(1);
+                let wait = if doublings > 31 { u64::MAX } else { (backoff_ms as u64) << doublings };
+                if wait > max_backoff_ms as u64 { max_backoff_ms } else { wait as u32 }
+            }
+            Self::Never => 0,
+        }
+    }
 }
 
 /// One endpoint that a domain may call.
@@ -191,6 +206,34 @@ pub struct Use {
     pub badge: u64,
     /// Shared memory that goes with the use.
     pub ring: Option<RingIndex>,
+    /// What the client sees when the provider dies under a call of it.
+    pub on_death: OnDeath,
+}
+
+/// What a client sees when a provider dies, and is back soon after. This is what the manifest declares, for people and for
+/// tests; the machine does nothing about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OnDeath {
+    /// A pause: what was under way is done.
+    Transparent,
+    /// An error, or nothing. What is asked again succeeds as soon as the provider is back.
+    Retry,
+    /// An error, and what the provider kept for the client is lost.
+    Error,
+}
+
+impl OnDeath {
+    /// Every word, in the order of the manifest's documentation.
+    pub const ALL: [Self; 3] = [Self::Transparent, Self::Retry, Self::Error];
+
+    /// The word in `system.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transparent => "transparent",
+            Self::Retry => "retry",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// A device and whether the domain makes sense without it.

@@ -1,4 +1,4 @@
-//! The compiled form of `system.toml`: every domain, endpoint, notification and ring of a system.
+//! The compiled form of `system.toml`: every domain, endpoint, notification, ring and group of a system.
 //!
 //! The host's checker writes it, `init` and the supervisor read it. References are indices, already resolved and
 //! checked; names are kept for people. [`System::decode`] accepts nothing but a consistent system, so that its
@@ -14,7 +14,8 @@
 //! - a badge names its client: it is the client's [`DomainIndex`], and therefore never zero;
 //! - an event bit of a notification has one sender;
 //! - no two domains hold the same I/O port, interrupt line or exclusive grant;
-//! - the bounded domains of a processor are promised no more than all of it.
+//! - the bounded domains of a processor are promised no more than all of it;
+//! - a domain belongs to one group at most, and groups form trees.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,13 +25,15 @@ extern crate alloc;
 mod check;
 mod codec;
 mod domain;
+mod group;
 mod system;
 
 pub use check::{Inconsistency, name_is_valid};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAGIC, MAX_ENCODED_BYTES, VERSION};
-pub use domain::{Bound, Bus, Device, Domain, Grant, Kind, PortRange, Restart, Use};
+pub use domain::{Bound, Bus, Device, Domain, Grant, Kind, OnDeath, PortRange, Restart, Use};
+pub use group::{Group, Strategy};
 pub use system::{
-    DomainIndex, Endpoint, EndpointIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
+    DomainIndex, Endpoint, EndpointIndex, GroupIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
 };
 
 /// Bytes of a page: every amount of memory in a manifest is a multiple of it.
@@ -45,6 +48,8 @@ pub const MAX_CAPABILITIES: u32 = 1024;
 pub const MAX_NAME_BYTES: usize = 24;
 /// Most processors that run domains.
 pub const MAX_PROCESSORS: u8 = 32;
+/// Most groups of a system.
+pub const MAX_GROUPS: usize = 16;
 /// Most domains of a system, the supervisor among them.
 pub const MAX_DOMAINS: usize = 48;
 /// Event bits of a notification that a manifest may assign, from bit 0 up; its owner may use those above.

@@ -5,7 +5,7 @@ use core::{fmt, ops::Index};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Domain, PAGE_BYTES};
+use crate::{Domain, Group, PAGE_BYTES};
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident, $field:ident, $element:ty) => {
@@ -53,6 +53,10 @@ index!(
     /// Position in [`System::rings`].
     RingIndex, rings, Ring
 );
+index!(
+    /// Position in [`System::groups`].
+    GroupIndex, groups, Group
+);
 
 impl DomainIndex {
     /// The supervisor's.
@@ -70,6 +74,8 @@ pub struct System {
     pub notifications: Vec<Notification>,
     /// Memory shared by two domains; it outlives both.
     pub rings: Vec<Ring>,
+    /// Domains that are restarted together; a group comes behind the one to which it belongs.
+    pub groups: Vec<Group>,
     /// Bytes of the machine's memory that the manifest sets aside for kernel, loader, boot archive and `init`.
     pub reserve: u64,
 }

@@ -10,6 +10,7 @@ use super::{
     declaration::{Declaration, Declarations},
     diagnostic::{Diagnostic, Rule},
     graph::Graph,
+    groups,
     reader::Findings,
 };
 
@@ -39,6 +40,7 @@ pub(super) fn assemble(
         endpoints: Vec::new(),
         notifications: Vec::new(),
         rings: Vec::new(),
+        groups: groups::assemble(&declarations.groups, domains),
         reserve: declarations.reserve,
     };
     for (position, (domain, &level)) in domains.iter().zip(&levels).enumerate() {
@@ -136,6 +138,7 @@ fn connect(
             name: declared.name.get_ref().clone(),
             badge: u64::from(client.0),
             ring,
+            on_death: declared.on_death,
         });
     }
     Some(())

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use manifest::{Bound, Grant, Kind, MAX_ARGUMENT_BYTES, MAX_NAME_BYTES, SUPERVISION, SUPERVISOR, name_is_valid};
+use manifest::{
+    Bound, Grant, Kind, MAX_ARGUMENT_BYTES, MAX_NAME_BYTES, OnDeath, SUPERVISION, SUPERVISOR, name_is_valid,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -13,6 +15,7 @@ use super::{
     bound::read_bound,
     device::{DeviceDeclaration, read_device},
     diagnostic::{Diagnostic, Rule},
+    groups::{self, GroupDeclaration},
     reader::{self, Elsewhere, Findings, Section, Value},
     resources::{self, MAX_SIZE, Resources, read_resources},
     spelling,
@@ -20,7 +23,7 @@ use super::{
 
 const MIB: u64 = 1 << 20;
 
-const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain"];
+const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain", "group"];
 const SYSTEM_KEYS: &[&str] = &["reserve"];
 const SUPERVISOR_KEYS: &[&str] = &[
     "binary",
@@ -64,6 +67,8 @@ pub(super) struct Declarations {
     pub(super) domains: Vec<Declaration>,
     /// Interfaces that crates outside of the standard ones declare, with their versions.
     pub(super) interfaces: Vec<(Spanned<String>, u16)>,
+    /// Domains that are restarted together.
+    pub(super) groups: Vec<GroupDeclaration>,
     pub(super) reserve: u64,
 }
 
@@ -96,6 +101,8 @@ pub(super) struct UseDeclaration {
     pub(super) ring: Option<Spanned<u64>>,
     /// The interface whose clients' rings the provider's device is to read and write, too.
     pub(super) lends: Option<Spanned<String>>,
+    /// What this domain sees when the provider dies.
+    pub(super) on_death: OnDeath,
 }
 
 /// Reads the whole text.
@@ -122,7 +129,7 @@ pub(super) fn read<'t>(
             domains.push(declaration);
         }
     }
-    Declarations { domains, interfaces, reserve }
+    Declarations { domains, interfaces, groups: groups::read(&top), reserve }
 }
 
 fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &Environment<'_>) -> Declaration {
@@ -392,10 +399,17 @@ fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
         let declared = match value.get_ref() {
             DeValue::String(interface) => {
                 let interface = Spanned::new(value.span(), interface.to_string());
-                UseDeclaration { name: interface.clone(), interface, from: None, ring: None, lends: None }
+                UseDeclaration {
+                    name: interface.clone(),
+                    interface,
+                    from: None,
+                    ring: None,
+                    lends: None,
+                    on_death: OnDeath::Error,
+                }
             }
             DeValue::Table(_) => {
-                let keys = &["interface", "from", "name", "ring", "lends"];
+                let keys = &["interface", "from", "name", "ring", "lends", "on-death"];
                 let Some(entry) = reader::section("uses", value, "an entry of `uses`", keys, findings) else {
                     continue;
                 };
@@ -412,6 +426,10 @@ fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
                     from: entry.text("from").map(owned),
                     ring: entry.size("ring", 4096..=MAX_SIZE),
                     lends: entry.text("lends").map(owned),
+                    on_death: entry
+                        .text("on-death")
+                        .and_then(|word| reader::word("on-death", &word, &OnDeath::ALL, OnDeath::name, findings))
+                        .unwrap_or(OnDeath::Error),
                 }
             }
             _ => {

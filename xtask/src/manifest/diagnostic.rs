@@ -35,6 +35,8 @@ pub enum Rule {
     WrongVersion,
     /// A domain that is not in the manifest.
     UnknownDomain,
+    /// A group that is not in the manifest.
+    UnknownGroup,
     /// A used interface that no domain provides.
     MissingProvider,
     /// A used interface that the named domain does not provide.
@@ -77,6 +79,7 @@ impl Rule {
             Self::UnknownInterface => "unknown-interface",
             Self::WrongVersion => "wrong-version",
             Self::UnknownDomain => "unknown-domain",
+            Self::UnknownGroup => "unknown-group",
             Self::MissingProvider => "missing-provider",
             Self::WrongProvider => "wrong-provider",
             Self::AmbiguousProvider => "ambiguous-provider",

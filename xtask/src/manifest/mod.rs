@@ -16,6 +16,7 @@ mod declaration;
 mod device;
 mod diagnostic;
 mod graph;
+mod groups;
 mod quantity;
 mod reader;
 mod resources;
@@ -115,6 +116,7 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
     claims::check(&declarations.domains, findings);
     commands::check(&declarations.domains, environment, findings);
     bound::check(&declarations.domains, findings);
+    groups::check(&declarations.groups, &declarations.domains, findings);
     commitment::check(&declarations, environment.machine_memory, findings);
     if findings.has_errors() {
         return None;

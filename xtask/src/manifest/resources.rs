@@ -101,7 +101,7 @@ fn read_restart(section: &Section<'_>) -> Option<Restart> {
     };
     let milliseconds =
         |key: &str, default: u32| policy.duration(key, MILLISECOND..=DAY).map_or(default, to_milliseconds);
-    let limit = policy.number("limit", 1..=1_000_000).map_or(limit, |limit| *limit.get_ref() as u32);
+    let limit = policy.number("limit", 0..=1_000_000).map_or(limit, |limit| *limit.get_ref() as u32);
     let window_ms = milliseconds("window", window_ms);
     let backoff_ms = milliseconds("backoff", backoff_ms);
     let mut max_backoff_ms = milliseconds("max-backoff", max_backoff_ms);

@@ -38,7 +38,7 @@ pub(crate) fn system(devices: &[(u16, &[u16], u8)]) -> System {
         let bus = manifest::Bus::Pci { vendor: *vendor, devices: devices.to_vec(), index: *index, interrupts: 2 };
         domains.push(domain(&format!("driver{number}"), Some(Device { bus, required: false, needs_iommu: false })));
     }
-    System { domains, endpoints: vec![], notifications: vec![], rings: vec![], reserve: 0 }
+    System { domains, endpoints: vec![], notifications: vec![], rings: vec![], groups: vec![], reserve: 0 }
 }
 
 /// The server's state after its first start.

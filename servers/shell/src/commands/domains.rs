@@ -17,7 +17,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo};
+use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState};
 
 /// Bytes of a part of the log.
 const LOG_PART: usize = 16 * 1024;
@@ -79,7 +79,8 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "makes a domain break, to see that it comes back",
         details: "panic: it panics. fault: it writes through a wild pointer. hang: it loops without end, which its \
                   supervisor notices by the missing heartbeats. With --after the prompt comes back at once, and the domain \
-                  breaks while the next command runs.",
+                  breaks while the next command runs. The supervisor breaks like any other domain, which the others do not \
+                  notice.",
         completes: &[Completes::Domains, Completes::Words(&["panic", "fault", "hang"]), Completes::Nothing],
         prefix: None,
         run: crash,
@@ -113,7 +114,8 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
         ("RESTARTS", Align::Right),
         ("LAST DEATH", Align::Left),
     ]);
-    for info in all_domains(session)? {
+    let domains = all_domains(session)?;
+    for info in &domains {
         table.row([
             Printable(info.name.as_str()).to_string(),
             info.state.as_str().into(),
@@ -134,7 +136,21 @@ fn ps(session: &mut Session<'_>, words: &[String]) -> Outcome {
     let confined =
         confined.map_err(|error| Failure::of_call("cannot tell whether DMA is confined", Server::SUPERVISOR, error))?;
     confinement(confined).lines().for_each(|line| session.out.line(line));
+    if let Some(sentences) = degradation(&domains) {
+        sentences.lines().for_each(|line| session.out.line(line));
+    }
     Ok(())
+}
+
+/// What the system lacks although it should have it, in two sentences; `None` if that is nothing.
+fn degradation(domains: &[DomainInfo]) -> Option<String> {
+    let given_up = domains.iter().filter(|info| info.state == DomainState::GivenUp);
+    let names: Vec<String> = given_up.map(|info| Printable(info.name.as_str()).to_string()).collect();
+    let first = names.first()?;
+    let all = names.join(", ");
+    Some(format!(
+        "The system is degraded. Given up: {all}.\n`log {first}` tells why, `restart {first}` tries once more."
+    ))
 }
 
 /// To what devices are confined, in a sentence; and in another one, if nobody hears of those that wanted more.
@@ -169,6 +185,8 @@ fn cause(cause: DeathCause) -> String {
         DeathCause::Killed => "killed by request".into(),
         DeathCause::Restarted => "restarted by request".into(),
         DeathCause::Strayed(address) => format!("device strayed, {address:#x}"),
+        DeathCause::Escalated => "restarted with its group".into(),
+        DeathCause::Orphaned => "went down with its supervisor".into(),
     }
 }
 

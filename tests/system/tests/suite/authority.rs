@@ -32,7 +32,7 @@ fn manifest_pages() -> u64 {
     (compiled().len() as u64).div_ceil(PAGE_BYTES)
 }
 
-fn composed() -> System {
+pub(crate) fn composed() -> System {
     System::decode(&compiled()).expect("the manifest can be read")
 }
 

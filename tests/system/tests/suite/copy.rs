@@ -77,6 +77,17 @@ pub(crate) fn bench_with(name: &str, entries: &str) -> Bench {
     bench_with_commands(&[name], entries)
 }
 
+/// A machine with the default disk whose system is what `change` makes of the manifest's text.
+pub(crate) fn bench_with_manifest(change: impl FnOnce(String) -> String) -> Bench {
+    let copy = Copy::make();
+    let path = copy.root().join("system.toml");
+    let system = fs::read_to_string(&path).expect("it was copied");
+    fs::write(path, change(system)).expect("it is a copy");
+    let mut bench = Bench::with_default_disk();
+    copy.build_for(&mut bench);
+    bench
+}
+
 /// The same with several commands.
 pub(crate) fn bench_with_commands(names: &[&str], entries: &str) -> Bench {
     let copy = Copy::make();

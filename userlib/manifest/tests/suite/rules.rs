@@ -2,8 +2,8 @@
 
 use crate::sample::{DISK, FILES, ONLOOKER, SHELL, SUPERVISOR_DOMAIN};
 use manifest::{
-    Bound, Bus, Device, DomainIndex, EndpointIndex, Grant, Inconsistency, NotificationIndex, PortRange, Restart,
-    RingIndex, System, name_is_valid,
+    Bound, Bus, Device, DomainIndex, EndpointIndex, Grant, GroupIndex, Inconsistency, NotificationIndex, PortRange,
+    Restart, RingIndex, System, name_is_valid,
 };
 
 fn broken(change: impl FnOnce(&mut System)) -> Inconsistency {
@@ -310,4 +310,30 @@ fn who_lives_for_ten_times_its_wait_never_waits_longer_than_for_the_first_one() 
 fn a_policy_without_a_wait_never_waits() {
     let policy = Restart::OnDeath { limit: 40, window_ms: 60_000, backoff_ms: 0, max_backoff_ms: 0 };
     assert_eq!(waits(policy, &[0, 1000, 0]), [Some(0); 3]);
+}
+
+#[test]
+fn groups_are_trees_of_which_a_domain_is_a_member_once() {
+    let wrong = |index| Inconsistency::Group(GroupIndex(index));
+    assert_eq!(broken(|system| system.groups[0].parent = Some(GroupIndex(1))), wrong(0));
+    assert_eq!(broken(|system| system.groups[1].parent = Some(GroupIndex(1))), wrong(1));
+    assert_eq!(broken(|system| system.groups[1].members.push(FILES)), wrong(1));
+    assert_eq!(broken(|system| system.groups[0].members.push(FILES)), wrong(0));
+    assert_eq!(broken(|system| system.groups[0].members = vec![SUPERVISOR_DOMAIN]), wrong(0));
+    assert_eq!(broken(|system| system.groups[0].members = vec![DomainIndex(99)]), wrong(0));
+    assert_eq!(broken(|system| system.groups[1].name = "storage".into()), wrong(1));
+    assert_eq!(broken(|system| system.groups[1].window_ms = 0), wrong(1));
+    let many = broken(|system| system.groups = vec![system.groups[0].clone(); manifest::MAX_GROUPS + 1]);
+    assert_eq!(many, Inconsistency::TooMany);
+}
+
+#[test]
+fn a_group_has_the_domains_of_those_within_it() {
+    let system = crate::sample::system();
+    let (storage, hardware) = (GroupIndex(0), GroupIndex(1));
+    assert_eq!(system.domains_in(storage), [DISK, FILES]);
+    assert_eq!(system.domains_in(hardware), [DISK]);
+    assert_eq!((system.group_of(DISK), system.group_of(FILES)), (Some(hardware), Some(storage)));
+    assert_eq!(system.group_of(SHELL), None);
+    assert!(system.is_within(hardware, storage) && !system.is_within(storage, hardware));
 }

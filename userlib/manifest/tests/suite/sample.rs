@@ -1,8 +1,9 @@
 //! A small consistent system: supervisor, a block driver, a filesystem with a ring to it, an app, an onlooker.
 
 use manifest::{
-    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Grant, Kind, Notification, NotificationIndex, PortRange,
-    Restart, Ring, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, Use,
+    Bus, Device, Domain, DomainIndex, Endpoint, EndpointIndex, Grant, Group, GroupIndex, Kind, Notification,
+    NotificationIndex, OnDeath, PortRange, Restart, Ring, RingIndex, SUPERVISION, SUPERVISOR, Signal, Strategy, System,
+    Use,
 };
 
 pub(crate) const SUPERVISOR_DOMAIN: DomainIndex = DomainIndex::SUPERVISOR;
@@ -40,11 +41,17 @@ fn endpoint(interface: &str, interface_id: u64, server: DomainIndex, level: u8) 
 }
 
 fn usage(client: DomainIndex, endpoint: u16, name: &str, ring: Option<u16>) -> Use {
-    Use { endpoint: EndpointIndex(endpoint), name: name.into(), badge: u64::from(client.0), ring: ring.map(RingIndex) }
+    let (badge, ring) = (u64::from(client.0), ring.map(RingIndex));
+    Use { endpoint: EndpointIndex(endpoint), name: name.into(), badge, ring, on_death: OnDeath::Error }
 }
 
 pub(crate) fn signal(notification: u16, bit: u8) -> Signal {
     Signal { notification: NotificationIndex(notification), bit }
+}
+
+fn group(name: &str, parent: Option<GroupIndex>, members: &[DomainIndex]) -> Group {
+    let strategy = Strategy::RestForOne;
+    Group { name: name.into(), parent, members: members.to_vec(), strategy, limit: 3, window_ms: 60_000 }
 }
 
 pub(crate) fn system() -> System {
@@ -92,6 +99,7 @@ pub(crate) fn system() -> System {
             completion: signal(1, 0),
             lent_to: None,
         }],
+        groups: vec![group("storage", None, &[FILES]), group("hardware", Some(GroupIndex(0)), &[DISK])],
         reserve: 24 << 20,
     }
 }

@@ -213,3 +213,25 @@ fn any_binary_will_do_if_none_are_known() {
     let environment = Environment { binaries: None, ..environment() };
     assert!(compile("system.toml", source, &environment).is_ok());
 }
+
+#[test]
+fn a_use_promises_least_unless_it_says_what_a_death_means() {
+    let source = |word: &str| {
+        format!(
+            "[supervisor]\n[domain.a]\nkind = \"server\"\nprovides = [\"echo\"]\n[domain.b]\nkind = \"app\"\n\
+             uses = [{{ interface = \"echo\"{word} }}]\n"
+        )
+    };
+    for (written, meant) in [
+        ("", manifest::OnDeath::Error),
+        (", on-death = \"transparent\"", manifest::OnDeath::Transparent),
+        (", on-death = \"retry\"", manifest::OnDeath::Retry),
+        (", on-death = \"error\"", manifest::OnDeath::Error),
+    ] {
+        assert_eq!(compiled(&source(written)).domains[2].uses[0].on_death, meant);
+    }
+    assert_eq!(
+        mistakes(&source(", on-death = \"retries\"")),
+        ["7:42 unknown-word `\"retries\"`: `on-death` cannot be `retries` (there are `transparent`, `retry`, `error`)"]
+    );
+}

@@ -68,6 +68,16 @@ fn its_uses_lead_to_their_providers_under_the_clients_badge() {
 }
 
 #[test]
+fn it_says_of_every_use_what_the_death_of_the_provider_means() {
+    let source = include_str!("../../../../system.toml");
+    let system = system();
+    // Nobody waits for what `crashlog` does.
+    let clients = system.domains.iter().filter(|domain| domain.name != "crashlog");
+    let uses: usize = clients.map(|domain| domain.uses.len()).sum();
+    assert_eq!(source.matches("on-death = \"").count(), uses, "nothing is left to what holds if nothing is written");
+}
+
+#[test]
 fn its_ring_joins_filesystem_and_block_driver() {
     let system = system();
     let (fat, disk) = (domain(&system, "fat"), domain(&system, "virtio-blk"));
@@ -152,4 +162,12 @@ fn its_compiled_form_survives_the_boot_archive() {
     let system = system();
     let bytes = system.encode().expect("the compiler's systems are consistent");
     assert_eq!(System::decode(&bytes), Ok(system));
+}
+
+#[test]
+fn whoever_the_disk_needs_is_in_a_group() {
+    let system = system();
+    let [storage] = &system.groups[..] else { panic!("one group, not {}", system.groups.len()) };
+    assert_eq!(storage.strategy, manifest::Strategy::RestForOne);
+    assert_eq!(storage.members, ["pci", "virtio-blk", "fat"].map(|name| domain(&system, name)));
 }

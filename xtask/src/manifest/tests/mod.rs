@@ -2,6 +2,7 @@
 
 mod composition;
 mod default_system;
+mod groups;
 mod interfaces;
 mod mistakes;
 mod processors;
