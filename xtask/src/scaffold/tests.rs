@@ -23,10 +23,13 @@ fn copy() -> (TempDir, Tree) {
         let (from, to) = (original().join(&member), root.join(&member));
         fs::create_dir_all(to.join("src")).unwrap();
         fs::copy(from.join("Cargo.toml"), to.join("Cargo.toml")).unwrap();
-        for target in ["build.rs", "src/lib.rs", "src/main.rs", "tests/suite/main.rs"].iter().map(Path::new) {
-            if from.join(target).is_file() {
-                fs::create_dir_all(to.join(target).parent().unwrap()).unwrap();
-                fs::write(to.join(target), "").unwrap();
+        let programs = fs::read_dir(from.join("src/bin")).into_iter().flatten();
+        let programs = programs.map(|program| Path::new("src/bin").join(program.unwrap().file_name()));
+        let targets = ["build.rs", "src/lib.rs", "src/main.rs", "tests/suite/main.rs"].iter().map(PathBuf::from);
+        for target in targets.chain(programs) {
+            if from.join(&target).is_file() {
+                fs::create_dir_all(to.join(&target).parent().unwrap()).unwrap();
+                fs::write(to.join(&target), "").unwrap();
             }
         }
     }
