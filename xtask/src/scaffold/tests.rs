@@ -235,7 +235,9 @@ fn what_was_not_made_here_or_is_used_elsewhere_is_not_removed() {
     }
     tree.create(Kind::Server, "trial", None).unwrap().carry_out(&mut OperatingSystem).unwrap();
     let path = tree.root.join("system.toml");
-    let text = read(&path).unwrap().replace("uses = [\"pci\"]", "uses = [\"pci\", \"trial\"]");
+    let text = read(&path).unwrap();
+    assert_eq!(text.matches("uses = [\"filesystem\", ").count(), 1);
+    let text = text.replace("uses = [\"filesystem\", ", "uses = [\"filesystem\", \"trial\", ");
     fs::write(&path, text).unwrap();
     let refusal = tree.remove("trial", false).unwrap_err().to_string();
     assert!(refusal.contains("no interface `trial`"), "{refusal}");

@@ -239,10 +239,11 @@ fn a_file_is_read_exactly_although_the_disk_driver_breaks_meanwhile() {
         assert_eq!(restarts_of(&mut shell, "virtio-blk"), number);
         let line = described(&mut shell, "virtio-blk").join(" ");
         assert!(line.contains(cause), "`ps` does not name the cause: {line}");
-        // The file has at least 128 pieces that are read at once.
         let done = count(&shell.must("disk"), "requests completed");
-        assert!((10..=120).contains(&done), "it did not break while the file was read: then came {done} requests");
+        assert!(done >= 10, "it did not break while the file was read: then came {done} requests");
     }
+    let in_flight = count(&shell.must("disk"), "starts with requests in flight");
+    assert!(in_flight >= 2, "of 4 deaths only {in_flight} met a request in flight");
     kernel_is_content(&mut shell);
     shell.shut_down();
     assert_clean(bench.disk());
