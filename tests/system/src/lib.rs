@@ -64,9 +64,11 @@ impl Bench {
     ///
     /// If the system cannot be built or no folder be made.
     pub fn without_disk() -> Self {
+        // What is built first makes the folder in which tests have theirs.
+        let built = system();
         Self {
             folder: tempfile::tempdir_in(workspace::system_target()).expect("a folder for the test's disks"),
-            machine: Machine { plugs: system().plugs.clone(), ..Machine::new(&system().image) },
+            machine: Machine { plugs: built.plugs.clone(), ..Machine::new(&built.image) },
         }
     }
 

@@ -307,7 +307,11 @@ pub fn mark_clean(image: &Path) -> Result<(), DiskError> {
         change(65, 1, 0)?;
         (0..tables).try_for_each(|table| change((reserved + table * length) * sector + 7, 0, 8))
     };
-    mark().map_err(DiskError::file(image))
+    match mark() {
+        // A boot sector that leads beyond the image is damage for the checker to find.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        outcome => outcome.map_err(DiskError::file(image)),
+    }
 }
 
 /// Checks the filesystem on `image` with `fsck.fat -n`.
@@ -379,6 +383,25 @@ mod tests {
         file.seek(SeekFrom::Start(32 * 512 + 2000)).unwrap();
         file.write_all(&[0xa5; 512]).unwrap();
         drop(file);
+        assert!(!fsck(&image).unwrap().clean);
+    }
+
+    #[test]
+    fn a_volume_in_use_is_not_taken_for_a_damaged_one_nor_the_other_way_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("disk.img");
+        write_volume(&image, 66_600 * 512, 512, &volume::Folder::default()).unwrap();
+        let mut bytes = fs::read(&image).unwrap();
+        bytes[65] |= 1;
+        fs::write(&image, &bytes).unwrap();
+        assert!(!fsck(&image).unwrap().clean);
+        mark_clean(&image).unwrap();
+        assert!(fsck(&image).unwrap().clean);
+        // Reserved sectors and length of a table that lead beyond the image.
+        bytes[14..16].fill(0xff);
+        bytes[36..40].fill(0xff);
+        fs::write(&image, &bytes).unwrap();
+        mark_clean(&image).unwrap();
         assert!(!fsck(&image).unwrap().clean);
     }
 
