@@ -152,7 +152,7 @@ where
 }
 
 /// Has the domain started again, as its restart policy says, because its driver has failed: at once if what went wrong lies with
-/// another domain, else after [`TRY_AGAIN`], until when the driver may tell its clients why it does not work.
+/// another domain, else after ten seconds, until when the driver may tell its clients why it does not work.
 pub fn try_again_after<E: fmt::Display + 'static>(error: &E) {
     let reason = format!("{error}");
     let error: &dyn Any = error;

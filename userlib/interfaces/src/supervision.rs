@@ -279,7 +279,7 @@ pub trait Supervision {
     /// earlier call are forgotten, but stay in effect.
     fn mutate(name: &str, mutations: &[u8]) -> Result<(), SupervisionError>;
 
-    /// Which of the changes that the last [`Supervision::mutate`] made were executed: two bytes for each, in its order, the low
+    /// Which of the changes that the last `mutate` made were executed: two bytes for each, in its order, the low
     /// one first: 1 for the first one that was, and so on, 0 for one that was not. The domain may be dead by now.
     #[idempotent]
     fn mutated(name: &str, orders: &mut [u8]) -> Result<usize, SupervisionError>;
