@@ -83,7 +83,8 @@ fn text(records: &[(u64, CrashRecord)], symbols: &Symbols<'_>) -> String {
     let reports = records
         .iter()
         .map(|(_, record)| crash_report::report(record, &|address| symbols.place(&record.domain, address)));
-    reports.collect::<Vec<_>>().join("\n")
+    // Whoever wrote the disk is not to steer the terminal.
+    reports.collect::<Vec<_>>().join("\n").replace(|c: char| c.is_control() && c != '\n', "?")
 }
 
 /// What the log on a disk says, with the names of functions as the tree is built now: of a system that was built from other

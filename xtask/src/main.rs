@@ -74,8 +74,9 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let in_suite = matches!(error.downcast_ref(), Some(SuiteError::Setup(error)) if by_hand(error));
     let in_bench = matches!(error.downcast_ref(), Some(BenchError::Setup(error)) if by_hand(error));
     let in_fault = matches!(error.downcast_ref(), Some(FaultError::Setup(error)) if by_hand(error));
+    let is_argument = matches!(error.downcast_ref(), Some(error) if FaultError::is_argument(error));
     let in_replay = matches!(error.downcast_ref(), Some(ReplayError::Setup(error)) if by_hand(error));
-    if direct || in_run || in_suite || in_bench || in_fault || in_replay {
+    if direct || in_run || in_suite || in_bench || in_fault || is_argument || in_replay {
         ExitCode::from(NOT_SET_UP)
     } else {
         ExitCode::FAILURE

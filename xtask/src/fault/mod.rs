@@ -110,3 +110,17 @@ pub enum FaultError {
         recorded: String,
     },
 }
+
+impl FaultError {
+    /// Whether it is the command that has to be changed, not the system.
+    pub const fn is_argument(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTarget { .. }
+                | Self::NoSite(_)
+                | Self::OtherCampaign(_)
+                | Self::Record { .. }
+                | Self::OtherProgram { .. }
+        )
+    }
+}
