@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// 2 where a person has to install something, 1 for everything else.
+/// 2 where a person has to install something or to change the command, 1 for everything else.
 fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let by_hand = |error: &SetupError| matches!(error, SetupError::ByHand(_));
     let direct = error.downcast_ref::<SetupError>().is_some_and(by_hand);
