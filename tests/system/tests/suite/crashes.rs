@@ -57,6 +57,15 @@ fn restarts_of(shell: &mut Shell, domain: &str) -> u64 {
     }
 }
 
+/// Waits until a domain has been started again so often.
+fn await_restarts(shell: &mut Shell, domain: &str, restarts: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while restarts_of(shell, domain) < restarts {
+        assert!(Instant::now() < deadline, "{domain} was not started again");
+        shell.must("sleep 100ms");
+    }
+}
+
 /// A count that a table of the shell shows.
 fn count(table: &str, name: &str) -> u64 {
     let line = table.lines().find(|line| line.starts_with(name));
@@ -219,6 +228,9 @@ fn a_disk_driver_that_breaks_two_hundred_times_costs_time_and_nothing_else() {
     assert_clean(bench.disk());
 }
 
+/// How often a death is planned for the middle of a read before it counts as impossible.
+const ATTEMPTS: usize = 8;
+
 /// The ways to break a domain, and the words by which `ps` names each.
 const WAYS: [(&str, &str, &str); 4] = [
     ("kill", "", "killed by request"),
@@ -237,19 +249,24 @@ fn a_file_is_read_exactly_although_the_disk_driver_breaks_meanwhile() {
     shell.must("kill virtio-blk");
     shell.must("sleep 3s");
     let noted = count(&shell.must("disk"), "requests completed");
-    for (number, (command, how, cause)) in (2..).zip(WAYS) {
-        shell.must(&format!("{command} virtio-blk{how} --after 1s"));
-        check(&mut shell, &path, &file);
-        assert_eq!(restarts_of(&mut shell, "virtio-blk"), number);
-        let line = described(&mut shell, "virtio-blk").join(" ");
-        assert!(line.contains(cause), "`ps` does not name the cause: {line}");
-        // The file has at least 128 pieces that are read at once.
-        let done = count(&shell.must("disk"), "requests completed");
-        let expected = 10..=120 + noted;
-        assert!(
-            expected.contains(&done),
-            "it did not break while the file was read: then came {done} requests, {noted} noted"
-        );
+    let mut restarts = 1;
+    for (command, how, cause) in WAYS {
+        // A host that is busy elsewhere may have the death come before the reading or after it; then it is tried again.
+        let mut counts = Vec::new();
+        while counts.last().is_none_or(|done| !(10..=120 + noted).contains(done)) {
+            assert!(
+                counts.len() < ATTEMPTS,
+                "{command}{how} never came while the file was read: then came {counts:?} requests, {noted} noted"
+            );
+            shell.must(&format!("{command} virtio-blk{how} --after 1s"));
+            check(&mut shell, &path, &file);
+            restarts += 1;
+            await_restarts(&mut shell, "virtio-blk", restarts);
+            let line = described(&mut shell, "virtio-blk").join(" ");
+            assert!(line.contains(cause), "`ps` does not name the cause: {line}");
+            // The file has at least 128 pieces that are read at once.
+            counts.push(count(&shell.must("disk"), "requests completed"));
+        }
     }
     let in_flight = count(&shell.must("disk"), "starts with requests in flight");
     assert!(in_flight >= 2, "of 4 deaths only {in_flight} met a request in flight");
@@ -294,11 +311,7 @@ fn a_driver_that_hangs_at_whatever_moment_is_the_only_one_that_counts_as_hung() 
     // Heartbeats are two seconds long, and each domain is asked at another moment.
     for (restarts, moment) in (1..).zip([100, 500, 900, 1300, 1700]) {
         shell.must(&format!("crash virtio-blk hang --after {moment}ms"));
-        let until = Instant::now() + PATIENCE;
-        while restarts_of(&mut shell, "virtio-blk") < restarts {
-            assert!(Instant::now() < until, "the driver does not count as hung");
-            shell.must("sleep 100ms");
-        }
+        await_restarts(&mut shell, "virtio-blk", restarts);
         shell.must("sum /disk/readme.txt");
     }
     for other in ["uart", "pci", "fat", "echo", "shell"] {
