@@ -190,23 +190,25 @@ impl Reactor {
 
     /// Gives a task a place.
     fn add(&self, work: Work, call: Option<UnderWay>) -> usize {
-        let task = self.reserve(call);
+        let (task, _) = self.reserve(call);
         self.places.borrow_mut()[task].work = Some(work);
         task
     }
 
-    /// A place for a task whose work is not there yet.
+    /// A place for a task whose work is not there yet, and its waker.
     #[inline]
-    fn reserve(&self, call: Option<UnderWay>) -> usize {
+    fn reserve(&self, call: Option<UnderWay>) -> (usize, Arc<TaskWaker>) {
         self.under_way.set(self.under_way.get() + usize::from(call.is_some()));
         let mut places = self.places.borrow_mut();
         if let Some(index) = self.free.borrow_mut().pop() {
-            places[index].call = call;
-            return index;
+            let place = &mut places[index];
+            place.call = call;
+            return (index, place.waker.clone());
         }
         let index = places.len();
-        places.push(Place { work: None, call, waker: self.waker(index) });
-        index
+        let waker = self.waker(index);
+        places.push(Place { work: None, call, waker: waker.clone() });
+        (index, waker)
     }
 
     /// A task is over: what is left of it is dropped.
@@ -221,18 +223,18 @@ impl Reactor {
 
     /// Lets a task go on.
     fn poll(&self, task: usize) {
-        let work = self.places.borrow_mut().get_mut(task).and_then(|place| {
+        let found = self.places.borrow_mut().get_mut(task).and_then(|place| {
             place.waker.queued.store(false, Ordering::Release);
-            place.work.take()
+            place.work.take().map(|work| (place.waker.clone(), work))
         });
-        if let Some(work) = work {
-            self.poll_work(task, work);
+        if let Some((waker, work)) = found {
+            self.poll_work(task, waker, work);
         }
     }
 
     /// Lets a task go on whose work is not in its place.
-    fn poll_work(&self, task: usize, mut work: Work) {
-        let waker = Waker::from(self.waker_of(task));
+    fn poll_work(&self, task: usize, waker: Arc<TaskWaker>, mut work: Work) {
+        let waker = Waker::from(waker);
         let before = self.current.replace(task);
         let outcome = work.as_mut().poll(&mut Context::from_waker(&waker));
         self.current.set(before);
@@ -327,7 +329,8 @@ impl Reactor {
                 let work = self.dispatch(&**service, badge, info, token, &words);
                 drop(served);
                 if let Some(work) = work {
-                    self.poll_work(self.reserve(Some(UnderWay::new(badge, token))), work);
+                    let (task, waker) = self.reserve(Some(UnderWay::new(badge, token)));
+                    self.poll_work(task, waker, work);
                 }
             }
             Ok(Received::Bits(bits)) => {
