@@ -35,6 +35,13 @@ pub mod layout {
 
     /// The start page. Programs end below it.
     pub const START_PAGE: u64 = 0x1000_0000;
+    /// Instructions beside the program's own, where the manifest lets somebody change code: within reach of a jump from
+    /// there.
+    pub const ANNEX: u64 = START_PAGE - 0x1_0000;
+    /// Pages of [`ANNEX`].
+    pub const ANNEX_PAGES: u64 = 5;
+    /// A page that the instructions of [`ANNEX`] may write: zeroes at each start.
+    pub const ANNEX_DATA: u64 = ANNEX + (ANNEX_PAGES + 1) * PAGE_SIZE;
     /// The register of clients that are gone.
     pub const CLIENTS: u64 = START_PAGE + PAGE_SIZE;
     /// The status page.

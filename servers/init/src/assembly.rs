@@ -100,7 +100,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
         resources.dma = dma;
         // Programs that cannot be read are spoken of when they are to be started.
         if has_debugger && let Ok(image) = images.of(&archive, &system, index) {
-            resources.code = ram.take(image.code_pages(), &domain.name)?;
+            resources.code = ram.take(image.changeable_pages(), &domain.name)?;
         }
         inventory.domains.push(resources);
     }

@@ -206,7 +206,9 @@ pub fn prepare(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> 
 fn needed_tables(blueprint: &Blueprint<'_>, index: DomainIndex, image: &Image, resources: &DomainResources) -> u64 {
     let segments = image.segments.iter().map(|segment| (segment.address, segment.pages()));
     let private = resources.private.pages - image.private_pages();
-    let fixed = [FIXED_RANGE, (layout::STACK, private), (layout::VAULT, resources.vault.pages)];
+    let annex = resources.code.pages - resources.code.pages.min(image.code_pages());
+    let annex = (layout::ANNEX, if annex > 0 { layout::ANNEX_PAGES + 2 } else { 0 });
+    let fixed = [annex, FIXED_RANGE, (layout::STACK, private), (layout::VAULT, resources.vault.pages)];
     let rings = blueprint.system.rings_of(index).map(|(_, ring)| ring.bytes / PAGE_SIZE);
     let lent = blueprint.system.rings_lent_to(index).map(|(_, ring)| (ring.bytes / PAGE_SIZE).min(LENT_PAGES));
     let mut next = layout::ENTRIES;
@@ -348,7 +350,7 @@ impl Building<'_> {
         let archive = self.blueprint.inventory.archive.cap();
         let (private, code) = (self.resources.private.cap(), self.resources.code);
         self.prepare_private()?;
-        let has_own_code = code.pages >= self.image.code_pages();
+        let has_own_code = code.pages >= self.image.changeable_pages();
         if has_own_code {
             self.prepare_code()?;
         }
@@ -366,6 +368,11 @@ impl Building<'_> {
                 let first = segment.offset / PAGE_SIZE;
                 self.map(archive, segment.address, first, segment.pages(), segment.access, "map its code")?;
             }
+        }
+        if has_own_code && self.image.has_annex() {
+            let (step, data) = ("map the annex of its code", next_code + layout::ANNEX_PAGES);
+            self.map(code.cap(), layout::ANNEX, next_code, layout::ANNEX_PAGES, MapAccess::ReadExecute, step)?;
+            self.map(code.cap(), layout::ANNEX_DATA, data, 1, MapAccess::ReadWrite, step)?;
         }
         Ok(())
     }
@@ -390,6 +397,8 @@ impl Building<'_> {
         let code = self.resources.code;
         let mapping = self.blueprint.own_space.map(code.cap(), 0, code.pages, MapAccess::ReadWrite)?;
         let memory = mapping.shared();
+        // What the annex had in it was its predecessor's.
+        memory.fill_zero();
         let mut offset = 0;
         for segment in self.image.code() {
             let contents = self.contents(segment)?;

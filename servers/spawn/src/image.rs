@@ -165,12 +165,23 @@ impl Image {
             }
             before += segment.pages() * PAGE_SIZE;
         }
-        None
+        let annex = layout::ANNEX..layout::ANNEX + layout::ANNEX_PAGES * PAGE_SIZE;
+        (self.has_annex() && annex.contains(&address)).then(|| before + address - layout::ANNEX)
     }
 
-    /// Pages that a copy of the code takes.
-    pub fn code_pages(&self) -> u64 {
+    /// Pages that the code takes.
+    pub(crate) fn code_pages(&self) -> u64 {
         self.code().map(Segment::pages).sum()
+    }
+
+    /// Pages of a copy of the code that can be changed: the code, and behind it the annex and its data.
+    pub fn changeable_pages(&self) -> u64 {
+        self.code_pages() + if self.has_annex() { layout::ANNEX_PAGES + 1 } else { 0 }
+    }
+
+    /// Whether the program leaves room for an annex.
+    pub(crate) fn has_annex(&self) -> bool {
+        self.segments.iter().all(|segment| segment.address + segment.pages() * PAGE_SIZE <= layout::ANNEX)
     }
 
     /// Pages of private memory for what can be written.
@@ -223,6 +234,25 @@ mod tests {
     fn a_program_of_this_abi_is_an_image() {
         let image = Image::parse(&program(&Note::new(BUILT_FOR).to_bytes()), 0).expect("nothing is wrong with it");
         assert_eq!((image.entry, image.segments.len()), (CODE, 1));
+    }
+
+    #[test]
+    fn the_annex_lies_behind_the_code_and_its_data_is_no_code() {
+        let image = Image::parse(&program(&Note::new(BUILT_FOR).to_bytes()), 0).expect("nothing is wrong with it");
+        assert_eq!(image.changeable_pages(), 1 + layout::ANNEX_PAGES + 1);
+        assert_eq!(image.code_offset(layout::ANNEX + 7), Some(PAGE_SIZE + 7));
+        let end = layout::ANNEX + layout::ANNEX_PAGES * PAGE_SIZE;
+        assert_eq!(image.code_offset(end - 1), Some((1 + layout::ANNEX_PAGES) * PAGE_SIZE - 1));
+        for outside in [layout::ANNEX - 1, end, layout::ANNEX_DATA, CODE + 1] {
+            assert_eq!(image.code_offset(outside), None, "{outside:#x}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_leaves_no_room_has_no_annex() {
+        let mut image = Image::parse(&program(&Note::new(BUILT_FOR).to_bytes()), 0).expect("nothing is wrong with it");
+        image.segments[0].address = layout::ANNEX;
+        assert_eq!((image.changeable_pages(), image.code_offset(layout::ANNEX + 1)), (1, None));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use interfaces::mutation::Mutation;
 use interfaces::supervision::SupervisionError;
 use manifest::DomainIndex;
-use supervisor::{ARM, Mutations};
+use supervisor::Mutations;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::fault::{FaultKind, FaultWord};
 use userlib::abi::message::REGISTER_WORDS;
@@ -14,7 +14,7 @@ use userlib::abi::syscall::MapAccess;
 /// The vector of a general protection fault, which an instruction causes that only the kernel may execute.
 const GENERAL_PROTECTION: u64 = 13;
 
-/// Arms changes to the code of the present instance of a domain.
+/// Makes or arms changes to the code of the present instance of a domain.
 ///
 /// # Errors
 /// `NotRunning`, and `BadMutation` if its code is elsewhere.
@@ -25,10 +25,11 @@ pub(crate) fn mutate(supervisor: &Supervisor, index: DomainIndex, list: Vec<Muta
     if !list.iter().all(|mutation| offset_of(supervisor, index, mutation).is_some()) {
         return Err(SupervisionError::BadMutation);
     }
-    for mutation in &list {
-        write(supervisor, index, &Mutation { address: mutation.address, bytes: [ARM].into() })?;
+    let mutations = Mutations::new(list);
+    for preparation in mutations.preparations() {
+        write(supervisor, index, &preparation)?;
     }
-    supervisor.watched_mut(index).mutations = Mutations::new(list);
+    supervisor.watched_mut(index).mutations = mutations;
     Ok(())
 }
 

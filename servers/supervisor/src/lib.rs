@@ -13,7 +13,7 @@ mod topology;
 
 pub use backtrace::{Place, backtrace};
 pub use escalation::{Escalation, Life, Verdict};
-pub use mutations::{ARM, Mutations};
+pub use mutations::Mutations;
 pub use notes::{Adoption, Notes, OwnNotes, Standing, shortened};
 pub use service::{Household, Line, Requests};
 pub use topology::{BusRegisters, Topology, express_capability};

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interfaces::crash::{CrashRecord, RECORD_MAX};
-use interfaces::mutation::{self, Mutation};
+use interfaces::mutation::{self, Mutation, When};
 use interfaces::supervision::{
     CapabilityInfo, Confinement, Crash, DeathCause, DomainInfo, DomainState, MemoryUse, SupervisionDouble,
     SupervisionError, TextPart,
@@ -257,7 +257,7 @@ fn nobody_changes_code_but_whom_the_manifest_lets() {
     let household = MadeUp::default();
     let double = double(&household);
     let client = double.client();
-    let list = mutation::encode(&[Mutation { address: 0x20_1000, bytes: vec![0x90; 2] }]);
+    let list = mutation::encode(&[Mutation { address: 0x20_1000, bytes: vec![0x90; 2], when: When::Reached }]);
     let mut orders = [0; 8];
     let refused = SupervisionError::NotGranted;
     assert_eq!(client.mutate("echo", &list), Err(CallError::Failed(refused)));

@@ -1,12 +1,13 @@
 //! What the host has the injector do: lines of text, each with a number first, which the answer has as well.
 //!
-//! `batch TARGET MILLISECONDS ADDRESS:BYTES… !DOMAIN…` makes changes to the code of a domain, starts others anew that use it
-//! when they start, and lets the workload use it for so long; `look` changes nothing; `log` has
-//! the end of everybody's log told. Addresses and bytes are hexadecimal.
+//! `batch TARGET MILLISECONDS ADDRESS:BYTES… ADDRESS=BYTES… !DOMAIN…` makes changes to the code of a domain, those with a colon
+//! when they are reached and those with an equals sign at once, starts others anew that use it when they start, and lets the
+//! workload use it for so long; `look` changes nothing; `log` has the end of everybody's log told. Addresses and bytes are
+//! hexadecimal.
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use interfaces::mutation::Mutation;
+use interfaces::mutation::{Mutation, When};
 use userlib::time::Duration;
 
 /// What is to be done.
@@ -56,10 +57,14 @@ impl Order {
 }
 
 fn mutation(word: &str) -> Option<Mutation> {
-    let (address, digits) = word.split_once(':')?;
+    let sign = word.find([':', '='])?;
+    let (address, when, digits) = match word.split_at(sign) {
+        (address, rest) if rest.starts_with(':') => (address, When::Reached, &rest[1..]),
+        (address, rest) => (address, When::AtOnce, &rest[1..]),
+    };
     let pairs = digits.as_bytes().chunks(2).map(|pair| core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
     let bytes = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>()?;
-    Some(Mutation { address: u64::from_str_radix(address, 16).ok()?, bytes })
+    Some(Mutation { address: u64::from_str_radix(address, 16).ok()?, bytes, when })
 }
 
 #[cfg(test)]
@@ -73,12 +78,12 @@ mod tests {
             target: "fat".into(),
             time: Duration::from_millis(600),
             mutations: vec![
-                Mutation { address: 0x20_1000, bytes: vec![0x90, 0x0f] },
-                Mutation { address: 0x20_2000, bytes: vec![0xff] },
+                Mutation { address: 0x20_1000, bytes: vec![0x90, 0x0f], when: When::Reached },
+                Mutation { address: 0x20_2000, bytes: vec![0xff], when: When::AtOnce },
             ],
             clients: vec!["shell".into()],
         };
-        assert_eq!(Order::parse("7 batch fat 600 201000:900f 202000:ff !shell\n"), Some((7, order)));
+        assert_eq!(Order::parse("7 batch fat 600 201000:900f 202000=ff !shell\n"), Some((7, order)));
         assert_eq!(Order::parse("1 look"), Some((1, Order::Look)));
         assert_eq!(Order::parse("2 log\n"), Some((2, Order::Log)));
     }
@@ -95,6 +100,8 @@ mod tests {
             "1 batch fat x",
             "1 batch fat 6 2010",
             "1 batch fat 6 z:90",
+            "1 batch fat 6 z=90",
+            "1 batch fat 6 2010=9",
         ] {
             assert_eq!(Order::parse(line), None, "{line}");
         }

@@ -275,8 +275,8 @@ pub trait Supervision {
     fn log(position: u64, output: &mut [u8]) -> Result<TextPart, SupervisionError>;
 
     /// Changes the code of the present instance of a domain ([`crate::mutation`]), which has a copy of its own; its next instance
-    /// has what the program says again. Each takes effect when its instruction is executed for the first time. Those of an
-    /// earlier call are forgotten, but stay in effect.
+    /// has what the program says again. Each is made at once, or takes effect when its instruction is executed for the first time.
+    /// Those of an earlier call are forgotten, but stay in effect.
     fn mutate(name: &str, mutations: &[u8]) -> Result<(), SupervisionError>;
 
     /// Which of the changes that the last `mutate` made were executed: two bytes for each, in its order, the low

@@ -14,10 +14,11 @@ use manifest::{Domain, DomainIndex, Kind};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
+use super::crossing::Annex;
 use super::operator::Operator;
 use super::program::Program;
 use super::random::Random;
-use super::record::{Batch, Fault, Header, Records, digits};
+use super::record::{Batch, Fault, Header, Records, digits, orders};
 use super::report::{self, Summary};
 use super::subject::{self, FILE, Silence, Subject};
 use super::verdict::{Verdict, judge};
@@ -31,8 +32,8 @@ use crate::{setup, workspace};
 const TIME: Duration = Duration::from_millis(400);
 /// What is typed at the shell.
 const TYPED: [&str; 4] = ["ls /disk", "ps", "cat /disk/none", "help"];
-/// How often a batch is chosen anew that has an instruction twice.
-const CHOICES: usize = 1000;
+/// How many choices there are for each fault of a batch: some do not fit, or meet an instruction that another one changes.
+const CHOICES: usize = 40;
 /// The standard workload.
 pub const WORKLOAD: &str = "work";
 /// Domains whose code is not changed: those of the campaign, and whoever changes that of the others.
@@ -188,26 +189,19 @@ fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch
     let program = &system.targets[&target].program;
     let left = header.faults - number * header.batch as u64;
     let wanted = left.min(header.batch as u64) as usize;
-    let (mut faults, mut taken) = (Vec::new(), BTreeSet::new());
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut annex = Annex::new();
     for _ in 0..CHOICES * wanted {
         if faults.len() == wanted {
             break;
         }
         let (operator, places) = random.of_all(&sites[&target]);
-        let placed = &program.instructions[*random.of_all(places)];
-        if taken.contains(&placed.address()) {
-            continue;
-        }
-        if let Some(new) = operator.apply(placed, &mut random) {
-            taken.insert(placed.address());
-            faults.push(Fault {
-                operator: *operator,
-                address: placed.address(),
-                function: program.function(placed.address()).to_owned(),
-                old: digits(&placed.bytes),
-                new: digits(&new),
-                order: 0,
-            });
+        let position = *random.of_all(places);
+        let mut trial = annex.clone();
+        let Some(fault) = operator.inject(program, position, &mut trial, &mut random) else { continue };
+        if !faults.iter().any(|other| other.overlaps(&fault)) {
+            faults.push(fault);
+            annex = trial;
         }
     }
     Batch {
@@ -263,11 +257,11 @@ impl Bed<'_> {
                 (subject, before)
             }
         };
-        let words = faults.iter().map(|fault| format!("{:x}:{}", fault.address, fault.new));
+        let words = faults.iter().flat_map(|fault| fault.changes());
         let clients = &self.system.targets[target].clients;
         let words = words.chain(clients.iter().map(|client| format!("!{client}")));
         let after = match subject.carry_out(&order(target, words), self.system.targets[target].typed) {
-            Ok(answer) if !subject.has_panicked() => answer,
+            Ok(answer) if !subject.has_panicked() => Answer { orders: orders(faults, &answer.orders), ..answer },
             Ok(answer) => return Ok(Effect::of_kernel(answer, "the kernel panicked".to_owned(), &subject)),
             Err(Silence::Machine(why)) => return Ok(Effect::of_kernel(Answer::default(), why, &subject)),
             Err(Silence::Refused(reason)) => return Err(FaultError::Refused { target: target.to_owned(), reason }),
@@ -459,8 +453,7 @@ pub fn replay(record: &std::path::Path) -> Result<Outcome, FaultError> {
     };
     for fault in &before.faults {
         let program = &system.targets[target].program;
-        let found = program.instructions.iter().find(|placed| placed.address() == fault.address);
-        let found = found.map(|placed| digits(&placed.bytes)).unwrap_or_default();
+        let found = digits(&program.bytes(fault.address, fault.old.len() / 2));
         if found != fault.old {
             let (address, recorded) = (fault.address, fault.old.clone());
             return Err(FaultError::OtherProgram { target: target.clone(), address, found, recorded });

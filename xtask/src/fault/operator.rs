@@ -1,11 +1,16 @@
-//! The kinds of fault that are injected: each stands for a mistake that programmers make (Ng and Chen, "The Systematic
-//! Improvement of Fault Tolerance in the Rio File Cache", FTCS 1999; MINIX 3 has used the same for its drivers).
+//! The kinds of fault that are injected.
+//!
+//! Those in code stand for mistakes that programmers make (Ng and Chen, "The Systematic Improvement of Fault Tolerance in the Rio
+//! File Cache", FTCS 1999; MINIX 3 has used the same for its drivers). Those at the border to the kernel stand for what a domain
+//! is done to by others: [`super::crossing`].
 
 use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 use serde::{Deserialize, Serialize};
 
+use super::crossing::{self, Annex, Detour};
 use super::program::{Placed, Program};
 use super::random::Random;
+use super::record::{self, Fault, digits};
 
 /// No operation, one byte.
 const NOP: u8 = 0x90;
@@ -39,11 +44,25 @@ pub enum Operator {
     DeleteArgument,
     /// A local variable is not initialised.
     DeleteInitialisation,
+    /// A call, a reply or a notification is lost, once.
+    LoseMessage,
+    /// A bit of a message is flipped, once.
+    CorruptMessage,
+    /// A call, a reply or a notification is made twice, once.
+    RepeatMessage,
+    /// A bit that was notified is not told of, once.
+    DropInterrupt,
+    /// A bit is told of that nobody has set, once.
+    SpuriousInterrupt,
+    /// The heap or the kernel has no memory, once.
+    RefuseMemory,
+    /// The clock is read some seconds off, once.
+    JumpClock,
 }
 
 impl Operator {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::FlipBit,
         Self::DeleteInstruction,
         Self::CorruptSource,
@@ -53,6 +72,13 @@ impl Operator {
         Self::InvertLoop,
         Self::DeleteArgument,
         Self::DeleteInitialisation,
+        Self::LoseMessage,
+        Self::CorruptMessage,
+        Self::RepeatMessage,
+        Self::DropInterrupt,
+        Self::SpuriousInterrupt,
+        Self::RefuseMemory,
+        Self::JumpClock,
     ];
 
     /// Its name, as on the command line.
@@ -67,11 +93,35 @@ impl Operator {
             Self::InvertLoop => "invert-loop",
             Self::DeleteArgument => "delete-argument",
             Self::DeleteInitialisation => "delete-initialisation",
+            Self::LoseMessage => "lose-message",
+            Self::CorruptMessage => "corrupt-message",
+            Self::RepeatMessage => "repeat-message",
+            Self::DropInterrupt => "drop-interrupt",
+            Self::SpuriousInterrupt => "spurious-interrupt",
+            Self::RefuseMemory => "refuse-memory",
+            Self::JumpClock => "jump-clock",
         }
+    }
+
+    /// Whether it lies at the border to the kernel, not in an instruction.
+    pub(super) const fn is_crossing(self) -> bool {
+        matches!(
+            self,
+            Self::LoseMessage
+                | Self::CorruptMessage
+                | Self::RepeatMessage
+                | Self::DropInterrupt
+                | Self::SpuriousInterrupt
+                | Self::RefuseMemory
+                | Self::JumpClock
+        )
     }
 
     /// The positions of a program's instructions that have such a fault.
     pub(super) fn sites(self, program: &Program) -> Vec<usize> {
+        if self.is_crossing() {
+            return crossing::sites(self, program);
+        }
         let mut sites = Vec::new();
         for (position, placed) in program.instructions.iter().enumerate() {
             let rest = &program.instructions[position + 1..];
@@ -97,12 +147,33 @@ impl Operator {
             }
             Self::DeleteArgument => is_argument(instruction) && is_before_call(rest),
             Self::DeleteInitialisation => placed.from_entry < FROM_ENTRY && initialises_local(instruction),
+            _ => false,
         }
+    }
+
+    /// A fault at an instruction; `None` if chance has chosen one that changes nothing or does not fit.
+    pub(super) fn inject(
+        self,
+        program: &Program,
+        position: usize,
+        annex: &mut Annex,
+        random: &mut Random,
+    ) -> Option<Fault> {
+        let placed = &program.instructions[position];
+        let (address, old, new, detour) = if self.is_crossing() {
+            let Detour { address, old, new, stub, bytes, what } =
+                crossing::choose(self, program, position, annex, random)?;
+            (address, old, new, Some(record::Detour { what, address: stub, bytes: digits(&bytes) }))
+        } else {
+            (placed.address(), placed.bytes.clone(), self.apply(placed, random)?, None)
+        };
+        let function = program.function(address).to_owned();
+        Some(Fault { operator: self, address, function, old: digits(&old), new: digits(&new), detour, order: 0 })
     }
 
     /// What takes the place of an instruction's bytes; `None` if chance has chosen a fault that changes nothing or does not
     /// fit.
-    pub(super) fn apply(self, placed: &Placed, random: &mut Random) -> Option<Vec<u8>> {
+    fn apply(self, placed: &Placed, random: &mut Random) -> Option<Vec<u8>> {
         let mut bytes = placed.bytes.clone();
         match self {
             Self::FlipBit => flip(&mut bytes, 0..placed.bytes.len(), random),
@@ -119,6 +190,7 @@ impl Operator {
                 let opcode = usize::from(bytes[0] == 0x0f);
                 bytes[opcode] ^= 1;
             }
+            _ => return None,
         }
         (bytes != placed.bytes).then_some(bytes)
     }

@@ -37,16 +37,69 @@ pub struct Header {
 pub struct Fault {
     /// Its kind.
     pub operator: Operator,
-    /// The address of the instruction.
+    /// The address of the instruction, or of the first one that gave way to a jump.
     pub address: u64,
     /// The function in which that is.
     pub function: String,
-    /// The instruction's bytes, in hexadecimal digits.
+    /// The instructions' bytes, in hexadecimal digits.
     pub old: String,
     /// What took their place.
     pub new: String,
+    /// What the new ones lead to, of a fault that does not lie in an instruction.
+    #[serde(default)]
+    pub detour: Option<Detour>,
     /// The how-manieth of its batch to be executed it was; 0 if it was not.
     pub order: u16,
+}
+
+/// Instructions beside the program's, in the annex of its code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detour {
+    /// What goes wrong there, for people.
+    pub what: String,
+    /// Their address. At the first of them, a `nop`, the fault is about to happen.
+    pub address: u64,
+    /// Their bytes, in hexadecimal digits.
+    pub bytes: String,
+}
+
+impl Fault {
+    /// The changes that it is made of, as the injector's order has them. The last one is the one whose execution is that of the
+    /// fault.
+    pub(super) fn changes(&self) -> Vec<String> {
+        let jump = format!("{:x}:{}", self.address, self.new);
+        match &self.detour {
+            None => vec![jump],
+            Some(Detour { address, bytes, .. }) => {
+                let (gate, rest) = bytes.split_at(2);
+                vec![format!("{:x}={rest}", address + 1), jump, format!("{address:x}:{gate}")]
+            }
+        }
+    }
+
+    /// Whether it changes a byte of the program that another one changes, too.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let range = |fault: &Self| (fault.address, fault.address + fault.old.len() as u64 / 2);
+        let ((start, end), (other_start, other_end)) = (range(self), range(other));
+        start < other_end && other_start < end
+    }
+}
+
+/// Of each fault, the how-manieth it was to be executed, by what was told of all their changes; 0 if it was not.
+pub(super) fn orders(faults: &[&Fault], of_changes: &[u16]) -> Vec<u16> {
+    let mut next = 0;
+    let mut orders: Vec<u16> = Vec::new();
+    for fault in faults {
+        next += fault.changes().len();
+        orders.push(of_changes.get(next - 1).copied().unwrap_or_default());
+    }
+    // Changes that only lead to a fault count for none.
+    let mut executed: Vec<u16> = orders.iter().copied().filter(|order| *order > 0).collect();
+    executed.sort_unstable();
+    for order in orders.iter_mut().filter(|order| **order > 0) {
+        *order = executed.partition_point(|earlier| *earlier < *order) as u16 + 1;
+    }
+    orders
 }
 
 /// A batch of faults, and what became of it.
@@ -207,6 +260,36 @@ mod tests {
         assert_eq!(done.len(), 3);
         let record = Batch::read(&folder.path().join("records/batch-2.json")).unwrap();
         assert_eq!(record, batch(2, Verdict::WrongData));
+    }
+
+    fn fault(detour: Option<Detour>) -> Fault {
+        Fault {
+            operator: Operator::FlipBit,
+            address: 0x20_1000,
+            function: "f".to_owned(),
+            old: "90".to_owned(),
+            new: "91".to_owned(),
+            detour,
+            order: 0,
+        }
+    }
+
+    #[test]
+    fn what_leads_to_a_fault_does_not_count_and_what_counts_is_told_of_last() {
+        let detour = Detour { what: "lost".to_owned(), address: 0x30_0000, bytes: "90c3ff".to_owned() };
+        let (plain, crossing) = (fault(None), fault(Some(detour)));
+        assert_eq!(plain.changes(), ["201000:91"]);
+        assert_eq!(crossing.changes(), ["300001=c3ff", "201000:91", "300000:90"]);
+        let faults = [&plain, &crossing, &plain, &crossing];
+        assert_eq!(orders(&faults, &[3, 0, 1, 0, 0, 0, 2, 4]), [1, 0, 0, 2]);
+        assert_eq!(orders(&faults, &[]), [0; 4], "nothing was told");
+    }
+
+    #[test]
+    fn a_record_that_knows_nothing_of_detours_is_read() {
+        let mut value = serde_json::to_value(fault(None)).unwrap();
+        value.as_object_mut().unwrap().remove("detour");
+        assert_eq!(serde_json::from_value::<Fault>(value).unwrap(), fault(None));
     }
 
     #[test]

@@ -145,14 +145,16 @@ pub(super) fn faults(batch: &Batch) -> String {
     let mut text = String::new();
     for (position, fault) in executed {
         let mark = if batch.culprit == Some(position) { "  <- has this effect alone" } else { "" };
+        let what = match &fault.detour {
+            Some(detour) => detour.what.clone(),
+            None => format!("{} became {}", fault.old, fault.new),
+        };
         text.push_str(&format!(
-            "  {:>3}. {} at {:#x} in {}: {} became {}{mark}\n",
+            "  {:>3}. {} at {:#x} in {}: {what}{mark}\n",
             fault.order,
             fault.operator.name(),
             fault.address,
             fault.function,
-            fault.old,
-            fault.new
         ));
     }
     text
@@ -287,6 +289,7 @@ mod tests {
             function: "core::fmt<T>".to_owned(),
             old: "90".to_owned(),
             new: "91".to_owned(),
+            detour: None,
             order,
         };
         Batch {

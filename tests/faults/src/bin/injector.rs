@@ -44,7 +44,7 @@ const WELL: u64 = 2;
 /// Lines of the log that are told.
 const LOG: usize = 100;
 /// Bytes of a line from the host.
-const LINE: usize = 16 << 10;
+const LINE: usize = 128 << 10;
 
 userlib::entry!(|environment| {
     let injector = Injector {
