@@ -243,7 +243,7 @@ impl Hostility {
     }
 }
 
-/// Change the machine code of running domains, and see who survives it
+/// Change the machine code of running domains, have messages and interrupts fail them, and see who survives it
 ///
 /// Faults are injected in batches while a workload uses the system and checks everything that it reads. Interrupted, it goes on
 /// where it was when it is called again in the same way. Exits with status 1 if a death was not recovered from, if another domain was
@@ -255,6 +255,8 @@ Examples:
   cargo xtask fault --target fat,virtio-blk --faults 100000 --jobs 2
   cargo xtask fault --target trial --ask 'trial-command 5' --operators flip-bit,delete-jump
                                                  a driver of your own, used by a command of yours
+  cargo xtask fault --operators lose-message,corrupt-message,repeat-message,drop-interrupt,jump-clock
+                                                 nothing wrong in the code, but in what it is told
   cargo xtask fault --replay FOLDER/records/batch-12.json
                                                  one batch again, here or elsewhere")]
 pub(crate) struct Fault {
