@@ -255,7 +255,7 @@ Examples:
   cargo xtask fault --target fat,virtio-blk --faults 100000 --jobs 2
   cargo xtask fault --target trial --ask 'trial-command 5' --operators flip-bit,delete-jump
                                                  a driver of your own, used by a command of yours
-  cargo xtask fault --operators lose-message,corrupt-message,repeat-message,drop-interrupt,jump-clock
+  cargo xtask fault --operators lose-message,corrupt-message,repeat-message,drop-interrupt,jump-clock --faults 500
                                                  nothing wrong in the code, but in what it is told
   cargo xtask fault --replay FOLDER/records/batch-12.json
                                                  one batch again, here or elsewhere")]
@@ -268,15 +268,15 @@ pub(crate) struct Fault {
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     faults: u64,
 
-    /// How many at a time: 1 to 200
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=200))]
-    batch: u64,
+    /// How many at a time: 1 to 200; 100, or 10 if all kinds are of those at system calls
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=200))]
+    batch: Option<u64>,
 
     /// From which the faults follow
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// The kinds of fault, with commas between them; all otherwise
+    /// The kinds of fault, with commas between them; all of those in code otherwise
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_enum)]
     operators: Vec<fault::operator::Operator>,
 
@@ -311,7 +311,7 @@ impl Fault {
         fault::run(&fault::Plan {
             targets: self.targets,
             faults: self.faults,
-            batch: self.batch as usize,
+            batch: self.batch.map(|batch| batch as usize),
             seed: self.seed,
             operators: self.operators,
             workload: self.workload,

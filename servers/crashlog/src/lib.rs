@@ -87,11 +87,13 @@ impl CrashLog {
         let fresh = self.fresh()?;
         let Some(newest) = fresh.last().map(mark) else { return Ok(0) };
         let file = self.open()?;
-        let written = self.append(file, &fresh);
+        let written = self.append(file, &fresh).and_then(|count| {
+            self.files.sync_file(file)?;
+            Ok(count)
+        });
         // Its numbers are good for one life of the server: a file that cannot be closed is closed by that.
         let _ = self.files.close(file);
         let count = written?;
-        self.files.sync()?;
         self.last = Some(newest);
         Ok(count)
     }

@@ -297,6 +297,12 @@ impl<D: BlockDevice + 'static, C: Clock + 'static> FilesystemServer for Files<D,
         self.state.volume()?.sync().await.map_err(explain)
     }
 
+    async fn sync_file(&self, caller: &Caller, file: FileId) -> Result<(), FsError> {
+        // A cache that died with its instance is not there to be written: the file's number tells.
+        let (volume, _) = self.file(caller, file)?;
+        volume.sync().await.map_err(explain)
+    }
+
     async fn volume(&self, _: &Caller) -> Result<VolumeInfo, FsError> {
         let volume = self.state.volume()?;
         let space = volume.space().await.map_err(explain)?;

@@ -239,13 +239,19 @@ pub trait Filesystem {
     /// Gives a file or directory another path. A file at that path is replaced.
     fn rename(from: &str, to: &str) -> Result<(), FsError>;
 
-    /// Answers when everything that was answered before is on the disk.
+    /// Answers when everything that this instance of the server has answered before is on the disk. Whether that is the one which
+    /// has answered somebody's writes is told by `sync_file`.
     #[idempotent]
     fn sync() -> Result<(), FsError>;
 
     /// The volume.
     #[idempotent]
     fn volume() -> Result<VolumeInfo, FsError>;
+
+    /// Answers when everything that was answered to whom has this file open, since it was opened, is on the disk. `UnknownSession`
+    /// if the server was restarted since: what it had not brought to the disk by then is lost.
+    #[idempotent]
+    fn sync_file(file: FileId) -> Result<(), FsError>;
 }
 
 /// One entry of a [`Listing`].

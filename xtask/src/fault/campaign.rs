@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::answer::Answer;
 use super::crossing::Annex;
 use super::operator::Operator;
+use super::profile::Profile;
 use super::program::Program;
 use super::random::Random;
 use super::record::{Batch, Fault, Header, Records, digits, orders};
@@ -48,11 +49,11 @@ pub struct Plan {
     pub targets: Vec<String>,
     /// How many faults.
     pub faults: u64,
-    /// How many of them at a time.
-    pub batch: usize,
+    /// How many of them at a time; as many as their kinds suggest otherwise.
+    pub batch: Option<usize>,
     /// The seed from which they follow.
     pub seed: u64,
-    /// The kinds of fault; all if there are none.
+    /// The kinds of fault; all of those in code if there are none.
     pub operators: Vec<Operator>,
     /// The program that works meanwhile and checks what it reads.
     pub workload: String,
@@ -78,7 +79,7 @@ impl Default for Plan {
         Self {
             targets: Vec::new(),
             faults: 5_000,
-            batch: 100,
+            batch: None,
             seed: 1,
             operators: Vec::new(),
             workload: WORKLOAD.to_owned(),
@@ -165,21 +166,61 @@ impl System {
     }
 }
 
-/// The instructions of each target that can have a fault, by its kind.
-type Sites = BTreeMap<String, Vec<(Operator, Vec<usize>)>>;
+/// The instructions of a program that can have a fault of one kind.
+struct Places {
+    operator: Operator,
+    all: Vec<usize>,
+    /// Those of them that are known to be executed.
+    reached: Vec<usize>,
+}
 
-fn sites(system: &System, header: &Header) -> Result<Sites, FaultError> {
+impl Places {
+    /// One of them; mostly one that is executed, if that is known of any.
+    fn one(&self, random: &mut Random) -> usize {
+        let places = if !self.reached.is_empty() && random.below(8) > 0 { &self.reached } else { &self.all };
+        *random.of_all(places)
+    }
+}
+
+/// The instructions of each target that can have a fault, by its kind.
+type Sites = BTreeMap<String, Vec<Places>>;
+
+fn sites(system: &System, header: &Header, profile: &Profile) -> Result<Sites, FaultError> {
     let mut all = Sites::new();
     for target in &header.targets {
         let program = &system.targets[target].program;
-        let of_target = header.operators.iter().map(|operator| (*operator, operator.sites(program)));
-        let of_target: Vec<_> = of_target.filter(|(_, sites)| !sites.is_empty()).collect();
+        let of_target = header.operators.iter().map(|operator| {
+            let all = operator.sites(program);
+            Places { operator: *operator, reached: profile.reached(target, program, &all), all }
+        });
+        let of_target: Vec<_> = of_target.filter(|places| !places.all.is_empty()).collect();
         if of_target.is_empty() {
             return Err(FaultError::NoSite(target.clone()));
         }
         all.insert(target.clone(), of_target);
     }
     Ok(all)
+}
+
+/// Finds out which system calls the targets make, if there are to be faults at any.
+fn profile(system: &System, header: &Header) -> Result<Profile, FaultError> {
+    let mut profile = Profile::default();
+    if !header.operators.iter().any(|operator| operator.is_crossing()) {
+        return Ok(profile);
+    }
+    let mut subject = system.boot()?;
+    for target in &header.targets {
+        let of_target = &system.targets[target];
+        let questions = Profile::questions(&header.operators, &of_target.program);
+        let changes = Profile::changes(&questions, &of_target.program);
+        match subject.carry_out(&order(target, changes, &of_target.clients), of_target.typed) {
+            Ok(answer) => profile.note(target, &questions, &answer.orders),
+            Err(Silence::Refused(reason)) => return Err(FaultError::Refused { target: target.clone(), reason }),
+            Err(Silence::Machine(why)) => return Err(FaultError::NoBoot { why, shown: subject.transcript() }),
+        }
+    }
+    subject.end().bury();
+    Ok(profile)
 }
 
 /// Chooses the faults of a batch.
@@ -195,10 +236,10 @@ fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch
         if faults.len() == wanted {
             break;
         }
-        let (operator, places) = random.of_all(&sites[&target]);
-        let position = *random.of_all(places);
+        let places = random.of_all(&sites[&target]);
+        let position = places.one(&mut random);
         let mut trial = annex.clone();
-        let Some(fault) = operator.inject(program, position, &mut trial, &mut random) else { continue };
+        let Some(fault) = places.operator.inject(program, position, &mut trial, &mut random) else { continue };
         if !faults.iter().any(|other| other.overlaps(&fault)) {
             faults.push(fault);
             annex = trial;
@@ -218,12 +259,12 @@ fn choose(system: &System, header: &Header, sites: &Sites, number: u64) -> Batch
     }
 }
 
-/// The order to inject faults.
-fn order(target: &str, faults: impl IntoIterator<Item = String>) -> String {
+/// The order to make changes, and to start clients anew meanwhile.
+fn order(target: &str, changes: impl IntoIterator<Item = String>, clients: &[String]) -> String {
     let mut order = format!("batch {target} {}", TIME.as_millis());
-    for fault in faults {
+    for word in changes.into_iter().chain(clients.iter().map(|client| format!("!{client}"))) {
         order.push(' ');
-        order.push_str(&fault);
+        order.push_str(&word);
     }
     order
 }
@@ -257,10 +298,9 @@ impl Bed<'_> {
                 (subject, before)
             }
         };
-        let words = faults.iter().flat_map(|fault| fault.changes());
+        let changes = faults.iter().flat_map(|fault| fault.changes());
         let clients = &self.system.targets[target].clients;
-        let words = words.chain(clients.iter().map(|client| format!("!{client}")));
-        let after = match subject.carry_out(&order(target, words), self.system.targets[target].typed) {
+        let after = match subject.carry_out(&order(target, changes, clients), self.system.targets[target].typed) {
             Ok(answer) if !subject.has_panicked() => Answer { orders: orders(faults, &answer.orders), ..answer },
             Ok(answer) => return Ok(Effect::of_kernel(answer, "the kernel panicked".to_owned(), &subject)),
             Err(Silence::Machine(why)) => return Ok(Effect::of_kernel(Answer::default(), why, &subject)),
@@ -328,19 +368,28 @@ impl Effect {
 /// [`FaultError`].
 pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
     let system = System::build(&plan.workload, &plan.asked)?;
+    let operators = if plan.operators.is_empty() { Operator::CODE.to_vec() } else { plan.operators.clone() };
     let header = Header {
         targets: system.targets(&plan.targets)?,
         faults: plan.faults,
-        batch: plan.batch,
+        batch: plan.batch.unwrap_or_else(|| batch_of(&operators)),
         seed: plan.seed,
-        operators: if plan.operators.is_empty() { Operator::ALL.to_vec() } else { plan.operators.clone() },
+        operators,
         workload: plan.workload.clone(),
         asked: plan.asked.clone(),
         image: system.image.clone(),
     };
-    let sites = sites(&system, &header)?;
     let folder = plan.folder.clone().unwrap_or_else(|| own_folder(&header));
     let (records, done) = Records::open(&folder, &header)?;
+    let known = match Profile::read(&folder)? {
+        Some(profile) => profile,
+        None => {
+            let profile = profile(&system, &header)?;
+            profile.keep(&folder)?;
+            profile
+        }
+    };
+    let sites = sites(&system, &header, &known)?;
     let batches = header.faults.div_ceil(header.batch as u64);
     let finished: BTreeSet<u64> = done.iter().map(|batch| batch.number).collect();
     let step = Step::start(format!("Injecting {} faults into {}", header.faults, header.targets.join(", ")));
@@ -407,6 +456,11 @@ pub fn run(plan: &Plan) -> Result<Outcome, FaultError> {
         text: format!("{summary}\n  Everything about it: {}\n", folder.display()),
         targets: summary.survivals(),
     })
+}
+
+/// How many faults at a time: of those in code few are executed, of those at system calls most.
+fn batch_of(operators: &[Operator]) -> usize {
+    if operators.iter().all(|operator| operator.is_crossing()) { 10 } else { 100 }
 }
 
 /// Where machines have their folders.

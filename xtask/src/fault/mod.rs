@@ -1,7 +1,8 @@
 //! Fault-injection campaigns: the machine code of running domains is changed while a workload uses them and checks everything
 //! it reads, and it is seen who notices.
 //!
-//! * [`operator`]: the kinds of fault; `program`: the instructions they are applied to; `crossing`: those of system calls;
+//! * [`operator`]: the kinds of fault; `program`: the instructions they are applied to; `crossing`: those of system calls,
+//!   `profile`: which of these are made;
 //! * `subject`: a machine with the line to its injector, `answer`: what that tells;
 //! * [`verdict`]: what became of a batch of faults;
 //! * `campaign`: many batches in several machines at once; `culprit`: which fault of a batch it was;
@@ -12,6 +13,7 @@ mod campaign;
 mod crossing;
 mod culprit;
 pub mod operator;
+mod profile;
 mod program;
 mod random;
 pub mod record;

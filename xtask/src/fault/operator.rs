@@ -61,8 +61,8 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Every kind.
-    pub const ALL: [Self; 16] = [
+    /// Those in code.
+    pub const CODE: [Self; 9] = [
         Self::FlipBit,
         Self::DeleteInstruction,
         Self::CorruptSource,
@@ -72,6 +72,10 @@ impl Operator {
         Self::InvertLoop,
         Self::DeleteArgument,
         Self::DeleteInitialisation,
+    ];
+
+    /// Those at the border to the kernel.
+    pub const CROSSINGS: [Self; 7] = [
         Self::LoseMessage,
         Self::CorruptMessage,
         Self::RepeatMessage,
@@ -104,17 +108,8 @@ impl Operator {
     }
 
     /// Whether it lies at the border to the kernel, not in an instruction.
-    pub(super) const fn is_crossing(self) -> bool {
-        matches!(
-            self,
-            Self::LoseMessage
-                | Self::CorruptMessage
-                | Self::RepeatMessage
-                | Self::DropInterrupt
-                | Self::SpuriousInterrupt
-                | Self::RefuseMemory
-                | Self::JumpClock
-        )
+    pub(super) fn is_crossing(self) -> bool {
+        Self::CROSSINGS.contains(&self)
     }
 
     /// The positions of a program's instructions that have such a fault.

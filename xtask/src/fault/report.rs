@@ -312,7 +312,7 @@ mod tests {
             faults: 100,
             batch: 2,
             seed: 1,
-            operators: Operator::ALL.to_vec(),
+            operators: Operator::CODE.to_vec(),
             workload: "work".to_owned(),
             asked: vec![],
             image: "abc".to_owned(),

@@ -66,6 +66,28 @@ fn a_file_of_a_former_instance_or_of_another_client_is_no_session() {
 }
 
 #[test]
+fn who_wrote_to_an_instance_that_is_gone_is_not_told_that_it_is_on_the_disk() {
+    let lost = Err(RetriedError::Failed(FsError::UnknownSession));
+    for death in [Fault::DiesBefore, Fault::DiesAfter] {
+        let (double, _) = server(&MemoryDisk::new(image("FAT12")));
+        let client = double.client();
+        let file = client.create("/a").unwrap().file;
+        client.write(file, 0, b"acknowledged").unwrap();
+        double.faults().plan(death);
+        assert_eq!(client.sync_file(file), lost, "the next instance is asked, and does not know");
+    }
+    let (double, _) = server(&MemoryDisk::new(image("FAT12")));
+    let client = double.client();
+    let file = client.create("/a").unwrap().file;
+    client.write(file, 0, b"acknowledged").unwrap();
+    assert_eq!(client.sync_file(file), Ok(()));
+    // Died between the write and what makes it last.
+    double.faults().plan(Fault::DiesBefore);
+    client.volume().unwrap();
+    assert_eq!(client.sync_file(file), lost);
+}
+
+#[test]
 fn a_client_that_floods_with_opens_is_refused_and_others_are_not() {
     let (double, _) = server(&MemoryDisk::new(image("FAT12")));
     let client = double.client();
@@ -104,7 +126,7 @@ fn any_messages_to_filesystem() {
         double.faults().plan(Fault::DiesBefore);
         client.sync().unwrap();
     });
-    assert_eq!(tally.answered.len(), 16, "{tally}");
+    assert_eq!(tally.answered.len(), 17, "{tally}");
     let state = present.borrow().clone();
     block_on(state.volume().unwrap().unmount()).unwrap();
     assert_clean(&disk, "after all those messages");

@@ -199,7 +199,7 @@ impl Work {
         self.written = None;
         let outcome = self.files.write(file, 0, buffer);
         let written = self.count(outcome)?;
-        let outcome = self.files.sync();
+        let outcome = self.files.sync_file(file);
         self.count(outcome)?;
         self.judge(written == PIECE);
         self.written = Some(key);

@@ -219,7 +219,7 @@ fn outcome(call: Syscall, wrong: Wrong, kernel: fn(Made) -> Results) -> (Results
 fn all() -> Vec<(Syscall, Wrong)> {
     let mut random = Random::of(1, 1);
     let mut all = Vec::new();
-    for operator in Operator::ALL.into_iter().filter(|operator| operator.is_crossing()) {
+    for operator in Operator::CROSSINGS {
         for call in calls(operator) {
             for _ in 0..40 {
                 all.push((*call, wrong(operator, *call, &mut random).expect("something can go wrong with it")));
@@ -405,7 +405,7 @@ fn sites_are_system_calls_that_can_be_meant_and_the_heaps_entry() {
     assert_eq!(sites(Operator::JumpClock, &clock), [1]);
     assert!(sites(Operator::LoseMessage, &clock).is_empty());
     let unknown = Program::of(START, MESSAGE);
-    for operator in Operator::ALL.into_iter().filter(|operator| operator.is_crossing()) {
+    for operator in Operator::CROSSINGS {
         assert_eq!(sites(operator, &unknown), [POSITION], "{operator:?}");
     }
 }
