@@ -442,6 +442,40 @@ proptest! {
 }
 
 #[test]
+fn a_completion_of_which_nobody_was_told_is_found() {
+    let memory: &'static [AtomicU64] = memory().leak();
+    let shared = SharedMemory::new(memory);
+    host::with(Loopback::new(), || {
+        let resources = RingResources {
+            shared,
+            memory: Cap::from_handle(Handle::NONE),
+            peer: Peer::new(Cap::from_handle(Handle::NONE), 1),
+            bits: 2,
+            client: 0,
+            area: 0,
+        };
+        let ring = Rc::new(BlockRing::attach(resources).unwrap());
+        let (collector, watcher, reader) = (ring.clone(), ring.clone(), ring.clone());
+        executor::spawn(async move { collector.run().await });
+        executor::spawn(async move { watcher.watch().await });
+        let outcome = Rc::new(RefCell::new(None));
+        let told = outcome.clone();
+        executor::spawn(async move { *told.borrow_mut() = Some(reader.read(10, 4, 0).await) });
+        executor::run(async {
+            executor::sleep(Duration::from_millis(1)).await;
+            let mut server = RingServer::attach(shared, LIMITS).unwrap();
+            let taken = server.take().expect("it was submitted");
+            server.complete(taken.slot, Status::Done);
+            // The notification is lost.
+            executor::sleep(Duration::from_millis(1)).await;
+            assert_eq!(*outcome.borrow(), None);
+            executor::sleep(Duration::from_secs(1)).await;
+        });
+        assert_eq!(*outcome.borrow(), Some(Ok(())));
+    });
+}
+
+#[test]
 fn futures_of_overlapping_requests_are_carried_out_in_order_across_a_death() {
     let memory: &'static [AtomicU64] = memory().leak();
     let shared = SharedMemory::new(memory);

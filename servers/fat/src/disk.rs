@@ -105,11 +105,13 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// A disk of this geometry behind a ring, with at most `cache_pages` pages in memory. Completions are collected by
-    /// a task of its own.
+    /// a task of its own, and another one sees to it that none is missed.
     pub(crate) fn new(ring: Rc<BlockRing>, geometry: DeviceGeometry, cache_pages: usize) -> Self {
         let area = BufferArea::new(ring.buffer_pages());
         let collector = ring.clone();
         executor::spawn(async move { collector.run().await });
+        let watcher = ring.clone();
+        executor::spawn(async move { watcher.watch().await });
         Disk { ring, area, geometry, pool: Rc::new(Cell::new(cache_pages)) }
     }
 

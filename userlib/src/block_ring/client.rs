@@ -9,12 +9,16 @@ use crate::environment::RingResources;
 use crate::executor;
 use crate::memory::SharedMemory;
 use crate::sync::Event;
+use crate::time::Duration;
 use abi::PAGE_SIZE;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
+
+/// After so long without a completion a notification may have been lost. Disks that take longer are asked for no harm.
+const LOST: Duration = Duration::from_millis(250);
 
 /// Why a request was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -292,7 +296,7 @@ struct Waiter {
 
 /// A ring as a file server uses it: requests are futures.
 ///
-/// [`BlockRing::run`] must run as a task of its own, to collect completions.
+/// [`BlockRing::run`] must run as a task of its own, to collect completions, and [`BlockRing::watch`] should.
 pub struct BlockRing {
     core: RefCell<ClientCore<'static>>,
     resources: RingResources,
@@ -345,6 +349,26 @@ impl BlockRing {
             executor::bits(self.resources.bits).await;
             self.core.borrow().set_waiting(false);
             self.collect();
+        }
+    }
+
+    /// Sees to it for ever that no request waits because a notification was lost, the driver's or the own one: as a task of its
+    /// own, too. A ring in which nothing was completed for [`LOST`] although requests are under way is looked at, and its driver
+    /// is told of them once more.
+    pub async fn watch(&self) {
+        loop {
+            let completed = self.statistics().completed;
+            executor::sleep(LOST).await;
+            if self.in_flight() == 0 || self.statistics().completed != completed {
+                continue;
+            }
+            self.collect();
+            // Whether it waits for that or not: it may believe that it was told.
+            if self.in_flight() > 0
+                && let Err(error) = self.resources.peer.notify()
+            {
+                log::debug!("the driver could not be notified: {error}");
+            }
         }
     }
 
