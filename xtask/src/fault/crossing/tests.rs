@@ -136,7 +136,7 @@ impl Processor {
         match instruction.mnemonic() {
             Mnemonic::Jmp | Mnemonic::Je | Mnemonic::Jne | Mnemonic::Ja | Mnemonic::Jae => {}
             Mnemonic::Nop => {
-                if address % ALIGNMENT == 0 {
+                if address.is_multiple_of(ALIGNMENT) {
                     self.gates.push(address);
                 }
             }
