@@ -9,6 +9,8 @@ pub(super) struct Answer {
     pub(super) orders: Vec<u16>,
     /// The workload came no further.
     pub(super) hung: bool,
+    /// Errors that the workload was told of before the target was started anew.
+    pub(super) met: u64,
     /// How often the target died, and of what it died last.
     pub(super) died: Option<(u32, String)>,
     /// Nanoseconds from the first death to the end of the first round after it.
@@ -28,7 +30,6 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Work {
     pub(super) rounds: u64,
-    pub(super) errors: u64,
     pub(super) wrong: u64,
 }
 
@@ -59,6 +60,7 @@ impl Answer {
         match word {
             "order" => self.orders = words.map(|word| word.parse().ok()).collect::<Option<_>>()?,
             "hung" => self.hung = true,
+            "met" => self.met = rest.parse().ok()?,
             "died" => {
                 let (count, story) = rest.split_once(' ')?;
                 self.died = Some((count.parse().ok()?, story.trim().to_owned()));
@@ -73,8 +75,8 @@ impl Answer {
             "unwell" => self.well = Some(false),
             "work" => {
                 let mut number = || words.next()?.parse().ok();
-                let (rounds, _operations, errors, wrong) = (number()?, number()?, number()?, number()?);
-                self.work = Work { rounds, errors, wrong };
+                let (rounds, _operations, _errors, wrong) = (number()?, number()?, number()?, number()?);
+                self.work = Work { rounds, wrong };
             }
             "domain" => {
                 let (name, state) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -94,6 +96,7 @@ mod tests {
     fn an_answer_is_read_line_by_line() {
         let lines = [
             "order 0 2 1",
+            "met 2",
             "died 1 panicked: no room",
             "recovered 1234567",
             "well 99",
@@ -101,10 +104,10 @@ mod tests {
             "domain fat running 1 8388608",
         ];
         let answer = Answer::read(&lines.map(str::to_owned)).unwrap();
-        assert_eq!(answer.orders, [0, 2, 1]);
+        assert_eq!((&answer.orders[..], answer.met), (&[0, 2, 1][..], 2));
         assert_eq!(answer.died, Some((1, "panicked: no room".to_owned())));
         assert_eq!((answer.recovered, answer.well, answer.hung), (Some(1_234_567), Some(true), false));
-        assert_eq!(answer.work, Work { rounds: 10, errors: 3, wrong: 0 });
+        assert_eq!(answer.work, Work { rounds: 10, wrong: 0 });
         assert_eq!(answer.domains["fat"], Domain { state: "running".to_owned(), restarts: 1 });
     }
 

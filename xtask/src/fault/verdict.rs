@@ -105,7 +105,7 @@ pub(super) fn judge(
     let verdict = match () {
         () if after.died.is_some() => Verdict::Recovered,
         () if !executed => Verdict::NotExecuted,
-        () if after.hung || after.work.errors > before.work.errors => Verdict::ErrorReported,
+        () if after.hung || after.met > 0 => Verdict::ErrorReported,
         () => Verdict::NoEffect,
     };
     (verdict, story)
@@ -133,7 +133,7 @@ mod tests {
         let died = Some((1, "panicked".to_owned()));
         assert_eq!(verdict(|_| {}), Verdict::NoEffect);
         assert_eq!(verdict(|after| after.orders = vec![0]), Verdict::NotExecuted);
-        assert_eq!(verdict(|after| after.work.errors = 1), Verdict::ErrorReported);
+        assert_eq!(verdict(|after| after.met = 1), Verdict::ErrorReported);
         assert_eq!(verdict(|after| after.hung = true), Verdict::ErrorReported);
         assert_eq!(verdict(|after| after.died = died.clone()), Verdict::Recovered);
         assert_eq!(verdict(|after| after.work = Work { wrong: 1, ..after.work }), Verdict::WrongData);

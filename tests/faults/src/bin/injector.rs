@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `order N…` | of each change, the how-manieth it was to be executed; 0 if it was not |
 //! | `hung` | the workload came no further while the changes were there |
+//! | `met ERRORS` | how many errors the workload was told of until the target was started anew, which may be an error for it, too |
 //! | `died COUNT STORY` | how often the target died, and of what it died last |
 //! | `recovered NANOSECONDS` | from the first death to the end of the first round after it |
 //! | `well NANOSECONDS`, `unwell` | whether the workload came through without an error once the target was started anew |
@@ -156,9 +157,11 @@ impl Injector {
             let _ = write!(answer, " {}", u16::from_le_bytes(*pair));
         }
         answer.push('\n');
-        if died.is_none() && self.progress()?.rounds == started.rounds {
+        let progress = self.progress()?;
+        if died.is_none() && progress.rounds == started.rounds {
             answer.push_str("hung\n");
         }
+        let _ = writeln!(answer, "met {}", progress.errors - started.errors);
         if died.is_some() {
             let _ = write!(answer, "died {deaths} {}", self.story(target)?);
         }
