@@ -47,8 +47,10 @@ pub(crate) fn run(assembly: &Assembly) -> ! {
             assembly.keeping.let_go_of_all();
         }
         if count > LIMIT {
+            assembly.close_supervision();
             serial_line::stop(format_args!(
-                "{count} supervisors died in a row ({cause}); nobody watches the domains from here on"
+                "{count} supervisors died in a row ({cause}); from here on the domains live without one, and who dies stays \
+                 dead: start the machine again"
             ));
         }
     }

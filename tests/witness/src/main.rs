@@ -2,8 +2,8 @@
 //! connections and of the open file that it had before.
 //!
 //! `witness break DOMAIN WAY COUNT` breaks a domain so many times in one way (`kill`, `panic`, `fault`, `hang`), waits each time
-//! until it is back, and uses what it held. If that is the shell, which types the command, it is done when the shell is not looking;
-//! `witness report` tells of the last series. What it says:
+//! until it is back, and uses what it held. If that is the shell, which types the command, or the supervisor, which takes longer than
+//! the shell waits for an answer, it is done when the shell is not looking; `witness report` tells of the last series. What it says:
 //!
 //! | line | meaning |
 //! | --- | --- |
@@ -33,8 +33,8 @@ use userlib::sync::Event;
 use held::Connections;
 use series::{Series, Way};
 
-/// Who asks: if that one dies, nobody waits for what is said.
-const ASKER: &str = "shell";
+/// Whose series nobody waits for: that of who asks, and the one that takes longer than a call may.
+const UNATTENDED: [&str; 2] = ["shell", "supervisor"];
 
 userlib::entry!(|environment| {
     let witness = Witness {
@@ -97,7 +97,7 @@ impl CommandServer for Witness {
             ["break", domain, how, count] => {
                 let (way, count) = (way(how).ok_or_else(usage)?, count.parse().map_err(|_| usage())?);
                 self.begin(Series { domain: domain.into(), way, count });
-                if domain == ASKER { String::from("begun\n") } else { self.report().await? }
+                if UNATTENDED.contains(&domain) { String::from("begun\n") } else { self.report().await? }
             }
             ["report"] => self.report().await?,
             _ => return Err(usage()),

@@ -16,6 +16,11 @@ const LOOK: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Before the first death, so that what was typed is out of the console's queue.
 const PAUSE: Duration = Duration::from_millis(200);
+/// `init` counts the deaths of supervisors within ten seconds, and lets go of every domain after 32: so long each lives at least.
+const LIFE_OF_A_SUPERVISOR: Duration = Duration::from_millis(450);
+
+/// Who is not watched like the others: `init` does.
+const SUPERVISOR: &str = "supervisor";
 
 /// A way to break a domain.
 #[derive(Clone, Copy)]
@@ -56,9 +61,12 @@ impl Series {
         let first = *before.get(&self.domain).ok_or_else(|| CommandError::failed("there is no such domain"))?;
         let (mut served, mut seen, mut used) = (0, None, None);
         for number in 0..self.count {
+            if self.domain == SUPERVISOR {
+                executor::sleep(LIFE_OF_A_SUPERVISOR).await;
+            }
             let held = connections.hold(&self.domain, number)?;
             self.befall(supervisor)?;
-            self.come_back(supervisor, first + number as u32 + 1).await?;
+            come_back(supervisor, &self.domain, first + number as u32 + 1).await?;
             let words = connections.use_held(held);
             // What differs is told as it was the first time that it did.
             if seen.as_ref().is_none_or(|seen| *seen == words) {
@@ -85,6 +93,10 @@ impl Series {
         if self.domain == "echo" && self.count > 1 {
             seen = connections.die_under_way()?;
         }
+        if self.domain == SUPERVISOR && self.count > 1 {
+            seen = connections.die_under_restart()?;
+            come_back(supervisor, "echo", after.get("echo").map_or(0, |restarts| restarts + 1)).await?;
+        }
         Ok(format!("restarts {own}\nothers {others}\nserved {served}\nseen {seen}\nmemory {memory}\n"))
     }
 
@@ -94,21 +106,21 @@ impl Series {
             Way::Crash(how) => supervisor.crash(&self.domain, how, 0).map_err(CommandError::failed),
         }
     }
+}
 
-    /// Waits until the domain runs and was started again so many times.
-    async fn come_back(&self, supervisor: &SupervisionClient, times: u32) -> Result<(), CommandError> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let info = supervisor.find(&self.domain).map_err(CommandError::failed)?;
-            if info.restarts >= times && info.state == DomainState::Running {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                let (restarts, state) = (info.restarts, info.state.as_str());
-                return Err(CommandError::failed(format_args!("it does not come back: {state}, restart {restarts}")));
-            }
-            executor::sleep(LOOK).await;
+/// Waits until a domain runs and was started again so many times.
+async fn come_back(supervisor: &SupervisionClient, domain: &str, times: u32) -> Result<(), CommandError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let info = supervisor.find(domain).map_err(CommandError::failed)?;
+        if info.restarts >= times && info.state == DomainState::Running {
+            return Ok(());
         }
+        if Instant::now() > until {
+            let (restarts, state) = (info.restarts, info.state.as_str());
+            return Err(CommandError::failed(format_args!("it does not come back: {state}, restart {restarts}")));
+        }
+        executor::sleep(LOOK).await;
     }
 }
 
