@@ -74,9 +74,10 @@ pub struct Progress {
     pub missed: u64,
 }
 
-/// How many deaths lie between the last one that was told of and the next one, if both are of one count.
-fn between(last: Option<Mark>, next: &CrashRecord) -> u64 {
-    last.map_or(0, |(number, _)| next.number.saturating_sub(number.saturating_add(1)))
+/// How many deaths there were behind the last one that was told of, beside these, if they are of one count.
+fn untold(last: Option<Mark>, fresh: &[CrashRecord]) -> u64 {
+    let (Some((last, _)), Some(newest)) = (last, fresh.last()) else { return 0 };
+    newest.number.saturating_sub(last).saturating_sub(fresh.len() as u64)
 }
 
 /// The log.
@@ -101,10 +102,8 @@ impl CrashLog {
     /// [`LogError`]: what was not written is written the next time, if the supervisor keeps it until then.
     pub async fn advance(&mut self) -> Result<Progress, LogError> {
         let fresh = self.fresh().await?;
-        let (Some(first), Some(newest)) = (fresh.first(), fresh.last().map(mark)) else {
-            return Ok(Progress::default());
-        };
-        let missed = between(self.last, first);
+        let Some(newest) = fresh.last().map(mark) else { return Ok(Progress::default()) };
+        let missed = untold(self.last, &fresh);
         let file = self.open()?;
         let written = self.append(file, &fresh).await;
         // Its numbers are good for one life of the server: a file that cannot be closed is closed by that.
@@ -120,10 +119,12 @@ impl CrashLog {
     async fn fresh(&self) -> Result<Vec<CrashRecord>, LogError> {
         let mut from = 0;
         if let Some(last) = self.last {
-            let (known, next) = self.record(last.0)?;
-            if known.as_ref().map(mark) == Some(last) {
-                from = next;
-            }
+            from = match self.record(last.0)? {
+                (Some(known), next) if mark(&known) == last => next,
+                // It is not kept any more, but later ones are.
+                (Some(later), _) if later.number > last.0 => last.0 + 1,
+                _ => 0,
+            };
         }
         let mut fresh = Vec::new();
         while let (Some(record), next) = self.record(from)? {
@@ -198,11 +199,14 @@ mod tests {
 
     #[test]
     fn deaths_that_nobody_told_of_are_counted() {
-        let record = |number| CrashRecord { number, time: 7, ..CrashRecord::default() };
-        assert_eq!(between(None, &record(5)), 0, "who has just started does not know what others have written");
-        assert_eq!(between(Some((4, 7)), &record(5)), 0);
-        assert_eq!(between(Some((4, 7)), &record(8)), 3);
-        assert_eq!(between(Some((4, 7)), &record(1)), 0, "a supervisor that counts anew has missed nothing");
-        assert_eq!(between(Some((u64::MAX, 7)), &record(u64::MAX)), 0);
+        let records = |numbers: &[u64]| -> Vec<CrashRecord> {
+            numbers.iter().map(|number| CrashRecord { number: *number, ..CrashRecord::default() }).collect()
+        };
+        assert_eq!(untold(None, &records(&[5])), 0, "who has just started does not know what others have written");
+        assert_eq!(untold(Some((4, 7)), &records(&[5, 6])), 0);
+        assert_eq!(untold(Some((4, 7)), &records(&[8])), 3);
+        assert_eq!(untold(Some((4, 7)), &records(&[5, 8, 9])), 2);
+        assert_eq!(untold(Some((4, 7)), &records(&[1, 2])), 0, "a supervisor that counts anew has missed nothing");
+        assert_eq!(untold(Some((u64::MAX, 7)), &records(&[u64::MAX])), 0);
     }
 }
