@@ -11,6 +11,7 @@ use interfaces::filesystem::{Access, FileId, FilesystemClient};
 use interfaces::pci::PciClient;
 use interfaces::supervision::{Crash, SupervisionClient};
 use userlib::Environment;
+use userlib::cap::{Cap, System};
 
 /// A file that the default disk has, and how it is read.
 const FILE: &str = "/big16m.bin";
@@ -31,6 +32,8 @@ pub(crate) struct Connections {
     pci: PciClient,
     echo: EchoClient,
     pub(crate) supervisor: SupervisionClient,
+    /// What the kernel tells of the whole machine.
+    pub(crate) system: Cap<System>,
 }
 
 /// What is held at a domain, or by way of it, while it dies.
@@ -54,6 +57,7 @@ impl Connections {
             pci: PciClient::new(environment.connection("pci")),
             echo: EchoClient::new(environment.connection("echo")),
             supervisor: SupervisionClient::new(environment.connection("supervision")),
+            system: environment.capability("system").expect("the manifest grants it the kernel's log and statistics"),
         }
     }
 

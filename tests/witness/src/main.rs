@@ -8,10 +8,10 @@
 //! | line | meaning |
 //! | --- | --- |
 //! | `restarts N` | how often the domain was started again |
-//! | `others N` | how often others were |
+//! | `others nobody`, or `others NAMES` | who else was |
 //! | `served N` | how often each of its endpoints served this client, which was connected before the first death |
 //! | `seen WORDS` | what became of calls that were under way and of what was held, if it was the same each time |
-//! | `memory same`, or `memory WORDS` | whether as many pages are in use as after the first death |
+//! | `remains same`, or `remains WORDS` | whether as many pages are in use, and as many kernel objects of each kind, as after the first death |
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 

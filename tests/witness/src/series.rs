@@ -3,8 +3,12 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 use interfaces::command::CommandError;
-use interfaces::supervision::{Crash, DomainState, MemoryUse, SupervisionClient};
+use interfaces::supervision::{Crash, DomainState, SupervisionClient};
+use userlib::abi::syscall::{Charge, Statistics};
+use userlib::cap::{Cap, System};
 use userlib::executor;
 use userlib::time::{Duration, Instant};
 
@@ -48,8 +52,28 @@ fn restarts(supervisor: &SupervisionClient) -> Result<Restarts, CommandError> {
     Ok(found)
 }
 
-fn memory(supervisor: &SupervisionClient) -> Result<MemoryUse, CommandError> {
-    supervisor.memory().map_err(CommandError::failed)
+/// What the whole machine has in use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct InUse {
+    kernel_frames: u64,
+    mapped_frames: u64,
+    /// Live objects, by what accounts charge them as ([`Charge`]).
+    objects: [u64; Charge::COUNT],
+}
+
+impl InUse {
+    fn now(system: Cap<System>) -> Result<Self, CommandError> {
+        let Statistics { kernel_frames, mapped_frames, objects, .. } =
+            system.statistics().map_err(CommandError::failed)?;
+        Ok(Self { kernel_frames, mapped_frames, objects })
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel_frames, mapped_frames, objects } = self;
+        write!(f, "{mapped_frames} pages mapped, {kernel_frames} of the kernel's, objects {objects:?}")
+    }
 }
 
 impl Series {
@@ -78,18 +102,19 @@ impl Series {
             connections.call(&self.domain)?;
             served += 1;
             if number == 0 {
-                used = Some(memory(supervisor)?);
+                used = Some(InUse::now(connections.system)?);
             }
         }
         let mut seen = seen.unwrap_or_default();
-        let memory = match used {
-            Some(used) => settled(supervisor, used).await?,
+        let remains = match used {
+            Some(used) => settled(connections.system, used).await?,
             None => String::from("not looked at"),
         };
         let after = restarts(supervisor)?;
         let own = after.get(&self.domain).map_or(0, |after| after - first);
-        let others = after.iter().filter(|(name, _)| **name != self.domain);
-        let others: u32 = others.map(|(name, after)| after - before.get(name).copied().unwrap_or(0)).sum();
+        let others = after.iter().filter(|(name, after)| **name != self.domain && before.get(*name) != Some(*after));
+        let others: Vec<&str> = others.map(|(name, _)| name.as_str()).collect();
+        let others = if others.is_empty() { String::from("nobody") } else { others.join(", ") };
         if self.domain == "echo" && self.count > 1 {
             seen = connections.die_under_way()?;
         }
@@ -97,7 +122,7 @@ impl Series {
             seen = connections.die_under_restart()?;
             come_back(supervisor, "echo", after.get("echo").map_or(0, |restarts| restarts + 1)).await?;
         }
-        Ok(format!("restarts {own}\nothers {others}\nserved {served}\nseen {seen}\nmemory {memory}\n"))
+        Ok(format!("restarts {own}\nothers {others}\nserved {served}\nseen {seen}\nremains {remains}\n"))
     }
 
     fn befall(&self, supervisor: &SupervisionClient) -> Result<(), CommandError> {
@@ -124,19 +149,16 @@ async fn come_back(supervisor: &SupervisionClient, domain: &str, times: u32) -> 
     }
 }
 
-/// Whether as many pages are in use as before. The last instance may still be at what it does at its start.
-async fn settled(supervisor: &SupervisionClient, used: MemoryUse) -> Result<String, CommandError> {
+/// Whether as much is in use as before. The last instance may still be at what it does at its start.
+async fn settled(system: Cap<System>, used: InUse) -> Result<String, CommandError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let now = memory(supervisor)?;
+        let now = InUse::now(system)?;
         if now == used {
             return Ok(String::from("same"));
         }
         if Instant::now() > until {
-            return Ok(format!(
-                "{} bytes mapped and {} of the kernel's, before {} and {}",
-                now.mapped, now.kernel, used.mapped, used.kernel
-            ));
+            return Ok(format!("{now}; before {used}"));
         }
         executor::sleep(LOOK).await;
     }
