@@ -12,6 +12,7 @@ use interfaces::crash::{CrashRecord, RECORD_MAX};
 use interfaces::crash_log::{self, PATH, SLOT, SLOTS};
 use interfaces::filesystem::{Access, FileId, FilesystemClient, FsError};
 use interfaces::supervision::{SupervisionClient, SupervisionError};
+use userlib::executor;
 use userlib::ipc::{CallError, RetriedError};
 
 /// Why records were not written this time. They are tried again.
@@ -64,6 +65,21 @@ fn mark(record: &CrashRecord) -> Mark {
     (record.number, record.time)
 }
 
+/// What has come of a look at what has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Deaths that were written down.
+    pub written: usize,
+    /// Deaths of which nothing will ever be known: the supervisor that knew of them has died, or there were more than it keeps.
+    pub missed: u64,
+}
+
+/// How many deaths there were behind the last one that was told of, beside these, if they are of one count.
+fn untold(last: Option<Mark>, fresh: &[CrashRecord]) -> u64 {
+    let (Some((last, _)), Some(newest)) = (last, fresh.last()) else { return 0 };
+    newest.number.saturating_sub(last).saturating_sub(fresh.len() as u64)
+}
+
 /// The log.
 #[derive(Debug)]
 pub struct CrashLog {
@@ -79,33 +95,39 @@ impl CrashLog {
         Self { files, supervisor, last: None }
     }
 
-    /// Writes down what has happened since the last time, and says how many deaths that were.
+    /// Writes down what has happened since the last time, and says how much that was. Signs of life are given between any two
+    /// calls: however slow the servers are, the thread waits for no more than one of them at a time.
     ///
     /// # Errors
     /// [`LogError`]: what was not written is written the next time, if the supervisor keeps it until then.
-    pub fn advance(&mut self) -> Result<usize, LogError> {
-        let fresh = self.fresh()?;
-        let Some(newest) = fresh.last().map(mark) else { return Ok(0) };
+    pub async fn advance(&mut self) -> Result<Progress, LogError> {
+        let fresh = self.fresh().await?;
+        let Some(newest) = fresh.last().map(mark) else { return Ok(Progress::default()) };
+        let missed = untold(self.last, &fresh);
         let file = self.open()?;
-        let written = self.append(file, &fresh).and_then(|count| {
+        let written = self.append(file, &fresh).await;
+        executor::yield_now().await;
+        let synced = written.and_then(|count| {
             self.files.sync_file(file)?;
             Ok(count)
         });
         // Its numbers are good for one life of the server: a file that cannot be closed is closed by that.
         let _ = self.files.close(file);
-        let count = written?;
+        let written = synced?;
         self.last = Some(newest);
-        Ok(count)
+        Ok(Progress { written, missed })
     }
 
-    /// The deaths behind the last one. A supervisor that does not know that one is another one, which counts anew.
-    fn fresh(&self) -> Result<Vec<CrashRecord>, LogError> {
+    /// The deaths behind the last one. A supervisor that does not know that one is another one: whatever it knows is new.
+    async fn fresh(&self) -> Result<Vec<CrashRecord>, LogError> {
         let mut from = 0;
         if let Some(last) = self.last {
-            let (known, next) = self.record(last.0)?;
-            if known.as_ref().map(mark) == Some(last) {
-                from = next;
-            }
+            from = match self.record(last.0)? {
+                (Some(known), next) if mark(&known) == last => next,
+                // It is not kept any more, but later ones are.
+                (Some(later), _) if later.number > last.0 => last.0 + 1,
+                _ => 0,
+            };
         }
         let mut fresh = Vec::new();
         while let (Some(record), next) = self.record(from)? {
@@ -114,6 +136,7 @@ impl CrashLog {
             }
             from = next;
             fresh.push(record);
+            executor::yield_now().await;
         }
         Ok(fresh)
     }
@@ -132,17 +155,25 @@ impl CrashLog {
     }
 
     /// Writes those deaths that the file does not have.
-    fn append(&self, file: FileId, fresh: &[CrashRecord]) -> Result<usize, LogError> {
+    async fn append(&self, file: FileId, fresh: &[CrashRecord]) -> Result<usize, LogError> {
         let mut bytes = vec![0; SLOT * SLOTS as usize];
         let mut length = 0;
         while length < bytes.len() {
+            executor::yield_now().await;
             match self.files.read(file, length as u64, &mut bytes[length..])? {
                 0 => break,
                 count => length += count.min(bytes.len() - length),
             }
         }
-        let known = crash_log::records(&bytes[..length]);
-        let mut number = known.last().map_or(0, |(number, _)| number + 1);
+        let mut known = crash_log::records(&bytes[..length]);
+        let mut number = crash_log::next_number(&known).unwrap_or_else(|| {
+            // Somebody else has written that: nobody has died so often.
+            known.clear();
+            0
+        });
+        if number == 0 && length > 0 {
+            self.files.truncate(file, 0)?;
+        }
         let mut count = 0;
         for record in fresh {
             if known.iter().any(|(_, known)| mark(known) == mark(record) && known.domain == record.domain) {
@@ -151,6 +182,7 @@ impl CrashLog {
             let slot = crash_log::slot(number, record);
             let mut done = 0;
             while done < slot.len() {
+                executor::yield_now().await;
                 let written = self.files.write(file, crash_log::offset(number) + done as u64, &slot[done..])?;
                 if written == 0 {
                     return Err(LogError::File(CallError::Failed(FsError::NoSpace)));
@@ -161,5 +193,23 @@ impl CrashLog {
             count += 1;
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deaths_that_nobody_told_of_are_counted() {
+        let records = |numbers: &[u64]| -> Vec<CrashRecord> {
+            numbers.iter().map(|number| CrashRecord { number: *number, ..CrashRecord::default() }).collect()
+        };
+        assert_eq!(untold(None, &records(&[5])), 0, "who has just started does not know what others have written");
+        assert_eq!(untold(Some((4, 7)), &records(&[5, 6])), 0);
+        assert_eq!(untold(Some((4, 7)), &records(&[8])), 3);
+        assert_eq!(untold(Some((4, 7)), &records(&[5, 8, 9])), 2);
+        assert_eq!(untold(Some((4, 7)), &records(&[1, 2])), 0, "a supervisor that counts anew has missed nothing");
+        assert_eq!(untold(Some((u64::MAX, 7)), &records(&[u64::MAX])), 0);
     }
 }

@@ -176,6 +176,15 @@ impl Assembly {
         let _ = resources.notification().notify(1 << HEARTBEAT_BIT);
     }
 
+    /// There will be no supervisor any more: who calls one learns it at once instead of waiting for an answer.
+    pub(crate) fn close_supervision(&self) {
+        let provided = self.system[DomainIndex::SUPERVISOR].provides.iter();
+        for endpoint in provided.filter_map(|endpoint| self.inventory.endpoint(*endpoint)) {
+            // One that is gone already is what was wanted.
+            let _ = endpoint.destroy();
+        }
+    }
+
     /// Gives a new supervisor copies of everything.
     fn hand_over(&self, target: Cap<userlib::cap::Domain>, legacy: Vec<Option<Custody>>) -> Result<(), BuildError> {
         let step = "hand the inventory over";

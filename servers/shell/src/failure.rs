@@ -72,6 +72,9 @@ impl Failure {
                 format!("the shell was not given the interface `{interface}`"),
                 "add it to what the shell `uses` in the system's manifest".into(),
             ),
+            CallError::Refused(Error::EndpointGone | Error::StaleHandle) => {
+                (format!("{name} is gone for good"), "only starting the machine again brings it back".into())
+            }
             CallError::Refused(why) => (format!("the kernel refused the call: {why}"), "`log` may tell more".into()),
         };
         Self::new(format_args!("{what}: {why}; {advice}"))
@@ -171,6 +174,15 @@ mod tests {
             sentence(died),
             "cannot rename /disk/a: the file server died while it was working on it, so it may be done or not; look \
              what has become of it and try again, `ps` shows whether the server is back"
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_gone_for_good_is_not_waited_for() {
+        let gone: CallError<SupervisionError> = CallError::Refused(Error::EndpointGone);
+        assert_eq!(
+            sentence(Failure::of_domain("kill", "echo", gone)),
+            "cannot kill echo: the supervisor is gone for good; only starting the machine again brings it back"
         );
     }
 

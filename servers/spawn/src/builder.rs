@@ -10,7 +10,7 @@ use crate::layout::{
 };
 use crate::{
     ARCHIVE_ENTRY, DEVICE_WINDOW_PREFIX, DMA_ENTRY, ECAM_ENTRY, FIRST_INTERRUPT_BIT, INTERRUPT_PREFIX, INVENTORY_ENTRY,
-    MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY,
+    MANIFEST_ENTRY, PORTS_PREFIX, SYSTEM_ENTRY, requests,
 };
 use abi::device::SourceId;
 use abi::rights::{
@@ -197,6 +197,7 @@ pub fn prepare(blueprint: &Blueprint<'_>, index: DomainIndex, instance: u32) -> 
     built.map_control(&page)?;
 
     thread.set_buffer(control.cap(), BUFFER_PAGE, layout::BUFFER).at("give it a message buffer")?;
+    requests::take_back(resources.notification())?;
     thread.bind(Some(resources.notification())).at("bind its notification")?;
     let instance = Instance::new(target, space, device_space, budget, thread, processor);
     Ok(Prepared { instance, entry: image.entry, stack: private.stack_top() })

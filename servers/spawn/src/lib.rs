@@ -20,6 +20,7 @@ mod inventory;
 mod layout;
 mod ledger;
 mod rate;
+mod requests;
 
 pub use builder::{Blueprint, Handover, Prepared, Stack, prepare, stack};
 pub use error::BuildError;

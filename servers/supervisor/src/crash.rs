@@ -2,11 +2,9 @@
 
 use crate::death::Death;
 use crate::state::Supervisor;
-use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
 use interfaces::crash::{CrashRecord, REGISTERS};
 use manifest::DomainIndex;
 use supervisor::{Place, backtrace};
@@ -14,45 +12,9 @@ use userlib::abi::PAGE_SIZE;
 use userlib::abi::syscall::{MapAccess, Registers};
 use userlib::time::Instant;
 
-/// Records that are kept.
-const KEPT: usize = 32;
-
 /// Places of the stack pointer and the frame pointer among the general registers.
 const FRAME: usize = 6;
 const STACK: usize = 7;
-
-/// The last deaths.
-pub(crate) struct Crashes {
-    count: Cell<u64>,
-    records: RefCell<VecDeque<CrashRecord>>,
-}
-
-impl Crashes {
-    /// None yet, but so many that a former supervisor had: whoever asks for the next ones goes on by their numbers.
-    pub(crate) fn behind(count: u64) -> Self {
-        Crashes { count: Cell::new(count), records: RefCell::default() }
-    }
-
-    /// How many there were.
-    pub(crate) fn count(&self) -> u64 {
-        self.count.get()
-    }
-
-    /// The record with this number, or the first one behind it that is left.
-    pub(crate) fn from(&self, number: u64) -> Option<CrashRecord> {
-        self.records.borrow().iter().find(|record| record.number >= number).cloned()
-    }
-
-    fn keep(&self, record: CrashRecord) {
-        let number = self.count.get() + 1;
-        self.count.set(number);
-        let mut records = self.records.borrow_mut();
-        if records.len() == KEPT {
-            records.pop_front();
-        }
-        records.push_back(CrashRecord { number, ..record });
-    }
-}
 
 /// Writes down what there is to know of a domain's present instance, which is about to be taken apart. What that takes has a bound:
 /// one mapping of its stack, and [`interfaces::crash::FRAMES_MAX`] steps on it.
@@ -61,7 +23,7 @@ pub(crate) fn examine(supervisor: &Supervisor, index: DomainIndex, death: &Death
     let Some(instance) = &watched.instance else { return };
     // One that runs on another processor at this moment cannot be read.
     let registers = instance.thread().registers().ok();
-    supervisor.crashes.keep(CrashRecord {
+    supervisor.crashes.borrow_mut().keep(CrashRecord {
         number: 0,
         time: Instant::now().nanoseconds(),
         instance: watched.restarts(),

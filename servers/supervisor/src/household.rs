@@ -129,7 +129,7 @@ impl Household for Everybody {
     }
 
     fn crash_record(&self, number: u64) -> Option<CrashRecord> {
-        self.0.crashes.from(number)
+        self.0.crashes.borrow().from(number).cloned()
     }
 
     fn confinement(&self) -> Confinement {

@@ -6,14 +6,18 @@ extern crate alloc;
 
 mod backtrace;
 mod escalation;
+mod line;
 mod mutations;
 mod notes;
+mod records;
 mod service;
 mod topology;
 
 pub use backtrace::{Place, backtrace};
 pub use escalation::{Escalation, Life, Verdict};
+pub use line::Line;
 pub use mutations::Mutations;
 pub use notes::{Adoption, Notes, OwnNotes, Standing, shortened};
-pub use service::{Household, Line, Requests};
+pub use records::CrashRecords;
+pub use service::{Household, Requests};
 pub use topology::{BusRegisters, Topology, express_capability};

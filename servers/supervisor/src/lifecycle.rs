@@ -386,7 +386,12 @@ pub(crate) async fn bring_to_rest(supervisor: &Supervisor, index: DomainIndex) -
 /// `NotRunning` if its device is absent or not its to drive.
 pub(crate) async fn restart(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(), SupervisionError> {
     may_start(supervisor, index)?;
+    let built = supervisor.watched_domain(index).built;
     if !bring_to_rest(supervisor, index).await {
+        if supervisor.watched_domain(index).built != built {
+            log::info!("{}: died while it was to come to rest, and was started again for that", supervisor.name(index));
+            return Ok(());
+        }
         log::warn!("{}: did not come to rest in time; it is restarted as it is", supervisor.name(index));
     }
     start_again(supervisor, index)

@@ -8,22 +8,21 @@ use alloc::vec::Vec;
 use manifest::DomainIndex;
 use supervisor::Line;
 use userlib::cap::LOG_READ_MAX;
-use userlib::{log, status};
+use userlib::status;
+use userlib::time::Instant;
 
 /// Every line that is left, the oldest first.
 pub(crate) fn lines(supervisor: &Supervisor) -> Vec<Line> {
     let mut lines = kernel_lines(supervisor);
-    let own = status::own_records();
-    lines.extend(own.iter().map(|record| line(supervisor.name(DomainIndex::SUPERVISOR), record)));
+    lines.extend(lines_of(supervisor.name(DomainIndex::SUPERVISOR), &status::own_records()));
     lines.extend(past_lines(supervisor, DomainIndex::SUPERVISOR));
     for index in supervisor.watched() {
-        let name = supervisor.name(index);
         let watched = supervisor.watched_domain(index);
         lines.extend(past_lines(supervisor, index));
         if watched.instance.is_some()
             && let Some(status) = watched.status()
         {
-            lines.extend(status.records(0).0.iter().map(|record| line(name, record)));
+            lines.extend(lines_of(supervisor.name(index), &status.records(0).0));
         }
     }
     lines.sort();
@@ -34,21 +33,13 @@ pub(crate) fn lines(supervisor: &Supervisor) -> Vec<Line> {
 fn past_lines(supervisor: &Supervisor, index: DomainIndex) -> Vec<Line> {
     let history = supervisor.ledger.and_then(|ledger| ledger.history(index));
     let records = history.map(|history| history.records(0).0).unwrap_or_default();
-    records.iter().map(|record| line(supervisor.name(index), record)).collect()
+    lines_of(supervisor.name(index), &records)
 }
 
-fn line(name: &str, record: &status::Record) -> Line {
-    let level = match record.level {
-        log::Level::Error => "error: ",
-        log::Level::Warn => "warning: ",
-        log::Level::Info => "",
-        log::Level::Debug | log::Level::Trace => "debug: ",
-    };
-    let seconds = record.time.nanoseconds() / 1_000_000_000;
-    let micros = record.time.nanoseconds() / 1_000 % 1_000_000;
-    // A domain's text could otherwise pass for another's line.
-    let text = record.text.replace(['\n', '\r', '\x1b'], " ");
-    Line { time: record.time.nanoseconds(), text: format!("[{seconds:5}.{micros:06}] {name}: {level}{text}\n") }
+/// What a domain has written until now.
+fn lines_of(name: &str, records: &[status::Record]) -> Vec<Line> {
+    let now = Instant::now();
+    records.iter().map(|record| Line::of(name, record, now)).collect()
 }
 
 /// The kernel's own lines, which carry no time that could be sorted by: they come first.

@@ -1,5 +1,6 @@
 //! What people and programs may ask of the supervisor, and the answers: nothing here touches a machine.
 
+use crate::line::Line;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -19,15 +20,6 @@ use userlib::{executor, log};
 
 /// How much one client can have planned for later.
 const PLANNED_MAX: u32 = 32;
-
-/// A line of the log. Lines of one moment keep the order of their text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Line {
-    /// When, in nanoseconds since boot.
-    pub time: u64,
-    /// The line, with its end.
-    pub text: String,
-}
 
 /// The domains that a supervisor watches, and the machine they run on.
 pub trait Household: Clone + 'static {
@@ -242,7 +234,7 @@ impl<H: Household> SupervisionServer for Requests<H> {
         };
         let (bytes, room) = (record.encode(), output.length()?);
         output.write(0, &bytes[..bytes.len().min(room)])?;
-        Ok(TextPart { bytes: bytes.len(), next: record.number + 1, more: bytes.len() > room })
+        Ok(TextPart { bytes: bytes.len(), next: record.number.saturating_add(1), more: bytes.len() > room })
     }
 
     async fn confinement(&self, _: &Caller) -> Confinement {
@@ -265,7 +257,7 @@ impl<H: Household> SupervisionServer for Requests<H> {
             }
             output.write(part.bytes, text.as_bytes())?;
             part.bytes += text.len();
-            part.next = line.time + 1;
+            part.next = line.time.saturating_add(1);
         }
         Ok(part)
     }

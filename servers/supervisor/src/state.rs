@@ -1,7 +1,6 @@
 //! What the supervisor knows of each domain.
 
 use crate::bus::Bus;
-use crate::crash::Crashes;
 use crate::death::Death;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -10,7 +9,7 @@ use core::cell::{Cell, Ref, RefCell, RefMut};
 use interfaces::supervision::{Confinement, DomainState};
 use manifest::{DomainIndex, System};
 use spawn::{CONTROL_FIXED_PAGES, Custody, DomainResources, Group, Images, Instance, Inventory, Ledger, Rate};
-use supervisor::{Escalation, Life, Mutations, Notes, OwnNotes, Standing, Verdict, shortened};
+use supervisor::{CrashRecords, Escalation, Life, Mutations, Notes, OwnNotes, Standing, Verdict, shortened};
 use userlib::abi::Error;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::device::SourceId;
@@ -132,7 +131,7 @@ pub(crate) struct Supervisor {
     escalation: RefCell<Escalation>,
     /// Shares with `init` in what is gone, since that has last looked.
     gone: Cell<usize>,
-    pub(crate) crashes: Crashes,
+    pub(crate) crashes: RefCell<CrashRecords>,
     domains: Vec<RefCell<Watched>>,
     /// Devices that nobody drives and that have strayed.
     strangers: RefCell<Vec<SourceId>>,
@@ -167,7 +166,7 @@ impl Supervisor {
             ledger,
             escalation,
             gone: Cell::new(0),
-            crashes: Crashes::behind(own.crashes),
+            crashes: RefCell::new(CrashRecords::behind(own.crashes)),
             domains,
             strangers: RefCell::default(),
             unstarted: RefCell::default(),
@@ -234,7 +233,7 @@ impl Supervisor {
     /// Notes for a successor what is not about a single domain.
     pub(crate) fn note_own(&self) {
         let rates = self.escalation.borrow().rates().to_vec();
-        let notes = OwnNotes { rates, crashes: self.crashes.count() };
+        let notes = OwnNotes { rates, crashes: self.crashes.borrow().count() };
         if let Some(ledger) = self.ledger
             && let Err(error) = ledger.write(DomainIndex::SUPERVISOR, None, &notes)
         {

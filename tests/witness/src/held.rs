@@ -9,8 +9,9 @@ use interfaces::console::ConsoleClient;
 use interfaces::echo::{EchoClient, Misbehaviour};
 use interfaces::filesystem::{Access, FileId, FilesystemClient};
 use interfaces::pci::PciClient;
-use interfaces::supervision::SupervisionClient;
+use interfaces::supervision::{Crash, SupervisionClient};
 use userlib::Environment;
+use userlib::cap::{Cap, System};
 
 /// A file that the default disk has, and how it is read.
 const FILE: &str = "/big16m.bin";
@@ -31,6 +32,8 @@ pub(crate) struct Connections {
     pci: PciClient,
     echo: EchoClient,
     pub(crate) supervisor: SupervisionClient,
+    /// What the kernel tells of the whole machine.
+    pub(crate) system: Cap<System>,
 }
 
 /// What is held at a domain, or by way of it, while it dies.
@@ -54,6 +57,7 @@ impl Connections {
             pci: PciClient::new(environment.connection("pci")),
             echo: EchoClient::new(environment.connection("echo")),
             supervisor: SupervisionClient::new(environment.connection("supervision")),
+            system: environment.capability("system").expect("the manifest grants it the kernel's log and statistics"),
         }
     }
 
@@ -101,6 +105,18 @@ impl Connections {
         Ok(format!("a call under way, {repeated}; {other}"))
     }
 
+    /// Has the supervisor die while it works on a call, which is not repeated: what became of it. A domain that loops does not
+    /// come to rest, so to restart it takes a while.
+    pub(crate) fn die_under_restart(&self) -> Result<String, CommandError> {
+        self.supervisor.crash("echo", Crash::Hang, 0).map_err(|why| failed("crash", why))?;
+        self.supervisor.crash("supervisor", Crash::Panic, UNDER_WAY).map_err(|why| failed("crash", why))?;
+        let restart = match self.supervisor.restart("echo") {
+            Ok(()) => "carried out".to_string(),
+            Err(why) => why.to_string(),
+        };
+        Ok(format!("calls are served; a restart under way: {restart}, and the next supervisor goes through with it"))
+    }
+
     /// Calls every server that is, by connections of old.
     pub(crate) fn call(&self, domain: &str) -> Result<(), CommandError> {
         match domain {
@@ -113,6 +129,7 @@ impl Connections {
                 Ok(other) => Err(failed("echo", other)),
                 Err(why) => Err(failed("echo", why)),
             },
+            "supervisor" => self.supervisor.uptime().map(drop).map_err(|why| failed("supervisor", why)),
             // It serves nobody.
             _ => Ok(()),
         }

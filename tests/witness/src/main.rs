@@ -2,16 +2,16 @@
 //! connections and of the open file that it had before.
 //!
 //! `witness break DOMAIN WAY COUNT` breaks a domain so many times in one way (`kill`, `panic`, `fault`, `hang`), waits each time
-//! until it is back, and uses what it held. If that is the shell, which types the command, it is done when the shell is not looking;
-//! `witness report` tells of the last series. What it says:
+//! until it is back, and uses what it held. If that is the shell, which types the command, or the supervisor, which takes longer than
+//! the shell waits for an answer, it is done when the shell is not looking; `witness report` tells of the last series. What it says:
 //!
 //! | line | meaning |
 //! | --- | --- |
 //! | `restarts N` | how often the domain was started again |
-//! | `others N` | how often others were |
+//! | `others nobody`, or `others NAMES` | who else was |
 //! | `served N` | how often each of its endpoints served this client, which was connected before the first death |
 //! | `seen WORDS` | what became of calls that were under way and of what was held, if it was the same each time |
-//! | `memory same`, or `memory WORDS` | whether as many pages are in use as after the first death |
+//! | `remains same`, or `remains WORDS` | whether as many pages are in use, and as many kernel objects of each kind, as after the first death |
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
@@ -33,8 +33,8 @@ use userlib::sync::Event;
 use held::Connections;
 use series::{Series, Way};
 
-/// Who asks: if that one dies, nobody waits for what is said.
-const ASKER: &str = "shell";
+/// Whose series nobody waits for: that of who asks, and the one that takes longer than a call may.
+const UNATTENDED: [&str; 2] = ["shell", "supervisor"];
 
 userlib::entry!(|environment| {
     let witness = Witness {
@@ -97,7 +97,7 @@ impl CommandServer for Witness {
             ["break", domain, how, count] => {
                 let (way, count) = (way(how).ok_or_else(usage)?, count.parse().map_err(|_| usage())?);
                 self.begin(Series { domain: domain.into(), way, count });
-                if domain == ASKER { String::from("begun\n") } else { self.report().await? }
+                if UNATTENDED.contains(&domain) { String::from("begun\n") } else { self.report().await? }
             }
             ["report"] => self.report().await?,
             _ => return Err(usage()),

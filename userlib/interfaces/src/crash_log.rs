@@ -33,6 +33,11 @@ pub fn slot(number: u64, record: &CrashRecord) -> Vec<u8> {
     bytes
 }
 
+/// The number of the next record in a file with these; `None` if there is none, which only somebody else can have written.
+pub fn next_number(records: &[(u64, CrashRecord)]) -> Option<u64> {
+    records.iter().map(|(number, _)| *number).max().map_or(Some(0), |last| last.checked_add(1))
+}
+
 /// The records of a file, whoever has written it, the oldest first, each with its number.
 pub fn records(file: &[u8]) -> Vec<(u64, CrashRecord)> {
     let slots = file.chunks(SLOT).zip(0..SLOTS);
@@ -78,6 +83,17 @@ mod tests {
         // One that lies where it does not belong is none.
         let moved = slot(7, &CrashRecord::default());
         assert_eq!(records(&moved), []);
+    }
+
+    #[test]
+    fn a_record_with_the_last_of_all_numbers_has_no_next_one() {
+        let mut written = file(0..3);
+        assert_eq!(next_number(&records(&[])), Some(0));
+        assert_eq!(next_number(&records(&written)), Some(3));
+        let last = slot(u64::MAX, &CrashRecord::default());
+        written[offset(u64::MAX) as usize..].copy_from_slice(&last);
+        assert_eq!(records(&written).len(), 4, "it lies where it belongs");
+        assert_eq!(next_number(&records(&written)), None);
     }
 
     proptest! {

@@ -16,7 +16,8 @@ const COLUMNS: usize = 4;
 pub fn headline(record: &CrashRecord) -> String {
     let CrashRecord { number, time, instance, domain, cause, .. } = record;
     let (seconds, micros) = (time / 1_000_000_000, time / 1_000 % 1_000_000);
-    let cause = cause.replace(char::is_control, " ");
+    // A file may have been written by anybody.
+    let [domain, cause] = [domain, cause].map(|text| text.replace(char::is_control, " "));
     format!("{number}: {domain}, life {instance}, {seconds}.{micros:06} s after boot: {cause}")
 }
 
@@ -95,6 +96,17 @@ mod tests {
     use alloc::string::ToString;
     use alloc::vec;
     use userlib::abi::Error;
+
+    #[test]
+    fn a_headline_is_one_line_whoever_has_written_the_record() {
+        let text = |text: &str| text.to_string();
+        let record = CrashRecord {
+            domain: text("fat\n2: uart\u{1b}[2J"),
+            cause: text("a\u{9b}\r\nb"),
+            ..CrashRecord::default()
+        };
+        assert_eq!(headline(&record), "0: fat 2: uart [2J, life 0, 0.000000 s after boot: a   b");
+    }
 
     #[test]
     fn a_report_says_who_died_where_and_what_it_had_called() {

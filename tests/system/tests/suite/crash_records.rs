@@ -70,3 +70,58 @@ fn a_death_is_told_at_the_shell_kept_by_the_disk_and_named_on_the_host() {
         assert!(report.contains("executor.rs:"), "it does not say from where that was called:\n{report}");
     }
 }
+
+/// The longest that recovery may take by the machine's clock: much less than the first thing that is waited for if somebody is, a
+/// missed heartbeat, and much more than it takes on a host that has other things to do.
+const BOUND_MS: u64 = 1500;
+
+/// How long a command took by the machine's clock.
+fn took_ms(shell: &mut Shell, command: &str) -> u64 {
+    let said = shell.must(&format!("time {command}"));
+    let took = said.lines().find_map(|line| line.strip_prefix("took ")).unwrap_or_else(|| panic!("no time: {said}"));
+    let (number, unit) = took.trim().split_once(' ').unwrap_or_else(|| panic!("no duration: {took}"));
+    let number: f64 = number.parse().unwrap_or_else(|_| panic!("no number: {took}"));
+    let factor = match unit {
+        "us" => 0.001,
+        "ms" => 1.0,
+        "s" => 1000.0,
+        _ => panic!("no unit of time: {took}"),
+    };
+    (number * factor) as u64
+}
+
+#[test]
+fn a_log_of_deaths_that_hangs_or_dies_delays_no_recovery() {
+    let mut shell = Bench::with_default_disk().boot();
+    shell.must("ls /disk");
+    for how in ["crash crashlog hang", "kill crashlog", "crash crashlog panic --after 1s"] {
+        for way in ["crash virtio-blk panic", "kill virtio-blk", "crash virtio-blk fault"] {
+            shell.run(how);
+            shell.must(way);
+            // It is answered by the driver's next instance.
+            let took = took_ms(&mut shell, "disk");
+            assert!(took < BOUND_MS, "after `{how}` and `{way}` it took {took} ms");
+            shell.must("ls /disk");
+        }
+    }
+    let told = shell.must("crashes");
+    let driver = told.lines().filter(|line| line.contains("virtio-blk, life ")).count();
+    assert_eq!(driver, 9, "a death left no record:\n{told}");
+    shell.shut_down();
+}
+
+#[test]
+fn who_dies_again_and_again_hides_no_other_death() {
+    let mut shell = Bench::with_default_disk().boot();
+    shell.must("ls /disk");
+    shell.must("crash echo panic");
+    until(&mut shell, "crashes", |text| text.contains("echo, life 0, "));
+    for number in 1..=40 {
+        shell.must("kill virtio-blk");
+        until(&mut shell, "crashes", |text| text.contains(&format!("virtio-blk, life {}, ", number - 1)));
+        shell.must("disk");
+    }
+    let told = shell.must("crashes echo");
+    assert!(told.contains("panicked: asked to panic"), "{told}");
+    shell.shut_down();
+}

@@ -1,6 +1,9 @@
 //! Domains that die more often than their own policy allows: their groups see to it, and beyond those the system is degraded.
 
-use system_tests::{Bench, Shell};
+use std::time::Duration;
+
+use system_tests::{Bench, Random, Shell, assert_clean, filling};
+use xtask::disk;
 
 use crate::copy::bench_with_manifest;
 use crate::supervision::{settled, shown};
@@ -106,4 +109,48 @@ fn one_for_all_restarts_those_below_too() {
     shell.must("ls /disk");
     shell.must("ping");
     shell.shut_down();
+}
+
+/// How long a command may take while a group is restarted.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[test]
+fn what_a_member_had_acknowledged_is_there_after_its_group_was_restarted() {
+    let bench = bench_with_manifest(|system| {
+        // Every death of the driver is for the group, and the file server above it is never asked to come to rest.
+        let (before, group) = system.split_once("[group.storage]").expect("there is a group");
+        let (head, driver) = before.split_once("[domain.virtio-blk]").expect("there is a driver");
+        let driver = driver.replacen("limit = 1000,", "limit = 0,", 1);
+        let group = group.replacen("limit = 3", "limit = 1000", 1);
+        format!("{head}[domain.virtio-blk]{driver}[group.storage]{group}")
+    });
+    let mut random = Random::new(11);
+    let mut shell = bench.boot();
+    shell.must("ls /disk");
+    let mut kept = Vec::new();
+    for round in 1..=12 {
+        // Acknowledged: it was brought to the disk.
+        let (name, size) = (format!("kept{round}.bin"), 100_000 + random.below(400_000) as usize);
+        shell.must(&format!("fill /disk/{name} {size} {round}"));
+        shell.must("sync");
+        kept.push((name, size, round));
+        // Not acknowledged: whatever the file server and the driver are at when they go.
+        let moment = random.below(120_000);
+        shell.must(&format!("kill virtio-blk --after {moment}us"));
+        shell.run_within(&format!("fill /disk/work.bin 2000000 {round}"), PATIENCE);
+        shell.run_within("sync", PATIENCE);
+        let now = settled(&mut shell);
+        assert_eq!((now["virtio-blk"].restarts, now["fat"].restarts), (round, round), "{now:#?}");
+        assert_eq!(now["fat"].last_death, WITH_GROUP);
+        let (name, size, seed) = &kept[random.below(round) as usize];
+        let sum = shell.run_within(&format!("sum /disk/{name}"), PATIENCE);
+        let expected = disk::Fingerprint::of(&filling(*size, *seed)).hex();
+        assert!(sum.succeeded && sum.text.contains(&expected), "{name} in round {round}: {}", sum.text);
+    }
+    shell.shut_down();
+    assert_clean(bench.disk());
+    for (name, size, seed) in kept {
+        let found = disk::read_file(bench.disk(), &name).expect("it was acknowledged");
+        assert!(found == filling(size, seed), "{name} is not what was acknowledged");
+    }
 }

@@ -11,6 +11,7 @@ mod device_errors;
 mod direct;
 mod escalation;
 mod files;
+mod full_disk;
 mod groups;
 mod hardships;
 mod interrupted_writes;

@@ -202,3 +202,79 @@ fn supervisors_die_under_load_while_drivers_are_restarted_and_nothing_is_lost() 
     shell.shut_down();
     assert_clean(bench.disk());
 }
+
+#[test]
+fn what_a_domain_was_asked_before_it_died_is_not_asked_of_the_next_one() {
+    let mut shell = Bench::with_default_disk().boot();
+    shell.must("ls /disk");
+    // Who loops takes no notice of anything: the others are found by the next one, if nobody takes them back.
+    shell.must("crash echo hang");
+    shell.must("restart echo");
+    shell.must("ping");
+    assert_eq!(restarts(&mut shell, "echo"), 1, "it was to come to rest");
+    shell.must("crash echo hang");
+    shell.must("crash echo panic");
+    shell.must("crash echo fault");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while restarts(&mut shell, "echo") < 2 {
+        assert!(Instant::now() < deadline, "that it hangs is not found out");
+    }
+    shell.must("ping");
+    thread::sleep(PAUSE);
+    let now = settled(&mut shell);
+    assert_eq!((now["echo"].restarts, now["echo"].last_death.as_str()), (2, "no heartbeat"));
+    // The next supervisor goes through with a restart that the last one has begun.
+    shell.must("crash echo hang");
+    shell.must("crash supervisor panic --after 20ms");
+    let why = shell.must_fail("restart echo");
+    assert!(why.contains("the supervisor died while it was working on it"), "{why}");
+    while restarts(&mut shell, "echo") < 3 {
+        assert!(Instant::now() < deadline, "it is not restarted");
+    }
+    shell.must("ping");
+    shell.shut_down();
+}
+
+/// Has one supervisor after the other die, as fast as they come, until init says something.
+fn kill_off(shell: &mut Shell, said: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !shell.transcript().contains(said) {
+        assert!(Instant::now() < deadline, "init does not say `{said}`:\n{}", shell.transcript());
+        // The shell may go with everybody else, or be refused at last: both end the command.
+        shell.run_within("repeat 60 crash supervisor panic", PATIENCE);
+    }
+}
+
+#[test]
+fn supervisors_that_die_in_a_row_end_in_a_new_beginning_and_at_last_in_a_plain_word() {
+    let bench = Bench::with_default_disk();
+    let file = big_file(&bench);
+    let mut shell = bench.boot();
+    shell.must("ls /disk");
+    shell.must("kill echo");
+    shell.must("ping");
+    kill_off(&mut shell, "now every domain is started anew");
+    // What the supervisors had noted is taken for the cause, so nobody knows of earlier lives.
+    let now = settled(&mut shell);
+    assert!(now["supervisor"].restarts >= 32, "{now:#?}");
+    assert!(others(now).values().all(|domain| domain.restarts == 0), "somebody was not started anew");
+    read_all(&mut shell, &file);
+
+    kill_off(&mut shell, "from here on the domains live without one, and who dies stays dead");
+    for command in ["ps", "kill echo", "restart echo", "crash supervisor panic", "log", "mem"] {
+        let began = Instant::now();
+        let why = shell.must_fail(command);
+        assert!(
+            why.contains("the supervisor is gone for good; only starting the machine again brings it back"),
+            "{why}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(20), "`{command}` waits for somebody who never comes");
+    }
+    // The others go on.
+    read_all(&mut shell, &file);
+    shell.must("ping");
+    shell.must("write /disk/alone.txt nobody watches");
+    shell.must("sync");
+    shell.cut_power();
+    assert_eq!(disk::read_file(bench.disk(), "alone.txt").expect("it was written"), b"nobody watches\n");
+}
