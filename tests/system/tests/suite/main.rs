@@ -13,6 +13,7 @@ mod escalation;
 mod files;
 mod groups;
 mod hardships;
+mod hot_unplug;
 mod interrupted_writes;
 mod noise;
 mod on_death;
