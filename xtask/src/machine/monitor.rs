@@ -164,18 +164,20 @@ impl Monitor {
     }
 
     /// Four bytes of the configuration space of a slot's port, by the ports of a PC (PCI Local Bus 3.0, 3.2.2.3.2).
+    ///
+    /// The monitor for people calls two bytes `h` and four bytes `w`.
     fn read_config(&mut self, slot: Slot, offset: u8) -> Result<u32, MonitorError> {
-        self.say(&format!("o /l {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
-        let answer = self.say(&format!("i /l {:#x}", slot::DATA_PORT))?;
+        self.say(&format!("o /w {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
+        let answer = self.say(&format!("i /w {:#x}", slot::DATA_PORT))?;
         // As in `portl[0x0cfc] = 0x00000480`.
         let value = answer.rsplit("0x").next().and_then(|digits| u32::from_str_radix(digits.trim(), 16).ok());
         value.ok_or(MonitorError::Answer { asked: "human-monitor-command", answer })
     }
 
     fn write_config(&mut self, slot: Slot, offset: u8, value: u16) -> Result<(), MonitorError> {
-        self.say(&format!("o /l {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
+        self.say(&format!("o /w {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
         let port = slot::DATA_PORT + u16::from(offset & 3);
-        self.say(&format!("o /w {port:#x} {value:#x}")).map(drop)
+        self.say(&format!("o /h {port:#x} {value:#x}")).map(drop)
     }
 
     /// A command of the monitor for people, and what it says.
