@@ -12,7 +12,7 @@ use crate::supervision::{settled, shown};
 /// How long it may take until what must happen has happened.
 const SOON: Duration = Duration::from_secs(60);
 /// Bytes of a file that is written while the disk comes and goes.
-const WRITTEN: usize = 1 << 20;
+const WRITTEN: usize = 2 << 20;
 
 /// How the disk leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,18 @@ impl Scene {
             Leave::Pulled => self.monitor.pull_out(SLOT).expect("QEMU lets go of it"),
         }
         self.monitor.await_removal(SLOT).expect("the machine lets go of its disk");
+    }
+
+    /// Takes the disk out, so many milliseconds after whatever was begun, and waits as long before anything else.
+    fn interrupt(&mut self, leave: Leave, milliseconds: u64) {
+        thread::sleep(Duration::from_millis(milliseconds));
+        self.take_out(leave);
+        thread::sleep(Duration::from_millis(milliseconds));
+    }
+
+    /// How often the big file was read until now, and right.
+    fn sums(&self) -> usize {
+        self.shell.transcript().matches(&self.big.hex()).count()
     }
 
     fn put_in(&mut self) {
@@ -87,10 +99,14 @@ impl Scene {
     }
 }
 
+/// How often a file is read in one go: for longer than it takes to take a disk out.
+const ROUNDS: usize = 3;
+
 /// Takes the disk out and puts it back several times, while a file is read and another one written.
 fn come_and_go(bench: Bench, leave: Leave, times: u64) {
     let mut scene = Scene::set(bench);
     let mut written = Vec::new();
+    let mut sums = 0;
     for turn in 0..times {
         // What is acknowledged stays, whatever comes.
         let path = format!("/kept{turn}.bin");
@@ -98,17 +114,22 @@ fn come_and_go(bench: Bench, leave: Leave, times: u64) {
         scene.shell.must("sync");
         written.push((path, turn));
 
-        let reading = scene.shell.begin(&format!("sum /disk/{BIG_FILE}"));
-        scene.take_out(leave);
+        let reading = scene.shell.begin(&format!("repeat {ROUNDS} sum /disk/{BIG_FILE}"));
+        // The longer the disk is away, the more of what is asked for waits for it.
+        scene.interrupt(leave, 100 * turn);
+        let sums_before = scene.sums();
         scene.put_in();
         let reply = scene.shell.finish(reading);
         assert!(reply.succeeded, "turn {turn}: {}\n{}", reply.text, scene.shell.must("log -n 60"));
-        assert!(reply.text.contains(&scene.big.hex()), "turn {turn}: it reads wrong:\n{}", reply.text);
+        let hex = scene.big.hex();
+        assert_eq!(reply.text.matches(&hex).count(), ROUNDS, "turn {turn}: it reads wrong:\n{}", reply.text);
+        sums += ROUNDS;
+        assert!(sums_before < sums, "turn {turn}: everything was read before the disk was out");
 
         let path = format!("/busy{turn}.bin");
         let seed = 100 + turn;
         let writing = scene.shell.begin(&format!("fill /disk{path} {WRITTEN} {seed}"));
-        scene.take_out(leave);
+        scene.interrupt(leave, 100 * turn);
         scene.put_in();
         let reply = scene.shell.finish(writing);
         assert!(reply.succeeded, "turn {turn}: {}\n{}", reply.text, scene.shell.must("log -n 60"));
