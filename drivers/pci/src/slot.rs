@@ -272,8 +272,8 @@ impl Slot {
             }
             State::InUse => Task::Nothing,
             State::Leaving => Task::Release,
-            State::Off { .. } if reading.is_usable => {
-                // Somebody else has given it power, or it needs none.
+            State::Off { .. } if reading.is_usable && (self.port.has_power_controller || has_changed || is_pressed) => {
+                // Somebody else has given it power. Where nobody can take that away, one that was let go of still has it.
                 self.state = State::Settling(now + SETTLING);
                 Task::Nothing
             }

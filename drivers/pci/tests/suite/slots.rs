@@ -121,6 +121,23 @@ fn who_presses_the_button_waits_until_everybody_has_let_go() {
 }
 
 #[test]
+fn without_a_power_controller_what_was_let_go_of_is_left_alone_until_it_is_touched() {
+    let machine = machine();
+    let uncontrolled = Registers::slot_port(1).with(SLOT_PORT + 0x14, &[0x79]).with(CONTROL, &[0xc0, 0x01]);
+    machine.add(PORT, uncontrolled.with(STATUS, &PRESENT.to_le_bytes()).with(LINK, &[0, 0x20]));
+    let mut slot = Slot::find(&&machine, port(&machine).unwrap(), true);
+    press(&machine);
+    assert_eq!(slot.advance(&&machine, at(2_000)), Task::Release);
+    slot.release(&&machine);
+    for now in [2_100, 3_000, 9_000] {
+        assert_eq!(slot.advance(&&machine, at(now)), Task::Nothing);
+    }
+    press(&machine);
+    assert_eq!(slot.advance(&&machine, at(10_000)), Task::Nothing);
+    assert_eq!(slot.advance(&&machine, at(10_100)), Task::TakeIn);
+}
+
+#[test]
 fn nobody_lets_go_of_what_was_not_asked_for() {
     let (machine, mut slot) = in_use();
     slot.release(&&machine);
