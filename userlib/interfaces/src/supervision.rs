@@ -295,7 +295,7 @@ pub trait Supervision {
     fn renew(name: &str) -> Result<(), SupervisionError>;
 
     /// Says that devices on the buses from `first` to `last` are about to be taken out. Whoever drives one is asked to come to
-    /// rest, and ended when it has, or when its time for that is up; it is started again when [`Supervision::look_for_devices`]
+    /// rest, and ended when it has, or when its time for that is up; it is started again when `look_for_devices`
     /// finds the device there. Tells whether all of them are at an end: until then, ask again.
     #[idempotent]
     fn release_devices(first: u8, last: u8) -> Result<bool, SupervisionError>;
