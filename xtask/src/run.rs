@@ -100,7 +100,7 @@ impl Plan {
             if read_only {
                 eprintln!("{} may only be read, so the machine's disk refuses writes.", image.display());
             }
-            machine.drives = vec![Drive { image: image.clone(), read_only }];
+            machine.drives = vec![Drive { read_only, ..Drive::new(image) }];
         }
         let dialogue = match script {
             Some(path) => {

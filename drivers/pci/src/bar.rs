@@ -67,6 +67,23 @@ fn base(low: u32, high: Option<Option<u32>>) -> Option<u64> {
     }
 }
 
+/// Whether a register of these, as they are, holds an address of 64 bits.
+pub fn is_wide(raw: &[u32; COUNT as usize], index: u8) -> bool {
+    raw.get(usize::from(index)).is_some_and(|low| low & (IO | TYPE) == TYPE_64)
+}
+
+/// Puts the memory behind a register at `base`, and tells whether the register has taken that. The function's decoding of
+/// memory must be off.
+pub fn place(config: &impl ConfigSpace, function: FunctionAddress, bar: &Bar, base: u64) -> bool {
+    let wide = is_wide(&raw(config, function), bar.index);
+    config.write(function, offset(bar.index), Width::Long, base as u32);
+    if wide {
+        config.write(function, offset(bar.index + 1), Width::Long, (base >> 32) as u32);
+    }
+    let placed = read(&raw(config, function)).get(usize::from(bar.index)).copied().flatten();
+    placed.is_some_and(|placed| placed.base == base)
+}
+
 /// Measures all memory registers and leaves them as they were. While this happens the function answers at other
 /// addresses than before, so its decoding of memory must be off.
 pub fn measure(config: &impl ConfigSpace, function: FunctionAddress) -> Bars {

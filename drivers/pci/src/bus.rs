@@ -84,8 +84,10 @@ pub enum Start<'a> {
 /// The bus and what the manifest says of it.
 #[derive(Debug)]
 pub struct Bus<C> {
-    config: C,
-    functions: Vec<Function>,
+    pub(crate) config: C,
+    /// In the order of addresses when the server started, then as they have come. Nobody leaves the list: drivers know
+    /// their functions by their positions.
+    pub(crate) functions: Vec<Function>,
     windows: Vec<Window>,
     assignments: Vec<Assignment>,
 }
@@ -96,7 +98,14 @@ impl<C: ConfigSpace> Bus<C> {
     pub fn find(config: C, windows: Vec<Window>, start: Start<'_>) -> Self {
         let mut functions: Vec<Function> =
             enumerate(&config).into_iter().map(|address| Function::read(&config, address)).collect();
-        for function in functions.iter_mut().filter(|function| function.is_device()) {
+        if let Start::Again(entries) = start {
+            let is_away = |entry: &&Entry| !functions.iter().any(|function| entry.is_of(function));
+            let away: Vec<Function> = entries.iter().filter(is_away).map(Function::absent).collect();
+            functions.extend(away);
+            functions
+                .sort_by_key(|function| (function.address.bus, function.address.device, function.address.function));
+        }
+        for function in functions.iter_mut().filter(|function| function.is_device() && function.is_present) {
             match start {
                 Start::First => {
                     change_command(&config, function.address, command::MEMORY | command::BUS_MASTER, 0);
@@ -131,7 +140,7 @@ impl<C: ConfigSpace> Bus<C> {
         &self.assignments
     }
 
-    /// Every function, in the order of addresses.
+    /// Every function, also those that were taken out.
     pub fn functions(&self) -> &[Function] {
         &self.functions
     }
@@ -157,18 +166,21 @@ impl<C: ConfigSpace> Bus<C> {
         self.assignments.iter().any(|assignment| assignment.function == Ok(position))
     }
 
-    /// The function at a position, as clients see it.
+    /// The function at a position among those that are there, as clients see it.
     pub fn info(&self, position: usize) -> Option<FunctionInfo> {
-        self.functions.get(position).map(|function| function.info(self.is_assigned(position)))
+        let mut present = self.functions.iter().enumerate().filter(|(_, function)| function.is_present);
+        present.nth(position).map(|(position, function)| function.info(self.is_assigned(position)))
     }
 
     /// The position of a client's function.
     ///
     /// # Errors
-    /// [`Refusal::NotAllowed`], [`Refusal::NoDevice`].
+    /// [`Refusal::NotAllowed`]; [`Refusal::NoDevice`], also if it was taken out.
     pub fn owned_by(&self, badge: u64) -> Result<usize, Refusal> {
         let assignment = self.assignments.iter().find(|assignment| assignment.badge == badge);
-        assignment.ok_or(Refusal::NotAllowed)?.function.map_err(|_| Refusal::NoDevice)
+        let position = assignment.ok_or(Refusal::NotAllowed)?.function.map_err(|_| Refusal::NoDevice)?;
+        let is_present = self.functions.get(position).is_some_and(|function| function.is_present);
+        if is_present { Ok(position) } else { Err(Refusal::NoDevice) }
     }
 
     /// The position of a client's function, which it has claimed.
@@ -371,7 +383,7 @@ impl<C: ConfigSpace> Bus<C> {
 }
 
 /// Whether somebody may be using the function.
-fn is_on(config: &impl ConfigSpace, function: &Function) -> bool {
+pub(crate) fn is_on(config: &impl ConfigSpace, function: &Function) -> bool {
     config.read(function.address, register::COMMAND, Width::Word) & (command::MEMORY | command::BUS_MASTER) != 0
 }
 

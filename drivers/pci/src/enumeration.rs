@@ -56,7 +56,8 @@ pub fn enumerate(config: &impl ConfigSpace) -> Vec<FunctionAddress> {
     found
 }
 
-fn functions_of(config: &impl ConfigSpace, bus: u8) -> Vec<FunctionAddress> {
+/// The functions on one bus.
+pub fn functions_of(config: &impl ConfigSpace, bus: u8) -> Vec<FunctionAddress> {
     let mut found = Vec::new();
     for device in 0..DEVICES {
         for function in 0..FUNCTIONS {

@@ -4,6 +4,7 @@ use crate::bar::{self, Bars};
 use crate::capability::{self, CapabilityList, Damage, Msi, Msix};
 use crate::config::{ConfigSpace, FunctionAddress, Width, read16, register};
 use crate::enumeration::Header;
+use crate::record::Entry;
 use interfaces::pci::FunctionInfo;
 
 /// Base class of bridges, which carry the traffic of others. They are left as the firmware has set them up, but for passing on what
@@ -39,6 +40,8 @@ pub struct Function {
     pub express: Option<u16>,
     /// What is wrong with its capability list.
     pub damage: Option<Damage>,
+    /// Whether it is there: not if it was taken out. It keeps its place in the list, and belongs to whom it belonged.
+    pub is_present: bool,
 }
 
 impl Function {
@@ -62,7 +65,39 @@ impl Function {
             msi: list.find(capability::MSI).and_then(|offset| Msi::read(config, address, offset)),
             express: list.find(capability::EXPRESS),
             damage: list.damage,
+            is_present: true,
         }
+    }
+
+    /// What an earlier server knew of a device that is away now.
+    pub fn absent(entry: &Entry) -> Self {
+        Function {
+            address: entry.address,
+            vendor: entry.identity.0,
+            device: entry.identity.1,
+            subsystem_vendor: 0,
+            subsystem: 0,
+            class: 0,
+            header: Header::Endpoint,
+            bars: Bars::default(),
+            measured: true,
+            msix: None,
+            msi: None,
+            express: None,
+            damage: None,
+            is_present: false,
+        }
+    }
+
+    /// Notes that it was taken out: nothing is where its registers were.
+    pub fn take_out(&mut self) {
+        self.bars = Bars::default();
+        self.is_present = false;
+    }
+
+    /// Whether it is the same kind of device in the same place.
+    pub fn is_like(&self, other: &Function) -> bool {
+        (self.address, self.vendor, self.device) == (other.address, other.vendor, other.device)
     }
 
     /// Base class.

@@ -3,6 +3,10 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`config`] | configuration space: registers of functions, through a trait that tests implement |
+//! | [`slot`] | slots whose devices come and go: what their registers say, and what follows from it |
+//! | [`arrival`] | functions that come and go: what the bus knows of them |
+//! | [`allocation`] | addresses for registers to which no firmware has given any |
+//! | [`hotplug`] | looks after the slots while the server runs, and tells the supervisor |
 //! | [`enumeration`] | which functions there are, through bridges |
 //! | [`capability`] | a function's capability list, its MSI-X table and its PCI Express registers |
 //! | [`bar`] | base address registers and how long what is behind them is |
@@ -27,6 +31,8 @@
 
 extern crate alloc;
 
+pub mod allocation;
+pub mod arrival;
 pub mod assignment;
 pub mod bar;
 pub mod bus;
@@ -34,9 +40,11 @@ pub mod capability;
 pub mod config;
 pub mod enumeration;
 pub mod function;
+pub mod hotplug;
 pub mod machine;
 pub mod message;
 pub mod placement;
 pub mod record;
 pub mod server;
+pub mod slot;
 pub mod start;

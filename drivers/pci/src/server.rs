@@ -4,6 +4,7 @@ use crate::bus::{Bus, Refusal};
 use crate::config::ConfigSpace;
 use crate::message::{self, TableRegisters};
 use crate::placement::Placement;
+use alloc::rc::Rc;
 use core::cell::{Ref, RefCell, RefMut};
 use core::fmt::Display;
 use interfaces::pci::{BarInfo, FunctionInfo, PciError, PciServer};
@@ -22,7 +23,7 @@ const QUIET_POLL: Duration = Duration::from_millis(1);
 /// The bus and the memory of its devices; without configuration space there is none.
 #[derive(Debug)]
 pub struct Server<C, M> {
-    found: Option<(RefCell<Bus<C>>, M)>,
+    found: Option<(Rc<RefCell<Bus<C>>>, M)>,
 }
 
 /// The memory in which devices have their registers.
@@ -58,7 +59,12 @@ fn exhausted(what: &str, error: impl Display) -> PciError {
 impl<C: ConfigSpace, M: DeviceMemory> Server<C, M> {
     /// A server of this bus, or of a machine that has none.
     pub fn new(found: Option<(Bus<C>, M)>) -> Self {
-        Self { found: found.map(|(bus, memory)| (RefCell::new(bus), memory)) }
+        Self { found: found.map(|(bus, memory)| (Rc::new(RefCell::new(bus)), memory)) }
+    }
+
+    /// The bus, for whoever looks after what comes and goes on it. Nobody keeps it borrowed while waiting.
+    pub fn shared_bus(&self) -> Option<Rc<RefCell<Bus<C>>>> {
+        self.found.as_ref().map(|(bus, _)| bus.clone())
     }
 
     fn bus(&self) -> Result<Ref<'_, Bus<C>>, PciError> {

@@ -1,25 +1,34 @@
 //! From what the domain was given to a server.
 
 use crate::bus::{Bus, Start};
+use crate::hotplug::Slots;
 use crate::machine::{Ecam, Windows};
 use crate::placement::Window;
 use crate::record;
 use crate::server::Server;
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt::Display;
+use interfaces::supervision::SupervisionClient;
 use manifest::System;
 use userlib::abi::PAGE_SIZE;
 use userlib::abi::syscall::MapAccess;
 use userlib::cap::{Cap, Memory};
 use userlib::memory::{AddressSpace, SharedMemory};
 use userlib::start::EntryKind;
-use userlib::{Environment, log};
+use userlib::time::{Duration, Instant};
+use userlib::{Environment, executor, log};
 
 /// Name of the configuration space among the memory that the domain is given.
 const ECAM: &str = "ecam";
 /// What the names of windows of device memory begin with; a number follows.
 const WINDOW_PREFIX: &str = "window";
+/// What the supervisor provides.
+const SUPERVISION: &str = "supervision";
+/// How long it may take for an answer: it does nothing that takes long before it gives one.
+const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(1);
 /// Name of the compiled manifest.
 const MANIFEST: &str = "manifest";
 
@@ -27,10 +36,43 @@ const MANIFEST: &str = "manifest";
 pub fn server(environment: &'static Environment) -> Server<Ecam, Windows> {
     let (caps, windows) = windows(environment);
     let space = environment.address_space().cloned();
-    Server::new(space.and_then(|space| {
+    let server = Server::new(space.and_then(|space| {
         let bus = find_bus(environment, space.clone(), windows)?;
         Some((bus, Windows::new(caps, space)))
-    }))
+    }));
+    if let Some(bus) = server.shared_bus() {
+        attend_slots(environment, bus);
+    }
+    server
+}
+
+/// Looks after the slots of the bus from now on, if it has any whose devices come and go.
+fn attend_slots(environment: &'static Environment, bus: Rc<RefCell<Bus<Ecam>>>) {
+    let supervisor = match environment.uses(SUPERVISION) {
+        Ok(endpoint) => SupervisionClient::new(endpoint).with_timeout(SUPERVISOR_PATIENCE),
+        Err(_) => {
+            log::info!("nobody is told of devices that come and go: the manifest does not let this domain use it");
+            return;
+        }
+    };
+    let mut slots = Slots::find(bus.clone(), supervisor, environment.page().instance == 0);
+    if slots.is_empty() {
+        return;
+    }
+    log::info!("{} slots whose devices can come and go", slots.len());
+    slots.take_in();
+    write_record(environment.vault(), &bus.borrow());
+    executor::spawn(async move {
+        loop {
+            let (wait, has_changed) = slots.advance(Instant::now());
+            if has_changed {
+                // First: whoever is told may ask a successor of this server.
+                write_record(environment.vault(), &bus.borrow());
+            }
+            slots.announce();
+            executor::sleep(wait).await;
+        }
+    });
 }
 
 /// The windows of device memory: capabilities, and where they lie.

@@ -283,6 +283,11 @@ impl<T: Device> Disk<T> {
         Ok((queue, control, features, geometry))
     }
 
+    /// Whether the device answers no more.
+    pub fn is_gone(&self) -> bool {
+        self.transport.is_gone()
+    }
+
     /// What the disk is.
     pub fn geometry(&self) -> Geometry {
         self.geometry
@@ -390,8 +395,11 @@ impl<T: Device> Disk<T> {
     /// Resets the device, whatever it was doing, and gives its registers back. Nothing is in flight any more.
     ///
     /// # Errors
-    /// [`StartError::NoReset`]. The device may still use the memory then, which must never be used again.
-    pub fn stop(mut self, wait: &mut dyn FnMut() -> bool) -> Result<T, StartError> {
-        reset(&mut self.transport, wait).map(|()| self.transport)
+    /// [`StartError::NoReset`], with the registers. The device may still use the memory then, which must never be used again.
+    pub fn stop(mut self, wait: &mut dyn FnMut() -> bool) -> Result<T, (T, StartError)> {
+        match reset(&mut self.transport, wait) {
+            Ok(()) => Ok(self.transport),
+            Err(error) => Err((self.transport, error)),
+        }
     }
 }

@@ -99,6 +99,9 @@ enum State<T: Device> {
     Between,
     /// There is none, or it does not work.
     Without(Status),
+    /// It was taken out while it worked. Requests stay where they are: another instance of this driver gives them to the device
+    /// when that is back.
+    Gone,
 }
 
 /// Counts since the driver's start.
@@ -190,7 +193,7 @@ impl<'r, T: Device> Driver<'r, T> {
     pub fn geometry(&self) -> Result<Geometry, Status> {
         match &self.state {
             State::Working(disk) => Ok(disk.geometry()),
-            State::Between => Err(Status::DeviceError),
+            State::Between | State::Gone => Err(Status::DeviceError),
             State::Without(status) => Err(*status),
         }
     }
@@ -269,6 +272,15 @@ impl<'r, T: Device> Driver<'r, T> {
         }
     }
 
+    /// Looks whether the device is still there.
+    pub fn check_presence(&mut self) {
+        if let State::Working(disk) = &self.state
+            && disk.is_gone()
+        {
+            self.lose();
+        }
+    }
+
     /// Takes note of a changed configuration.
     pub fn take_config(&mut self, wait: &mut dyn FnMut() -> bool) {
         let State::Working(disk) = &mut self.state else {
@@ -294,6 +306,7 @@ impl<'r, T: Device> Driver<'r, T> {
         match &self.state {
             State::Working(disk) => self.accepting && disk.has_room(),
             State::Between | State::Without(_) => self.accepting,
+            State::Gone => false,
         }
     }
 
@@ -314,7 +327,7 @@ impl<'r, T: Device> Driver<'r, T> {
     pub fn quiesce(&mut self, wait: &mut dyn FnMut() -> bool) -> Result<(), StartError> {
         self.accepting = false;
         match core::mem::replace(&mut self.state, State::Between) {
-            State::Working(disk) => disk.stop(wait).map(drop),
+            State::Working(disk) => disk.stop(wait).map(drop).map_err(|(_, error)| error),
             other => {
                 self.state = other;
                 Ok(())
@@ -326,7 +339,7 @@ impl<'r, T: Device> Driver<'r, T> {
     fn may_wait(&mut self) -> bool {
         match &mut self.state {
             State::Working(disk) => !disk.await_completions(),
-            State::Between | State::Without(_) => true,
+            State::Between | State::Without(_) | State::Gone => true,
         }
     }
 
@@ -402,12 +415,13 @@ impl<'r, T: Device> Driver<'r, T> {
         let State::Working(disk) = core::mem::replace(&mut self.state, State::Between) else {
             return;
         };
+        if disk.is_gone() {
+            return self.lose();
+        }
         log::error!("the disk broke its rules: {fault}. It is reset, and what was under way is repeated");
         self.counts.resets += 1;
         self.resets += 1;
-        let restarted = disk
-            .stop(wait)
-            .and_then(|transport| Disk::start(transport, self.control, self.vectors).map_err(|(_, error)| error));
+        let restarted = disk.stop(wait).and_then(|transport| Disk::start(transport, self.control, self.vectors));
         match restarted {
             Ok(disk) if self.resets > RESETS => {
                 log::error!("the disk is given up: it was reset {RESETS} times and has not completed anything");
@@ -420,7 +434,9 @@ impl<'r, T: Device> Driver<'r, T> {
                 self.set_limits(disk.geometry().limits());
                 self.state = State::Working(Box::new(disk));
             }
-            Err(error) => {
+            // It may have gone while it was reset.
+            Err((transport, _)) if transport.is_gone() => return self.lose(),
+            Err((_, error)) => {
                 log::error!("the disk is given up: {error}");
                 self.set_limits(NO_LIMITS);
                 self.state = State::Without(Status::DeviceError);
@@ -440,6 +456,18 @@ impl<'r, T: Device> Driver<'r, T> {
         }
         self.pending.iter_mut().for_each(|(_, pending)| (pending.is_given, pending.since) = (false, None));
         self.held_count = self.pending.count();
+    }
+
+    /// The device is gone: nothing is given to it, and nothing is answered.
+    fn lose(&mut self) {
+        log::error!("the disk does not answer any more; {} requests wait for its return", self.pending.count());
+        self.accepting = false;
+        self.state = State::Gone;
+    }
+
+    /// Whether the device was taken out: this instance has nothing to do any more.
+    pub fn has_lost_device(&self) -> bool {
+        matches!(self.state, State::Gone)
     }
 
     /// Without a disk, answers every request with the reason.

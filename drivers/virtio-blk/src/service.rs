@@ -77,6 +77,7 @@ impl<T: Device> Disks<T> {
                 driver.set_waiting(true) || goes_on
             })
         });
+        self.end_without_device();
         self.advanced.signal();
         goes_on
     }
@@ -87,6 +88,13 @@ impl<T: Device> Disks<T> {
         while self.advance() {
             self.check_silence();
             executor::sleep(BREATH).await;
+        }
+    }
+
+    /// Ends this instance if its device was taken out: the next one comes when that is back.
+    fn end_without_device(&self) {
+        if self.driver.borrow().as_ref().is_some_and(Driver::has_lost_device) {
+            driver::try_again_after(&AttachError::Gone);
         }
     }
 
@@ -126,6 +134,9 @@ impl<T: Device> Disks<T> {
                 advanced.await;
             }
             executor::sleep(BETWEEN_LOOKS).await;
+            if let Some(driver) = self.driver.borrow_mut().as_mut() {
+                driver.check_presence();
+            }
             self.check_silence();
             self.work().await;
         }
@@ -199,7 +210,7 @@ pub fn start(device: Result<PciDevice, AttachError>) -> Result<Running, AttachEr
         .ring(EntryKind::RingServer, "block")
         .inspect_err(|missing| log::warn!("{missing}: only what the disk is can be asked"))
         .ok();
-    let (disk, attachment) = match device.map_err(Into::into).and_then(set_up) {
+    let (disk, attachment) = match device.map_err(Into::into).and_then(set_up_present) {
         Ok((disk, attachment)) => (Ok(disk), Some(attachment)),
         // Requests wait in their rings meanwhile.
         Err(Failure::Attach(error)) if error.may_pass() => return Err(error),
@@ -227,6 +238,14 @@ pub fn start(device: Result<PciDevice, AttachError>) -> Result<Running, AttachEr
     spawn_tasks(&disks, rings.iter().fold(0, |bits, ring| bits | ring.bits));
     let rest = disks.clone();
     Ok(driver::serve(BlockService::new(Server(disks)))?.at_rest(async move { rest.come_to_rest().await }))
+}
+
+/// Sets the device up. What fails because it was taken out meanwhile is said to do so.
+fn set_up_present(device: PciDevice) -> Result<(MachineDisk, Attachment), Failure> {
+    set_up(device.clone()).map_err(|failure| match device.is_gone() {
+        Ok(true) => Failure::Attach(AttachError::Gone),
+        Ok(false) | Err(_) => failure,
+    })
 }
 
 /// Lets the driver work whenever something has happened. Whatever it was, everything is looked at.

@@ -53,7 +53,16 @@ pub trait Device: Transport {
 
     /// Whether the device has taken the interrupt of its queues.
     fn has_queue_vector(&self) -> bool;
+
+    /// Whether the device answers no more. Its status then reads as all ones, which no device may have: two of the bits have no
+    /// meaning (Virtual I/O Device 1.2, 2.1), and a failed device is not at work.
+    fn is_gone(&self) -> bool {
+        self.get_status().bits() == GONE
+    }
 }
+
+/// The device status, one byte, where no device answers.
+const GONE: u32 = 0xff;
 
 /// The device does not take the number of an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

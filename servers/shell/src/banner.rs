@@ -29,6 +29,9 @@ fn show_domains(session: &mut Session<'_>) {
                     DomainState::Absent => {
                         session.out.line(format_args!("{name} is absent: the machine does not have its device."));
                     }
+                    DomainState::Unplugged => session.out.line(format_args!(
+                        "{name} is absent: its device was taken out. It is started again when that is back."
+                    )),
                     DomainState::Refused => session.out.line(format_args!(
                         "{name} is not started: the manifest requires an IOMMU, which this machine does not have."
                     )),

@@ -1,13 +1,15 @@
 //! Taking over from a supervisor that has died: the domains live, and go on.
 
 use crate::death::Death;
+use crate::lifecycle::{Found, Remains};
 use crate::state::Supervisor;
-use crate::{heartbeat, lifecycle};
+use crate::{heartbeat, lifecycle, removal};
 use alloc::rc::Rc;
 use interfaces::supervision::{DeathCause, DomainState};
 use manifest::DomainIndex;
 use spawn::Instance;
 use supervisor::{Adoption, Notes};
+use userlib::abi::device::SourceId;
 use userlib::time::Instant;
 use userlib::{executor, log};
 
@@ -54,11 +56,12 @@ pub(crate) fn adopt(supervisor: &Rc<Supervisor>, index: DomainIndex) -> bool {
         watched.last_death = notes.last_death.map(|(cause, story)| Death::new(cause, story));
         watched.state = if lives { DomainState::Starting } else { DomainState::Restarting };
     }
-    // It was started before, so its device is there. That of one that lives must not be disturbed.
-    if !lifecycle::find_device(supervisor, index, lives) {
+    // It was started before, so that it knows its device, which may be away. That of one that lives must not be disturbed.
+    let found = Found { known: notes.function.map(SourceId), is_driven: lives };
+    if !lifecycle::find_device(supervisor, index, found) {
         return true;
     }
-    if !lives && !lifecycle::take_apart(supervisor, index) {
+    if !lives && lifecycle::take_apart(supervisor, index) == Remains::Nothing {
         supervisor.tell_servers(index);
     }
     match adoption {
@@ -79,6 +82,7 @@ pub(crate) fn adopt(supervisor: &Rc<Supervisor>, index: DomainIndex) -> bool {
             lifecycle::go_on(supervisor, index);
         }
         Adoption::Wait(moment) => lifecycle::start_at(supervisor, index, Instant(moment)),
+        Adoption::AwaitDevice => removal::await_device(supervisor, index),
         Adoption::LeaveAlone => supervisor.watched_mut(index).state = DomainState::GivenUp,
     }
     executor::spawn(heartbeat::watch(supervisor.clone(), index));

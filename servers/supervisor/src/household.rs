@@ -2,10 +2,11 @@
 
 use crate::death::Death;
 use crate::state::Supervisor;
-use crate::{code, heartbeat, lifecycle, log_reader, power};
+use crate::{code, heartbeat, lifecycle, log_reader, power, removal};
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use interfaces::crash::CrashRecord;
 use interfaces::mutation::Mutation;
 use interfaces::supervision::{
@@ -21,6 +22,14 @@ use userlib::mishap::{FAULT_BIT, HANG_BIT, PANIC_BIT};
 /// Everybody whom the supervisor watches.
 #[derive(Clone)]
 pub(crate) struct Everybody(pub(crate) Rc<Supervisor>);
+
+impl Everybody {
+    /// Whether the manifest grants something to the client with this badge.
+    fn holds(&self, client: u64, grant: Grant) -> bool {
+        let client = usize::try_from(client).ok().and_then(|client| self.0.system.domains.get(client));
+        client.is_some_and(|client| client.holds(grant))
+    }
+}
 
 impl Household for Everybody {
     fn domains(&self) -> usize {
@@ -105,11 +114,19 @@ impl Household for Everybody {
     }
 
     fn may_debug(&self, client: u64) -> bool {
-        let system = &self.0.system;
-        usize::try_from(client)
-            .ok()
-            .and_then(|client| system.domains.get(client))
-            .is_some_and(|client| client.holds(Grant::Debug))
+        self.holds(client, Grant::Debug)
+    }
+
+    fn holds_bus(&self, client: u64) -> bool {
+        self.holds(client, Grant::Ecam)
+    }
+
+    fn release_devices(&self, buses: RangeInclusive<u8>) -> bool {
+        removal::release(&self.0, &buses)
+    }
+
+    fn look_for_devices(&self, buses: RangeInclusive<u8>) {
+        removal::look(&self.0, &buses);
     }
 
     fn mutate(&self, index: DomainIndex, list: Vec<Mutation>) -> Result<(), SupervisionError> {

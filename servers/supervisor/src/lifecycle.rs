@@ -2,7 +2,7 @@
 
 use crate::death::Death;
 use crate::state::{Device, Supervisor};
-use crate::{adoption, crash, devices, heartbeat};
+use crate::{adoption, crash, devices, heartbeat, removal};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -11,6 +11,7 @@ use interfaces::supervision::{Confinement, DeathCause, DomainState, SupervisionE
 use manifest::{self, Bus, DomainIndex, Kind, Restart};
 use spawn::{Blueprint, BuildError, FAULT_BADGE_BASE, Instance, Prepared, Rate};
 use supervisor::{Life, Standing, Verdict};
+use userlib::abi::device::SourceId;
 use userlib::status::{Phase, SHUTDOWN_BIT};
 use userlib::time::{Duration, Instant};
 use userlib::{executor, log};
@@ -31,7 +32,7 @@ const COMING_UP_STEP: Duration = Duration::from_millis(2);
 /// Nobody waits for anybody but for an app, at which people wait: it has the machine for itself until it is up.
 pub(crate) fn begin(supervisor: &Rc<Supervisor>) {
     for index in supervisor.watched() {
-        if !adoption::adopt(supervisor, index) && find_device(supervisor, index, false) {
+        if !adoption::adopt(supervisor, index) && find_device(supervisor, index, Found::default()) {
             supervisor.queue_up(index);
         }
     }
@@ -53,7 +54,7 @@ pub(crate) fn begin_now(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     }
 }
 
-fn start_first(supervisor: &Rc<Supervisor>, index: DomainIndex) {
+pub(crate) fn start_first(supervisor: &Rc<Supervisor>, index: DomainIndex) {
     start(supervisor, index);
     executor::spawn(heartbeat::watch(supervisor.clone(), index));
 }
@@ -67,9 +68,18 @@ async fn come_up(supervisor: &Supervisor, index: DomainIndex) {
     }
 }
 
-/// Finds a domain's device and, unless it `is_driven` already, brings it to rest. Tells whether the domain can be started: if
+/// What an earlier supervisor has found out about a domain's device.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// Which one it is. It may be away now, and stays this domain's.
+    pub(crate) known: Option<SourceId>,
+    /// Whether the domain lives and drives it.
+    pub(crate) is_driven: bool,
+}
+
+/// Finds a domain's device and, unless it is driven already, brings it to rest. Tells whether the domain can be started: if
 /// it has a device, that is there and its to drive.
-pub(crate) fn find_device(supervisor: &Supervisor, index: DomainIndex, is_driven: bool) -> bool {
+pub(crate) fn find_device(supervisor: &Supervisor, index: DomainIndex, found: Found) -> bool {
     let name = supervisor.name(index);
     let device = &supervisor.system[index].device;
     if let Some(manifest::Device { bus: bus @ Bus::Pci { vendor, devices, .. }, required, needs_iommu }) = device {
@@ -79,7 +89,7 @@ pub(crate) fn find_device(supervisor: &Supervisor, index: DomainIndex, is_driven
             close_endpoints(supervisor, index);
             return false;
         }
-        let Some(function) = supervisor.bus.find(bus) else {
+        let Some(function) = found.known.or_else(|| supervisor.bus.find(bus)) else {
             supervisor.watched_mut(index).state = DomainState::Absent;
             let devices = devices.iter().map(|device| format!("{vendor:04x}:{device:04x}"));
             let wanted = devices.collect::<Vec<_>>().join(" or ");
@@ -99,8 +109,9 @@ pub(crate) fn find_device(supervisor: &Supervisor, index: DomainIndex, is_driven
         }
         supervisor.watched_mut(index).device = Some(device);
         // Firmware, or a driver that is gone, may have left it running, or others that would see what it sees.
-        if !is_driven {
-            supervisor.bus.silence_all(device.group);
+        if !found.is_driven {
+            // One that is away is silent.
+            supervisor.bus.silence_all(device);
         }
     }
     true
@@ -201,22 +212,39 @@ pub(crate) fn bury(supervisor: &Rc<Supervisor>, index: DomainIndex, death: Death
         return;
     }
     let story = death.story.clone();
+    let deaths = supervisor.watched_domain(index).deaths;
     count(supervisor, index, death);
-    take_apart(supervisor, index);
+    if take_apart(supervisor, index) == Remains::WithoutDevice {
+        // Whatever it has died of: without its device it could do nothing, and another start would not help.
+        supervisor.watched_mut(index).deaths = deaths;
+        return removal::lose(supervisor, index, &story);
+    }
     log::warn!("{}: {story}", supervisor.name(index));
     go_on(supervisor, index);
 }
 
+/// What there was of a domain that was taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// No instance.
+    Nothing,
+    /// An instance.
+    Instance,
+    /// An instance whose device does not answer any more.
+    WithoutDevice,
+}
+
 /// Destroys the present instance, or what is left of it. Tells whether there was one.
-pub(crate) fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
+pub(crate) fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> Remains {
     if supervisor.watched_domain(index).instance.is_none() {
-        return false;
+        return Remains::Nothing;
     }
     supervisor.note(index, Standing::Dying);
     let mut watched = supervisor.watched_mut(index);
     (watched.used_before, watched.runtime) = (watched.used(), 0);
-    let Some(instance) = watched.instance.take() else { return false };
+    let Some(instance) = watched.instance.take() else { return Remains::Nothing };
     watched.state = DomainState::Restarting;
+    watched.is_releasing = false;
     let history = supervisor.ledger.and_then(|ledger| ledger.history(index));
     if let (Some(status), Some(history)) = (watched.status(), history) {
         for record in status.records(0).0 {
@@ -228,9 +256,7 @@ pub(crate) fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
             log::error!("{}: its interrupt cannot be masked: {error}", supervisor.name(index));
         }
     }
-    if let Some(device) = watched.device {
-        supervisor.bus.silence_all(device.group);
-    }
+    let answers = watched.device.is_none_or(|device| supervisor.bus.silence_all(device));
     if let Err(error) = instance.destroy() {
         log::error!("{}: it cannot be taken apart: {error}", supervisor.name(index));
     }
@@ -238,7 +264,7 @@ pub(crate) fn take_apart(supervisor: &Supervisor, index: DomainIndex) -> bool {
     drop(watched);
     custody.iter().for_each(|custody| supervisor.note_gone(custody));
     supervisor.tell_servers(index);
-    true
+    if answers { Remains::Instance } else { Remains::WithoutDevice }
 }
 
 /// Remembers a death.
@@ -408,7 +434,9 @@ pub(crate) fn renew(supervisor: &Rc<Supervisor>, index: DomainIndex) -> Result<(
 
 fn may_start(supervisor: &Supervisor, index: DomainIndex) -> Result<(), SupervisionError> {
     match supervisor.watched_domain(index).state {
-        DomainState::Absent | DomainState::Refused | DomainState::Inseparable => Err(SupervisionError::NotRunning),
+        DomainState::Absent | DomainState::Unplugged | DomainState::Refused | DomainState::Inseparable => {
+            Err(SupervisionError::NotRunning)
+        }
         _ => Ok(()),
     }
 }

@@ -19,6 +19,7 @@ mod lifecycle;
 mod log_reader;
 mod power;
 mod program;
+mod removal;
 mod state;
 
 userlib::entry!(program::main);

@@ -24,6 +24,8 @@ pub enum Standing {
     Due(u64),
     /// It died too often.
     GivenUp,
+    /// Its device was taken out: it is started again when that is back.
+    Unplugged,
 }
 
 /// What a successor does with a domain.
@@ -43,6 +45,8 @@ pub enum Adoption {
     Wait(u64),
     /// There is nothing of it, and that stays so.
     LeaveAlone,
+    /// What is left of it goes, and it waits for its device.
+    AwaitDevice,
 }
 
 impl Standing {
@@ -56,6 +60,7 @@ impl Standing {
             Standing::Dying => Adoption::GoOnBurying,
             Standing::Due(moment) => Adoption::Wait(moment),
             Standing::GivenUp => Adoption::LeaveAlone,
+            Standing::Unplugged => Adoption::AwaitDevice,
         }
     }
 }
@@ -79,6 +84,8 @@ pub struct Notes {
     pub used_before: u64,
     /// How often its device was refused something.
     pub strays: u64,
+    /// The number of the function that it drives on PCI: its own for ever, also while that is not there.
+    pub function: Option<u16>,
     /// Why it died last, and the story for people.
     pub last_death: Option<(DeathCause, String)>,
 }

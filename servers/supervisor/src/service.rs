@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::Future;
+use core::ops::RangeInclusive;
 use interfaces::crash::CrashRecord;
 use interfaces::mutation::{self, Mutation};
 use interfaces::supervision::{
@@ -74,6 +75,15 @@ pub trait Household: Clone + 'static {
     /// As [`Household::restart`].
     fn renew(&self, index: DomainIndex) -> Result<(), SupervisionError>;
 
+    /// Whether the manifest gives a domain the whole bus, on which devices come and go.
+    fn holds_bus(&self, client: u64) -> bool;
+
+    /// Brings those to rest, and to an end, who drive devices on these buses. Tells whether all are at an end.
+    fn release_devices(&self, buses: RangeInclusive<u8>) -> bool;
+
+    /// Ends those whose devices on these buses are gone, and starts those whose devices are back.
+    fn look_for_devices(&self, buses: RangeInclusive<u8>);
+
     /// What is known of a domain's last death.
     fn last_death(&self, index: DomainIndex) -> Option<String>;
 
@@ -134,6 +144,11 @@ impl<H: Household> Requests<H> {
             true => self.find_mortal(name),
             false => Err(SupervisionError::NotGranted),
         }
+    }
+
+    /// The buses that a client means, if it may say something of them.
+    fn find_buses(&self, caller: &Caller, first: u8, last: u8) -> Result<RangeInclusive<u8>, SupervisionError> {
+        if self.household.holds_bus(caller.badge()) { Ok(first..=last) } else { Err(SupervisionError::NotTheBus) }
     }
 
     /// Counts one more thing that a client has planned.
@@ -279,6 +294,15 @@ impl<H: Household> SupervisionServer for Requests<H> {
     async fn renew(&self, caller: &Caller, name: ReadLease) -> Result<(), SupervisionError> {
         let index = self.find_changeable(caller, &name)?;
         self.household.renew(index)
+    }
+
+    async fn release_devices(&self, caller: &Caller, first: u8, last: u8) -> Result<bool, SupervisionError> {
+        Ok(self.household.release_devices(self.find_buses(caller, first, last)?))
+    }
+
+    async fn look_for_devices(&self, caller: &Caller, first: u8, last: u8) -> Result<(), SupervisionError> {
+        self.household.look_for_devices(self.find_buses(caller, first, last)?);
+        Ok(())
     }
 
     async fn uptime(&self, _: &Caller) -> u64 {

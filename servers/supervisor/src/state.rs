@@ -51,6 +51,8 @@ pub(crate) struct Watched {
     pub(crate) used_before: u64,
     /// The PCI device that it drives, if it drives one.
     pub(crate) device: Option<Device>,
+    /// Whether its present instance is being brought to rest because its device is to be taken out.
+    pub(crate) is_releasing: bool,
     /// How often its device was refused something.
     pub(crate) strays: u64,
     /// The pages of its control memory with fixed uses: its status page, which outlives its instances, and the one where it
@@ -75,6 +77,7 @@ impl Watched {
             last_death: None,
             used_before: 0,
             device: None,
+            is_releasing: false,
             strays: 0,
             control,
             mutations: Mutations::default(),
@@ -254,6 +257,7 @@ impl Supervisor {
             waited: watched.waited,
             used_before: watched.used_before,
             strays: watched.strays,
+            function: watched.device.map(|device| device.function.0),
             last_death: watched.last_death.as_ref().map(|death| (death.cause, shortened(&death.story))),
         };
         if let Err(error) = ledger.write(index, watched.custody.as_ref(), &notes) {

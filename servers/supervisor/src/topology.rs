@@ -168,6 +168,14 @@ impl Topology {
         self.functions.iter().filter(matches).nth(index.into()).map(|function| function.place)
     }
 
+    /// Whether there is a function at this place, of this vendor and with one of these device numbers.
+    pub fn has(&self, place: SourceId, vendor: u16, devices: &[u16]) -> bool {
+        let is_it = |function: &Function| {
+            function.place == place && function.vendor == vendor && devices.contains(&function.device)
+        };
+        self.functions.iter().any(is_it)
+    }
+
     /// All that the IOMMU cannot tell from a function.
     ///
     /// Behind several bridges it is the one next to the IOMMU that counts: it answers for the others.

@@ -4,13 +4,20 @@ use interfaces::supervision::DeathCause;
 use spawn::{ENTRY_MAX, Rate};
 use supervisor::{Adoption, Notes, Standing, shortened};
 
-const EVERY: [Standing; 6] =
-    [Standing::Prepared, Standing::Alive, Standing::Resting, Standing::Dying, Standing::Due(7), Standing::GivenUp];
+const EVERY: [Standing; 7] = [
+    Standing::Prepared,
+    Standing::Alive,
+    Standing::Resting,
+    Standing::Dying,
+    Standing::Due(7),
+    Standing::GivenUp,
+    Standing::Unplugged,
+];
 
 #[test]
 fn only_a_whole_domain_that_was_noted_as_living_goes_on() {
     let of_whole = EVERY.map(|standing| standing.adoption(true));
-    let going_on = [Adoption::GoOnBurying, Adoption::Wait(7), Adoption::LeaveAlone];
+    let going_on = [Adoption::GoOnBurying, Adoption::Wait(7), Adoption::LeaveAlone, Adoption::AwaitDevice];
     assert_eq!(of_whole[..3], [Adoption::StartAnew, Adoption::GoOn, Adoption::Restart]);
     assert_eq!(of_whole[3..], going_on);
     let of_remains = EVERY.map(|standing| standing.adoption(false));
@@ -36,6 +43,7 @@ fn the_longest_notes_fit_into_the_ledger_beside_four_handles() {
         waited: u32::MAX,
         used_before: u64::MAX,
         strays: u64::MAX,
+        function: Some(u16::MAX),
         last_death: Some((DeathCause::Strayed(u64::MAX), shortened(&"ä".repeat(5000)))),
     };
     let bytes = postcard::to_allocvec(&notes).expect("notes can be written");

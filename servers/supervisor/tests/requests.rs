@@ -1,6 +1,7 @@
 //! What the supervisor answers, about a household that is made up.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use interfaces::crash::{CrashRecord, RECORD_MAX};
@@ -25,6 +26,10 @@ struct State {
     stopped: Cell<Option<DomainIndex>>,
     /// Who may change code.
     debugger: Cell<Option<u64>>,
+    /// Who holds the bus.
+    bus: Cell<Option<u64>>,
+    /// Which buses were looked at.
+    looked_at: RefCell<Vec<RangeInclusive<u8>>>,
     /// How many changes were made.
     mutations: Cell<usize>,
 }
@@ -107,6 +112,18 @@ impl Household for MadeUp {
     fn renew(&self, index: DomainIndex) -> Result<(), SupervisionError> {
         self.note("renewed", index);
         Ok(())
+    }
+
+    fn holds_bus(&self, client: u64) -> bool {
+        self.0.bus.get() == Some(client)
+    }
+
+    fn release_devices(&self, buses: RangeInclusive<u8>) -> bool {
+        buses == (3..=4)
+    }
+
+    fn look_for_devices(&self, buses: RangeInclusive<u8>) {
+        self.0.looked_at.borrow_mut().push(buses);
     }
 
     fn last_death(&self, index: DomainIndex) -> Option<String> {
@@ -247,7 +264,7 @@ fn any_messages_to_supervision() {
         assert_eq!(client.memory().map(|memory| memory.total), Ok(4));
         assert!(client.find("echo").is_ok());
     });
-    assert_eq!(tally.answered.len(), 17, "{tally}");
+    assert_eq!(tally.answered.len(), 19, "{tally}");
     let ends = household.events().into_iter().filter(|(event, _)| *event != "crashed");
     assert!(ends.map(|(_, index)| index).all(|index| index != 0), "nobody kills or restarts the supervisor");
 }
@@ -299,4 +316,21 @@ fn records_of_deaths_come_one_after_the_other_from_the_first_that_is_kept() {
     assert_eq!(numbers, [5, 6, 7]);
     let part = client.crash_record(0, &mut bytes[..10]).expect("it is answered");
     assert!(part.more && part.bytes > 10, "what does not fit is told");
+}
+
+#[test]
+fn only_who_holds_the_bus_says_that_devices_come_and_go() {
+    let household = MadeUp::default();
+    let double = double(&household);
+    household.0.bus.set(Some(7));
+    let refused = Err(RetriedError::Failed(SupervisionError::NotTheBus));
+    let stranger = double.client_with_badge(8);
+    assert_eq!(stranger.release_devices(3, 4), refused);
+    assert_eq!(stranger.look_for_devices(3, 4), Err(RetriedError::Failed(SupervisionError::NotTheBus)));
+    assert!(household.0.looked_at.borrow().is_empty());
+    let bus = double.client_with_badge(7);
+    assert_eq!(bus.release_devices(3, 4), Ok(true));
+    assert_eq!(bus.release_devices(3, 5), Ok(false));
+    assert_eq!(bus.look_for_devices(2, 2), Ok(()));
+    assert_eq!(*household.0.looked_at.borrow(), [2..=2]);
 }

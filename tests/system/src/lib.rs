@@ -12,9 +12,12 @@ use tempfile::TempDir;
 use xtask::build::{self, Built};
 use xtask::console::ConsoleError;
 use xtask::disk;
-use xtask::machine::{Drive, Machine};
+use xtask::machine::{self, Drive, Machine, Slot};
 use xtask::session::{self, Pending, Reply, Session};
 use xtask::{setup, workspace};
+
+/// The slot of [`Bench::with_disk_in_slot`].
+pub const SLOT: Slot = Slot::of_drive(0);
 
 /// The system as `system.toml` describes it, built once for all tests of a process.
 ///
@@ -82,6 +85,18 @@ impl Bench {
         let disk = bench.path("disk.img");
         fs::copy(pristine_disk(), &disk).expect("a copy of the default disk");
         bench.machine.drives = vec![Drive::new(disk)];
+        bench
+    }
+
+    /// A default machine with a disk of its own that holds what the default disk holds, in a [`SLOT`], and a monitor.
+    ///
+    /// # Panics
+    ///
+    /// As [`Bench::without_disk`].
+    pub fn with_disk_in_slot() -> Self {
+        let mut bench = Self::with_default_disk();
+        bench.machine.drives = vec![Drive::in_slot(bench.disk())];
+        bench.machine.monitor = Some(machine::socket());
         bench
     }
 

@@ -51,15 +51,18 @@ pub enum AttachError {
         /// Bits of an address that the device can use.
         bits: u32,
     },
+    /// The device does not answer any more: it was taken out, or has lost its power.
+    Gone,
     /// The device is not what its driver is for, or is out of order: what is wrong with it.
     Unfit(&'static str),
 }
 
 impl AttachError {
     /// Whether another start may succeed at once: what went wrong lies with another domain, which may answer otherwise then. The
-    /// supervisor starts no driver whose device is not there, so that goes for an answer that says so, too.
+    /// supervisor starts no driver whose device is not there, so that goes for an answer that says so, and for a device that
+    /// has gone meanwhile, too.
     pub fn may_pass(&self) -> bool {
-        matches!(self, AttachError::Pci { .. })
+        matches!(self, AttachError::Pci { .. } | AttachError::Gone)
     }
 }
 
@@ -81,6 +84,7 @@ impl fmt::Display for AttachError {
             AttachError::OutOfReach { address, bits } => {
                 write!(f, "the shared memory at {address:#x} is beyond the {bits} bits that the device can address")
             }
+            AttachError::Gone => f.write_str("the device does not answer any more: it was taken out"),
             AttachError::Unfit(reason) => write!(f, "the device cannot be used: {reason}"),
         }
     }

@@ -19,6 +19,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Name of the memory that the domain may share with its device.
 const DMA: &str = "dma";
+/// The vendor in configuration space, and what it reads as where there is no device (PCI Local Bus 3.0, 6.1).
+const VENDOR: u16 = 0x00;
+const NO_VENDOR: u32 = 0xffff;
 /// What cannot be mapped.
 const REGISTERS: &str = "the device's registers";
 const SHARED: &str = "the memory to be shared with the device";
@@ -110,6 +113,19 @@ impl PciDevice {
     /// As [`PciClient::read_config`].
     pub fn read_config(&self, offset: u16, width: u8) -> Result<u32, RetriedError<PciError>> {
         self.0.pci.read_config(offset, width)
+    }
+
+    /// Whether the device answers no more: it was taken out while the machine runs, or has lost its power. Its registers then
+    /// read as all ones, and whatever is written to them is lost.
+    ///
+    /// # Errors
+    /// As [`PciClient::read_config`].
+    pub fn is_gone(&self) -> Result<bool, RetriedError<PciError>> {
+        match self.read_config(VENDOR, 2) {
+            Ok(vendor) => Ok(vendor == NO_VENDOR),
+            Err(RetriedError::Failed(PciError::NoDevice)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// How many interrupts the driver can have: as many as the manifest gives it and the device can raise.

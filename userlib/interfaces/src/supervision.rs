@@ -29,6 +29,8 @@ pub enum SupervisionError {
     NotGranted,
     /// A change lies outside of the code of the domain, or two change the same byte, or they are no list of changes.
     BadMutation,
+    /// The client does not hold the bus, so it cannot know which devices come and go.
+    NotTheBus,
 }
 
 sentences!(SupervisionError {
@@ -41,6 +43,7 @@ sentences!(SupervisionError {
     TooMuchPlanned => "too much is planned for later already: wait until some of it has happened",
     NotGranted => "the manifest does not grant `debug` to whoever asks for that",
     BadMutation => "a change lies outside of the code of the domain, or touches what another one changes",
+    NotTheBus => "only whoever the manifest grants `ecam` may say that devices come and go",
 });
 
 impl From<LeaseError> for SupervisionError {
@@ -73,6 +76,8 @@ pub enum DomainState {
     Refused,
     /// Another domain drives a device that the IOMMU cannot tell from its own, so it was not started.
     Inseparable,
+    /// Its device was taken out while the machine ran: it is started again when that is back. Calls to it wait.
+    Unplugged,
 }
 
 impl DomainState {
@@ -84,7 +89,7 @@ impl DomainState {
             DomainState::Restarting => "restarting",
             DomainState::BackingOff => "waiting",
             DomainState::Stopped => "stopped",
-            DomainState::Absent => "absent",
+            DomainState::Absent | DomainState::Unplugged => "absent",
             DomainState::GivenUp => "given-up",
             DomainState::Refused | DomainState::Inseparable => "refused",
         }
@@ -120,6 +125,8 @@ pub enum DeathCause {
     Orphaned,
     /// It was restarted along with another domain of its group.
     Escalated,
+    /// Its device was taken out.
+    Unplugged,
 }
 
 /// To what the machine confines devices.
@@ -286,6 +293,17 @@ pub trait Supervision {
 
     /// Destroys a domain, without asking it to come to rest, and starts it again at once, its earlier deaths forgotten.
     fn renew(name: &str) -> Result<(), SupervisionError>;
+
+    /// Says that devices on the buses from `first` to `last` are about to be taken out. Whoever drives one is asked to come to
+    /// rest, and ended when it has, or when its time for that is up; it is started again when `look_for_devices`
+    /// finds the device there. Tells whether all of them are at an end: until then, ask again.
+    #[idempotent]
+    fn release_devices(first: u8, last: u8) -> Result<bool, SupervisionError>;
+
+    /// Says that devices on the buses from `first` to `last` may have gone or come back. Whoever drives one that is gone is
+    /// ended; whoever waits for one that is back is started.
+    #[idempotent]
+    fn look_for_devices(first: u8, last: u8) -> Result<(), SupervisionError>;
 
     /// Nanoseconds since boot.
     #[idempotent]

@@ -5,6 +5,7 @@ pub(crate) mod handmade;
 mod monitor;
 mod options;
 mod plug;
+mod slot;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ pub use accel::{Accelerator, Kvm};
 pub use monitor::{DiskCounts, Monitor, MonitorError, socket};
 pub use options::{Accel, Chipset, Cpus, Iommu, Memory, OptionError};
 pub use plug::{Plug, PlugError};
+pub use slot::Slot;
 
 use crate::setup::QEMU;
 use crate::workspace::find_program;
@@ -40,17 +42,35 @@ pub struct Drive {
     pub image: PathBuf,
     /// Whether the device refuses writes.
     pub read_only: bool,
+    /// Where the device is.
+    pub seat: Seat,
+}
+
+/// Where a device is in the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seat {
+    /// On the first bus, for ever.
+    #[default]
+    RootBus,
+    /// In a slot behind a root port of PCI Express, out of which it can be taken while the machine runs ([`Monitor::take_out`]):
+    /// only in a [`Chipset::Q35`].
+    Slot,
 }
 
 impl Drive {
     /// A drive that may be written.
     pub fn new(image: impl Into<PathBuf>) -> Self {
-        Self { image: image.into(), read_only: false }
+        Self { image: image.into(), read_only: false, seat: Seat::RootBus }
+    }
+
+    /// A drive in a slot, which may be written.
+    pub fn in_slot(image: impl Into<PathBuf>) -> Self {
+        Self { seat: Seat::Slot, ..Self::new(image) }
     }
 
     /// A drive that refuses writes.
     pub fn read_only(image: impl Into<PathBuf>) -> Self {
-        Self { image: image.into(), read_only: true }
+        Self { image: image.into(), read_only: true, seat: Seat::RootBus }
     }
 }
 
@@ -165,7 +185,25 @@ impl Machine {
             // First: devices that come before it do not know of it.
             add("-device", unit.into());
         }
+        if self.drives.iter().any(|drive| drive.seat == Seat::Slot) {
+            // Else devices come and go by ACPI, which only the machine's firmware understands, and not by the port's registers.
+            add("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off".into());
+        }
         for (number, drive) in self.drives.iter().enumerate() {
+            if drive.seat == Seat::Slot {
+                let mut backend = OsString::from(format!("driver=raw,node-name=disk{number},"));
+                if drive.read_only {
+                    backend.push("read-only=on,");
+                }
+                backend.push("file.driver=file,file.filename=");
+                backend.push(comma_escaped(&drive.image));
+                // Not `-drive`: that goes with the device.
+                add("-blockdev", backend);
+                let slot = Slot::of_drive(number);
+                add("-device", slot.port().into());
+                add("-device", slot.disk(unit.is_some()).into());
+                continue;
+            }
             let mut backend = OsString::from(format!("if=none,id=disk{number},format=raw,"));
             if drive.read_only {
                 backend.push("readonly=on,");
@@ -257,6 +295,19 @@ mod tests {
         assert!(line.contains("-drive if=none,id=disk0,format=raw,file=a.img"), "{line}");
         assert!(line.contains("-drive if=none,id=disk1,format=raw,readonly=on,file=b.img"), "{line}");
         assert!(line.contains("-device virtio-blk-pci,drive=disk1,disable-legacy=on"), "{line}");
+    }
+
+    #[test]
+    fn a_drive_in_a_slot_is_behind_a_port_and_its_image_outlives_it() {
+        let mut machine = Machine::new("image");
+        machine.drives = vec![Drive::new("a.img"), Drive::in_slot("b.img")];
+        let line = machine.command_line();
+        assert!(line.contains("-blockdev driver=raw,node-name=disk1,file.driver=file,file.filename=b.img"), "{line}");
+        assert!(line.contains("-device pcie-root-port,id=slot1,"), "{line}");
+        assert!(line.contains("-device virtio-blk-pci,id=card1,bus=slot1,drive=disk1,disable-legacy=on"), "{line}");
+        assert_eq!(line.matches("acpi-pci-hotplug-with-bridge-support=off").count(), 1, "{line}");
+        machine.drives.pop();
+        assert!(!machine.command_line().contains("hotplug"), "a machine without slots is as it was");
     }
 
     #[test]

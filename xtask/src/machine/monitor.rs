@@ -3,9 +3,12 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use super::slot::{self, Slot};
 
 /// How long QEMU may take for an answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -53,10 +56,12 @@ impl DiskCounts {
     }
 }
 
-/// A place for the socket of a machine's monitor that no other machine of this host has. Sockets' paths are short, so it is not in the
-/// target folder.
+/// A place for the socket of a machine's monitor that no other machine of this host has, nor gets by another call. Sockets' paths are
+/// short, so it is not in the target folder.
 pub fn socket() -> PathBuf {
-    std::env::temp_dir().join(format!("bulkhead-{}.qmp", std::process::id()))
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("bulkhead-{}-{number}.qmp", std::process::id()))
 }
 
 /// A connection to QEMU's monitor.
@@ -64,6 +69,8 @@ pub fn socket() -> PathBuf {
 pub struct Monitor {
     stream: BufReader<UnixStream>,
     path: PathBuf,
+    /// Devices that have left the machine, by name, and were not asked for yet.
+    gone: Vec<String>,
 }
 
 impl Monitor {
@@ -75,10 +82,10 @@ impl Monitor {
     pub fn connect(path: &Path) -> Result<Self, MonitorError> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        let mut monitor = Self { stream: BufReader::new(stream), path: path.to_owned() };
+        let mut monitor = Self { stream: BufReader::new(stream), path: path.to_owned(), gone: Vec::new() };
         // It greets first.
         monitor.line()?;
-        monitor.ask("qmp_capabilities")?;
+        monitor.ask("qmp_capabilities", &json!({}))?;
         Ok(monitor)
     }
 
@@ -89,12 +96,109 @@ impl Monitor {
     /// [`MonitorError`].
     pub fn disk_counts(&mut self) -> Result<DiskCounts, MonitorError> {
         let asked = "query-blockstats";
-        let answer = self.ask(asked)?;
+        let answer = self.ask(asked, &json!({}))?;
         DiskCounts::of(&answer).ok_or_else(|| MonitorError::Answer { asked, answer: answer.to_string() })
     }
 
-    fn ask(&mut self, asked: &'static str) -> Result<Value, MonitorError> {
-        let mut command = json!({ "execute": asked }).to_string();
+    /// Presses the button of a slot: whoever is at work in the machine is asked to let go of its device, and QEMU removes that
+    /// when it may ([`Monitor::await_removal`]).
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`]; `Answer` also while the slot is busy.
+    pub fn take_out(&mut self, slot: Slot) -> Result<(), MonitorError> {
+        self.ask("device_del", &json!({ "id": slot.card() })).map(drop)
+    }
+
+    /// Puts the disk of a slot back into it. `is_confined` says whether the machine has an IOMMU.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`].
+    pub fn put_in(&mut self, slot: Slot, is_confined: bool) -> Result<(), MonitorError> {
+        self.ask("device_add", &slot.disk_as_json(is_confined)).map(drop)
+    }
+
+    /// Waits until the device in a slot has left the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`], also if it does not for half a minute.
+    pub fn await_removal(&mut self, slot: Slot) -> Result<(), MonitorError> {
+        loop {
+            if let Some(place) = self.gone.iter().position(|gone| *gone == slot.card()) {
+                self.gone.swap_remove(place);
+                return Ok(());
+            }
+            let line = self.line()?;
+            let event = serde_json::from_str(&line)
+                .map_err(|_| MonitorError::Answer { asked: "device_del", answer: line.clone() })?;
+            self.note(&event);
+        }
+    }
+
+    /// Pulls the device of a slot out by force: takes the power away by the port's own registers, behind the back of whoever is at
+    /// work in the machine. That is what a machine sees of a card that somebody pulls.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`].
+    pub fn pull_out(&mut self, slot: Slot) -> Result<(), MonitorError> {
+        let register = self.slot_control(slot)?;
+        let control = self.read_config(slot, register)? as u16;
+        self.write_config(slot, register, control | slot::POWER_AND_INDICATOR_OFF)
+    }
+
+    /// Where the slot control of a slot's port is in its configuration space.
+    fn slot_control(&mut self, slot: Slot) -> Result<u8, MonitorError> {
+        // A list has at most as many capabilities as there is room for.
+        let mut offset = self.read_config(slot, slot::CAPABILITIES)? as u8 & !3;
+        for _ in 0..64 {
+            let header = self.read_config(slot, offset)?;
+            if header as u8 == slot::EXPRESS {
+                return Ok(offset + slot::SLOT_CONTROL);
+            }
+            offset = (header >> 8) as u8 & !3;
+        }
+        Err(MonitorError::Answer { asked: "human-monitor-command", answer: "the port has no slot".to_owned() })
+    }
+
+    /// Four bytes of the configuration space of a slot's port, by the ports of a PC (PCI Local Bus 3.0, 3.2.2.3.2).
+    ///
+    /// The monitor for people calls two bytes `h` and four bytes `w`.
+    fn read_config(&mut self, slot: Slot, offset: u8) -> Result<u32, MonitorError> {
+        self.say(&format!("o /w {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
+        let answer = self.say(&format!("i /w {:#x}", slot::DATA_PORT))?;
+        // As in `portl[0x0cfc] = 0x00000480`.
+        let value = answer.rsplit("0x").next().and_then(|digits| u32::from_str_radix(digits.trim(), 16).ok());
+        value.ok_or(MonitorError::Answer { asked: "human-monitor-command", answer })
+    }
+
+    fn write_config(&mut self, slot: Slot, offset: u8, value: u16) -> Result<(), MonitorError> {
+        self.say(&format!("o /w {:#x} {:#x}", slot::ADDRESS_PORT, slot.config_address(offset)))?;
+        let port = slot::DATA_PORT + u16::from(offset & 3);
+        self.say(&format!("o /h {port:#x} {value:#x}")).map(drop)
+    }
+
+    /// A command of the monitor for people, and what it says.
+    fn say(&mut self, line: &str) -> Result<String, MonitorError> {
+        let asked = "human-monitor-command";
+        let answer = self.ask(asked, &json!({ "command-line": line }))?;
+        let text = answer.get("return").and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| MonitorError::Answer { asked, answer: answer.to_string() })
+    }
+
+    /// Notes what an event tells.
+    fn note(&mut self, event: &Value) {
+        if event.get("event").and_then(Value::as_str) == Some("DEVICE_DELETED")
+            && let Some(device) = event.pointer("/data/device").and_then(Value::as_str)
+        {
+            self.gone.push(device.to_owned());
+        }
+    }
+
+    fn ask(&mut self, asked: &'static str, arguments: &Value) -> Result<Value, MonitorError> {
+        let mut command = json!({ "execute": asked, "arguments": arguments }).to_string();
         command.push('\n');
         self.stream.get_mut().write_all(command.as_bytes())?;
         loop {
@@ -108,6 +212,7 @@ impl Monitor {
             if answer.get("event").is_none() {
                 return Err(unexpected(line));
             }
+            self.note(&answer);
         }
     }
 

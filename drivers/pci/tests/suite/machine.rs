@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub(crate) const PAGE: u64 = 4096;
 /// Control word of the disk's MSI-X capability.
 pub(crate) const MSIX_CONTROL: u16 = 0x9a;
+/// Where a port with a slot has its PCI Express capability.
+pub(crate) const SLOT_PORT: u16 = 0x40;
 /// Where device memory is: 256 MiB from 0xc000_0000 on.
 pub(crate) const WINDOW: Window = Window { frame: 0xc_0000, pages: 0x1_0000 };
 
@@ -47,6 +49,24 @@ impl Registers {
         registers.put(register::HEADER_TYPE, &[1]);
         registers.put(register::SECONDARY_BUS, &[secondary, subordinate]);
         registers
+    }
+
+    /// A root port with a slot whose device can come and go, as QEMU makes one: its windows of addresses are `0xc800_0000` to
+    /// `0xc81f_ffff` and, for what may be prefetched, `0x10_0000_0000` to `0x10_000f_ffff`.
+    pub(crate) fn slot_port(secondary: u8) -> Self {
+        let express = [
+            // A root port with a slot; the link's status is told; power controller and hot plug.
+            (0x02, 0x0142u16.to_le_bytes().to_vec()),
+            (0x0c, (1u32 << 20).to_le_bytes().to_vec()),
+            (0x14, 0x7bu32.to_le_bytes().to_vec()),
+            (0x18, 0x07c0u16.to_le_bytes().to_vec()),
+        ];
+        let mut registers = Registers::bridge(secondary, secondary).capability(SLOT_PORT as u8, 0x10, &[]);
+        express.iter().for_each(|(offset, bytes)| registers.put(SLOT_PORT + offset, bytes));
+        registers
+            .with(0x20, &[0x00, 0xc8, 0x10, 0xc8])
+            .with(0x24, &[0x01, 0x00, 0x01, 0x00])
+            .with(0x28, &[0x10, 0, 0, 0, 0x10, 0, 0, 0])
     }
 
     pub(crate) fn put(&mut self, offset: u16, bytes: &[u8]) {
@@ -95,6 +115,10 @@ impl Registers {
         self.capability(offset, 0x11, &body)
     }
 
+    fn is_slot_port(&self) -> bool {
+        self.bytes[SLOT_PORT as usize] == 0x10 && self.bytes[0x0e] & 0x7f == 1
+    }
+
     /// Memory decoding and bus mastering as firmware leaves them.
     pub(crate) fn on(self) -> Self {
         self.with(register::COMMAND, &[0b111])
@@ -126,6 +150,16 @@ impl Machine {
         self.read(address(at.0, at.1, at.2), register::COMMAND, Width::Word)
     }
 
+    /// A function is put in.
+    pub(crate) fn add(&self, at: (u8, u8, u8), registers: Registers) {
+        self.functions.borrow_mut().insert(at, registers);
+    }
+
+    /// A function is taken out.
+    pub(crate) fn remove(&self, at: (u8, u8, u8)) {
+        self.functions.borrow_mut().remove(&at);
+    }
+
     pub(crate) fn set(&self, at: (u8, u8, u8), offset: u16, bytes: &[u8]) {
         self.functions.borrow_mut().get_mut(&at).expect("the function is there").put(offset, bytes);
     }
@@ -153,6 +187,10 @@ impl ConfigSpace for &Machine {
             let old = u32::from_le_bytes(registers.bytes[at..at + 4].try_into().unwrap());
             let new = value & registers.settable[index] | old & !registers.settable[index];
             registers.put(offset, &new.to_le_bytes());
+        } else if registers.is_slot_port() && offset == SLOT_PORT + 0x1a {
+            // Events are cleared by writing them.
+            let status = u16::from_le_bytes([registers.bytes[offset as usize], registers.bytes[offset as usize + 1]]);
+            registers.put(offset, &(status & !(value as u16 & 0x11f)).to_le_bytes());
         } else if offset == MSIX_CONTROL {
             // The length of the table cannot be written.
             let length = u16::from_le_bytes([registers.bytes[0x9a], registers.bytes[0x9b]]) & 0x7ff;

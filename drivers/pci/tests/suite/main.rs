@@ -1,5 +1,6 @@
 //! The PCI server's rules against machines made up for the purpose, honest and hostile ones.
 
+mod arrivals;
 mod bars;
 mod capabilities;
 mod claims;
@@ -10,3 +11,4 @@ mod placements;
 mod plain_messages;
 mod restarts;
 mod service;
+mod slots;

@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) unstable: bool,
     pub(crate) refuses_vectors: bool,
     pub(crate) stays_set: bool,
+    /// Looks at the status until the device is taken out; it is gone when none are left.
+    pub(crate) leaves_after: Option<u32>,
     pub(crate) resets: usize,
     pub(crate) lie: Option<Lie>,
     /// Requests until the lie, and how many lies there are.
@@ -91,6 +93,7 @@ impl FakeDisk {
             unstable: false,
             refuses_vectors: false,
             stays_set: false,
+            leaves_after: None,
             resets: 0,
             lie: None,
             lies_left: 0,
@@ -100,6 +103,23 @@ impl FakeDisk {
             waiting: Vec::new(),
             queue: Queue::default(),
         })))
+    }
+
+    /// It is taken out, and does nothing any more.
+    pub(crate) fn leave(&self) {
+        self.leave_after(0);
+    }
+
+    /// It is taken out when the driver has looked at its status so many times.
+    pub(crate) fn leave_after(&self, looks: u32) {
+        self.0.borrow_mut().leaves_after = Some(looks);
+    }
+
+    /// It is put back, and remembers nothing but what is stored.
+    pub(crate) fn come_back(&self) {
+        let mut inner = self.0.borrow_mut();
+        (inner.leaves_after, inner.status, inner.queue) = (None, 0, Queue::default());
+        inner.waiting.clear();
     }
 
     pub(crate) fn lie(&self, lie: Lie, times: u32) {
@@ -251,11 +271,22 @@ impl Transport for FakeDisk {
     }
 
     fn get_status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.0.borrow().status)
+        let mut inner = self.0.borrow_mut();
+        match &mut inner.leaves_after {
+            Some(0) => DeviceStatus::from_bits_retain(0xff),
+            Some(left) => {
+                *left -= 1;
+                DeviceStatus::from_bits_retain(inner.status)
+            }
+            None => DeviceStatus::from_bits_retain(inner.status),
+        }
     }
 
     fn set_status(&mut self, status: DeviceStatus) {
         let mut inner = self.0.borrow_mut();
+        if inner.leaves_after == Some(0) {
+            return;
+        }
         if status.is_empty() {
             if inner.stays_set {
                 return;

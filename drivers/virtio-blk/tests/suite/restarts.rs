@@ -1,7 +1,8 @@
 use crate::device::FakeDisk;
-use crate::rig::Rig;
+use crate::rig::{Rig, patience};
 use proptest::prelude::*;
 use userlib::block_ring::Request;
+use virtio_blk::driver::PATIENCE;
 
 #[test]
 fn what_was_under_way_when_a_driver_died_is_carried_out_by_the_next() {
@@ -37,6 +38,52 @@ fn requests_that_nobody_has_seen_yet_wait_for_the_next_driver() {
     assert_eq!(rig.client.statistics().restarts_in_flight, 0, "it was not under way");
     rig.settle();
     assert_eq!(rig.outcome(slot), Some(Ok(())));
+}
+
+#[test]
+fn what_was_under_way_when_the_device_was_taken_out_waits_until_it_is_back() {
+    let mut rig = Rig::new(FakeDisk::new(200));
+    rig.put(1, &[0xab; 512]);
+    let slots = [Request::read(8, 8, 0), Request::write(3, 1, 1), Request::flush()];
+    let slots = slots.map(|request| rig.submit(request).unwrap());
+    rig.advance();
+    rig.device.leave();
+    rig.advance();
+    assert!(!rig.driver.has_lost_device(), "nobody has looked");
+    rig.driver.check_presence();
+    assert!(rig.driver.has_lost_device());
+    let late = rig.submit(Request::read(16, 1, 2)).unwrap();
+    rig.advance();
+    rig.pass(2 * PATIENCE);
+    rig.advance();
+    assert!(slots.iter().all(|slot| rig.outcome(*slot).is_none()), "nothing is said to have failed");
+
+    rig.device.come_back();
+    rig.kill();
+    rig.settle();
+    assert!(slots.iter().chain([&late]).all(|slot| rig.outcome(*slot) == Some(Ok(()))));
+    assert_eq!(rig.contents(3, 1), [0xab; 512]);
+    assert_eq!(rig.data(0, 4096), rig.contents(8, 8));
+}
+
+#[test]
+fn a_device_that_is_taken_out_while_it_is_reset_is_gone_and_not_broken() {
+    // As many looks as there are from a fault to a device that works again, and one more: then it has not gone meanwhile.
+    let mut gone = 0;
+    for looks in 0..8 {
+        let mut rig = Rig::new(FakeDisk::new(200));
+        let slot = rig.submit(Request::read(0, 8, 0)).unwrap();
+        rig.advance();
+        rig.device.leave_after(looks);
+        rig.pass(PATIENCE);
+        rig.driver.check_silence(rig.now, &mut patience());
+        assert!(rig.outcome(slot).is_none(), "{looks} looks: nothing is said to have failed");
+        gone += usize::from(rig.driver.has_lost_device());
+        rig.device.leave();
+        rig.driver.check_presence();
+        assert!(rig.driver.has_lost_device(), "{looks} looks");
+    }
+    assert!((3..8).contains(&gone), "{gone} of the moments were within the reset");
 }
 
 proptest! {

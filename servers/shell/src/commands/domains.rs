@@ -186,6 +186,7 @@ fn cause(cause: DeathCause) -> String {
         DeathCause::Restarted => "restarted by request".into(),
         DeathCause::Strayed(address) => format!("device strayed, {address:#x}"),
         DeathCause::Escalated => "restarted with its group".into(),
+        DeathCause::Unplugged => "device taken out".into(),
         DeathCause::Orphaned => "went down with its supervisor".into(),
     }
 }

@@ -14,6 +14,7 @@ mod files;
 mod full_disk;
 mod groups;
 mod hardships;
+mod hot_unplug;
 mod interrupted_writes;
 mod noise;
 mod on_death;

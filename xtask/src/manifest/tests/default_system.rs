@@ -59,6 +59,7 @@ fn its_uses_lead_to_their_providers_under_the_clients_badge() {
         ("shell", "block", "virtio-blk", 0xa3, 2),
         ("shell", "echo", "echo", 0xa5, 2),
         ("shell", "supervision", "supervisor", 0xa0, 2),
+        ("pci", "supervision", "supervisor", 0xa0, 3),
         ("virtio-blk", "pci", "pci", 0xa2, 4),
         ("fat", "block", "virtio-blk", 0xa3, 5),
         ("crashlog", "filesystem", "fat", 0xa4, 7),
