@@ -1,0 +1,5 @@
+//! The device models, the instruction emulation and the boot, driven as a guest drives them and as none should.
+
+mod interrupts;
+mod pics;
+mod serial;
