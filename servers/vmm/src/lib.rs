@@ -14,4 +14,6 @@ extern crate alloc;
 
 pub mod interrupt;
 pub mod memory;
+pub mod power;
 pub mod serial;
+pub mod timer;
