@@ -14,6 +14,8 @@ extern crate alloc;
 
 pub mod interrupt;
 pub mod memory;
+pub mod pci;
 pub mod power;
 pub mod serial;
 pub mod timer;
+pub mod virtio;

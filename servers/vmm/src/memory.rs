@@ -38,6 +38,9 @@ pub trait GuestMemory {
     /// If not all of it lies in the guest's memory; nothing is then written.
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), OutsideMemory>;
 
+    /// Whether all of these bytes lie in the guest's memory.
+    fn contains(&self, address: u64, length: u64) -> bool;
+
     /// A little-endian value of 16 bits.
     ///
     /// # Errors
@@ -104,6 +107,10 @@ impl GuestMemory for FlatMemory {
         let range = self.range(address, bytes.len())?;
         self.0[range].copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn contains(&self, address: u64, length: u64) -> bool {
+        address.checked_add(length).is_some_and(|end| end <= self.0.len() as u64)
     }
 }
 

@@ -183,7 +183,7 @@ impl RealTimeClock {
 
     fn digits(&self, number: u64) -> u8 {
         let number = number as u8;
-        if self.status_b() & BINARY != 0 { number } else { number / 10 << 4 | number % 10 }
+        if self.status_b() & BINARY != 0 { number } else { ((number / 10) << 4) | (number % 10) }
     }
 
     fn number(&self, value: u8) -> u64 {

@@ -241,7 +241,7 @@ impl IntervalTimer {
                 let channel = &self.channels[2];
                 u8::from(channel.gate)
                     | u8::from(self.speaker) << 1
-                    | u8::from(now / REFRESH_NS % 2 != 0) << 4
+                    | u8::from(!(now / REFRESH_NS).is_multiple_of(2)) << 4
                     | u8::from(channel.output(now)) << 5
             }
             _ => return None,

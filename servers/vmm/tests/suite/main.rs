@@ -4,3 +4,4 @@ mod clocks;
 mod interrupts;
 mod pics;
 mod serial;
+mod virtio;
