@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod instruction;
 pub mod interrupt;
 pub mod memory;
 pub mod pci;

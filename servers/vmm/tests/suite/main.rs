@@ -1,6 +1,7 @@
 //! The device models, the instruction emulation and the boot, driven as a guest drives them and as none should.
 
 mod clocks;
+mod instructions;
 mod interrupts;
 mod pics;
 mod serial;
