@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod boot;
 pub mod instruction;
 pub mod interrupt;
 pub mod memory;
