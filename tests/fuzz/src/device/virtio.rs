@@ -11,12 +11,15 @@ use vmm::virtio::{
 
 const REGISTERS: u32 = 0xc000_0000;
 const TABLE: u32 = 0xc000_4000;
-const MEMORY: usize = 0x8000;
+const MEMORY: usize = 0x1_0000;
 /// Where the rings of a queue are: descriptors, then what is available, then what is used.
 const RINGS: u64 = 0x1000;
 const AVAILABLE: u64 = 0x800;
 const USED: u64 = 0xa00;
 const DATA: u64 = 0x4000;
+/// Flags of a descriptor.
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
 /// Messages that a device of ours can have to send at once: one a queue, and one for the configuration.
 const MESSAGES: usize = 3;
 
@@ -173,6 +176,27 @@ impl<D: Device> Guest<D> {
             .and(self.memory.write(ring + 2, &self.next[queue].to_le_bytes()));
         assert!(written.is_ok());
     }
+
+    /// Makes a chain available that is one of the disk's requests: a header, data, room for a status.
+    fn ask(&mut self, queue: usize, bytes: &mut Bytes<'_>) {
+        let what = bytes.byte();
+        let kind = u32::from(what & 15);
+        let sector = if what & 0x80 == 0 { u64::from(bytes.byte()) } else { bytes.word() };
+        let length = u32::from(bytes.byte()) * if what & 0x40 == 0 { 512 } else { 100 };
+        let first = u64::from(what >> 4 & 3);
+        let header = DATA + 16 * first;
+        let data_flags = if kind == 1 { NEXT } else { NEXT | WRITE };
+        let pieces = [(header, 16, NEXT), (DATA + 0x100, length, data_flags), (DATA + 0x80 + first, 1, WRITE)];
+        let mut written = self.memory.write(header, &[u64::from(kind).to_le_bytes(), sector.to_le_bytes()].concat());
+        for (index, (address, length, flags)) in (first..).zip(pieces) {
+            let place = RINGS + 0x1000 * queue as u64 + 16 * index;
+            let head =
+                [address.to_le_bytes(), (u64::from(length) | u64::from(flags) << 32 | (index + 1) << 48).to_le_bytes()];
+            written = written.and(self.memory.write(place, &head.concat()));
+        }
+        assert!(written.is_ok());
+        self.offer(queue, first as u16);
+    }
 }
 
 fn play<D: Device>(device: D, bytes: &mut Bytes<'_>, mut behind: impl FnMut(&mut D, u8, &mut FlatMemory)) -> usize {
@@ -210,7 +234,8 @@ fn play<D: Device>(device: D, bytes: &mut Bytes<'_>, mut behind: impl FnMut(&mut
                 let written = guest.memory.write(RINGS + 0x1000 * queue as u64 + 16 * index, &[head, tail].concat());
                 assert!(written.is_ok());
             }
-            8 | 9 => guest.offer(queue, u16::from(bytes.byte() & 15)),
+            8 => guest.offer(queue, u16::from(bytes.byte() & 15)),
+            9 => guest.ask(queue, bytes),
             10 => {
                 let written =
                     guest.memory.write(u64::from(bytes.short()) % (MEMORY as u64 - 8), &bytes.word().to_le_bytes());
