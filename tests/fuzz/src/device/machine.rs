@@ -66,7 +66,7 @@ pub(super) fn interrupts(bytes: &mut Bytes<'_>) -> usize {
                 fabric.signal(0xfee0_0000 | u64::from(bytes.double()), bytes.double());
             }
             13 => {
-                now = now.saturating_add(u64::from(bytes.double()) << (what >> 4 & 3) * 8);
+                now = now.saturating_add(u64::from(bytes.double()) << ((what >> 4 & 3) * 8));
                 (0..4).for_each(|processor| fabric.advance(processor, now));
             }
             14 => {
