@@ -344,8 +344,8 @@ pub(crate) struct Mutants {
 /// Look for sequences of system calls that break the kernel's core, or for messages that break a server
 ///
 /// Without an interface: a coverage-guided fuzzer of the core goes on from what it has found before, here and in
-/// `tests/fuzz/corpus`. Installs cargo-fuzz into the target folder if there is none; needs a C++ compiler. Exits with
-/// status 1 and names a file if something breaks.
+/// `tests/fuzz/corpus`; with `--device`, one of the model of a guest's device. Installs cargo-fuzz into the target folder
+/// if there is none; needs a C++ compiler. Exits with status 1 and names a file if something breaks.
 ///
 /// With an interface: messages by chance against the server of that interface, on the host. Every crate of the
 /// workspace that has a test `any_messages_to_INTERFACE` has one.
@@ -362,12 +362,17 @@ pub(crate) struct Fuzz {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "interface")]
     pub(crate) seed: u64,
 
-    /// How long to look for sequences that break the core
+    /// Instead of the core, fuzz the model of a guest's device
+    #[arg(long, value_name = "MODEL", conflicts_with = "interface", value_parser = xtask::fuzz::DEVICES)]
+    pub(crate) device: Option<String>,
+
+    /// How long to look for sequences that break the core, or the model
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(conflicts_with = "interface")]
     pub(crate) seconds: u64,
 
-    /// Afterwards, put the smallest set of inputs that reaches everything into tests/fuzz/corpus
+    /// Afterwards, put the smallest set of inputs that reaches everything into tests/fuzz/corpus, or, for a model, into its
+    /// folder in tests/fuzz/devices
     #[arg(long, conflicts_with = "interface")]
     pub(crate) keep: bool,
 }

@@ -246,7 +246,8 @@ fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
     if let Some(interface) = &options.interface {
         return Ok(messages::run(interface, options.messages, options.seed)?);
     }
-    fuzz::run(fuzz::Plan { time: Duration::from_secs(options.seconds), keep: options.keep })?;
+    let subject = options.device.as_deref().and_then(fuzz::Subject::device).unwrap_or(fuzz::Subject::Kernel);
+    fuzz::run(fuzz::Plan { subject, time: Duration::from_secs(options.seconds), keep: options.keep })?;
     Ok(true)
 }
 

@@ -22,6 +22,19 @@ impl<'b> Bytes<'b> {
         u64::from_le_bytes([(); 8].map(|()| self.byte()))
     }
 
+    pub(crate) fn short(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    pub(crate) fn double(&mut self) -> u32 {
+        u32::from_le_bytes([(); 4].map(|()| self.byte()))
+    }
+
+    /// What is left.
+    pub(crate) fn rest(self) -> &'b [u8] {
+        self.0
+    }
+
     /// One of some values, or 0 if there are none.
     pub(crate) fn one_of(index: u8, values: &[u64]) -> u64 {
         values.get(usize::from(index) % values.len().max(1)).copied().unwrap_or(0)

@@ -4,9 +4,12 @@
 //! coverage-guided fuzzer needs. [`play`] carries it out on the real core and checks every invariant along the way.
 //! The corpus beside this crate is what the fuzzer has found to reach everything that it reaches; the crate's test
 //! plays it again.
+//!
+//! [`device`] does the same with the models of devices that guests see.
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod device;
 mod playground;
 mod role;
 mod step;

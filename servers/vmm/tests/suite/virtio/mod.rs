@@ -1,0 +1,5 @@
+mod devices;
+mod disk;
+mod driver;
+mod hostile;
+mod transport;
