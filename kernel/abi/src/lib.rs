@@ -18,6 +18,7 @@ pub mod rights;
 pub mod root;
 pub mod syscall;
 pub mod time;
+pub mod vcpu;
 
 pub use error::Error;
 pub use handle::Handle;

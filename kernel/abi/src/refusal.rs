@@ -58,6 +58,7 @@ refusals! {
     NotificationCreate: Creation;
     BudgetCreate: Creation BadArgument;
     SpaceCreate: Creation BadArgument KernelPage NotSoleOwner;
+    GuestSpaceCreate: Creation BadArgument KernelPage NotSoleOwner NoHardware;
     DeviceSpaceCreate: Creation BadArgument KernelPage NotSoleOwner InUse NoHardware;
     DomainCreate: Creation BadArgument WrongInterface;
     ThreadCreate: Creation InUse BadArgument;
@@ -80,6 +81,8 @@ refusals! {
     ThreadExit: Plain;
     ThreadPanic: Plain;
     Yield: Plain;
+    VcpuCreate: Capability WrongState InUse NeedTables;
+    VcpuRun: Plain WrongState;
     InterruptBind: Capability BadArgument;
     InterruptAck: Capability;
     InterruptMessage: Capability;

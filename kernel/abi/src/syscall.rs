@@ -128,6 +128,10 @@ syscalls! {
     /// mapped. That page of the memory is donated as its root table. `InUse` if one of them has a space already,
     /// `NoHardware` without an IOMMU, `KernelTableFull` if the IOMMU has no room for what they see.
     DeviceSpaceCreate = 45;
+    /// `(account, memory, page)` → `(handle)`. A space for a guest: what is mapped into it is the guest's physical memory, at the
+    /// addresses at which it is mapped, which begin at 0. That page of the memory is donated as its root table. No domain runs in
+    /// it. `NoHardware` where the processor has no nested paging.
+    GuestSpaceCreate = 46;
     /// `(cap)` → `(0)`. Destroys the object whoever else has capabilities for it. Restarted by the kernel until done.
     Destroy = 41;
 
@@ -168,6 +172,14 @@ syscalls! {
     ThreadPanic = 71;
     /// `()` → `(0)`. Lets others of the same priority run first.
     Yield = 72;
+    /// `(thread, guest space)` → `(0)`. Gives a stopped thread a virtual processor of that guest, for as long as it lives. Two pages
+    /// come out of the space's pool, or `NeedTables` tells in rdi how many are missing. `InUse` if it has one.
+    VcpuCreate = 73;
+    /// `()` → exit: `(0, exit code, information 1, information 2)`; notification: `(1, bits)`. Enters the calling thread's guest with
+    /// the state in its message buffer ([`crate::vcpu::VcpuState`]) and leaves it for what only the monitor can do, or because
+    /// bits of the notification that is bound to the thread are set. Meanwhile the thread is interrupted, scheduled and
+    /// accounted for like any other. `WrongState` without a virtual processor or a message buffer, or while it works on a call.
+    VcpuRun = 74;
 
     // ---- devices ----
     /// `(interrupt, notification, bits)` → `(0)`. What an interrupt sets; it starts masked, `InterruptAck` unmasks it.
@@ -223,27 +235,33 @@ pub enum MapAccess {
     ReadWrite = 3,
     /// Readable and executable.
     ReadExecute = 5,
+    /// All three: in a guest's space only, where the guest decides what is what.
+    All = 7,
 }
 
 impl MapAccess {
-    /// The access with this number. Writable and executable at once does not exist.
+    const WRITES: u8 = 2;
+    const EXECUTES: u8 = 4;
+
+    /// The access with this number. What is writable and executable at once is a guest's.
     pub const fn from_number(number: u64) -> Option<Self> {
         Some(match number {
             1 => MapAccess::Read,
             3 => MapAccess::ReadWrite,
             5 => MapAccess::ReadExecute,
+            7 => MapAccess::All,
             _ => return None,
         })
     }
 
     /// Whether stores are allowed.
     pub const fn writes(self) -> bool {
-        matches!(self, MapAccess::ReadWrite)
+        self as u8 & MapAccess::WRITES != 0
     }
 
     /// Whether instructions may be fetched.
     pub const fn executes(self) -> bool {
-        matches!(self, MapAccess::ReadExecute)
+        self as u8 & MapAccess::EXECUTES != 0
     }
 }
 

@@ -161,6 +161,15 @@ pub enum Command {
         root: Frame,
         sources: SourceRange,
     },
+    CreateGuestSpace {
+        account: AccountId,
+        root: Frame,
+    },
+    CreateVcpu {
+        thread: ThreadId,
+        space: SpaceId,
+    },
+    RunVcpu,
     CreateDomain(DomainOrder),
     CreateThread {
         account: AccountId,

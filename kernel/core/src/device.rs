@@ -4,7 +4,7 @@ use crate::effect::Effect;
 use crate::frame::Frame;
 use crate::identity::{AccountId, CpuId, InterruptId, NotificationId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
-use crate::space::Space;
+use crate::space::{Flavour, Space};
 use crate::table::Reference;
 use crate::{Resume, Tree};
 use abi::device::{SourceId, SourceRange, Stray};
@@ -62,7 +62,7 @@ impl<T: Tables> Kernel<T> {
     /// The page tables of a space, as the shell and its view of the machine know them.
     pub(crate) fn tree_of(&self, id: SpaceId) -> Tree {
         let space = self.spaces.at(id.index());
-        Tree { root: space.root, device: space.is_device.then_some(id) }
+        Tree { root: space.root, device: space.is_device().then_some(id) }
     }
 
     /// The spaces that devices see, with the functions that see them. There are no more than an IOMMU tells apart, however
@@ -100,7 +100,7 @@ impl<T: Tables> Kernel<T> {
         let Some(space) = SpaceId::from_index(made.0) else { return (made, Effect::None) };
         let next_seen = self.seen.replace(space);
         *self.spaces.at_mut(made.0) =
-            Space { is_device: true, sources: Some(sources), next_seen, ..*self.spaces.at(made.0) };
+            Space { flavour: Flavour::Device, sources: Some(sources), next_seen, ..*self.spaces.at(made.0) };
         (made, Effect::AttachDevices { sources, space, root })
     }
 

@@ -27,6 +27,15 @@ pub enum Effect {
     Unmap(UnmapPiece),
     /// Zero this frame, which is the root table of a new space, and give it the kernel's half.
     MakeRoot(Frame),
+    /// Zero this frame, which is the root table of a new guest space.
+    MakeGuestRoot(Frame),
+    /// Prepare these frames for a virtual processor.
+    MakeVcpu {
+        /// The control block's.
+        control: Frame,
+        /// For the rest of the state.
+        extended: Frame,
+    },
     /// Zero these frames, which were page tables and go back to user space. No other processor uses one of them as a root
     /// table; if this one does, switch to the kernel's own first.
     ReturnTables([Option<Frame>; TABLES_RETURNED]),
@@ -266,31 +275,40 @@ pub struct UnmapPiece {
 pub enum Resume {
     /// Everything as it was: it was preempted, has just started, or its fault was repaired.
     Continue,
-    /// The same system call again: the saved instruction pointer goes back by the two bytes of `syscall`, all other
-    /// registers are as they were.
-    Again,
     /// The result of a system call: `rax`, `rdi`, `rsi`, `rdx`; `r8`, `r9`, `r10` become zero. The message
     /// registers stay the thread's own unless a [`Transfer`] has filled them.
     Result([u64; 4]),
     /// The same, with this in `rax`, and zeros.
     Value(u64),
+    /// The same system call again: the saved instruction pointer goes back by the two bytes of `syscall`, all other
+    /// registers are as they were.
+    Again,
+    /// It enters its guest ([`crate::Kernel::guest`]) with the state in its message buffer.
+    EnterGuest,
+    /// It leaves its guest, whose state is put into its message buffer, with a result ([`crate::Kernel::result_of_guest`]).
+    LeaveGuest,
 }
 
 impl Resume {
-    /// The result that a thread finds, if it finds one.
+    /// The result that a thread finds, if that is all.
     pub const fn result(self) -> Option<[u64; 4]> {
         match self {
-            Resume::Continue | Resume::Again => None,
             Resume::Result(result) => Some(result),
             Resume::Value(value) => Some([value, 0, 0, 0]),
+            Resume::Continue | Resume::Again | Resume::EnterGuest | Resume::LeaveGuest => None,
         }
+    }
+
+    /// Whether more than a result is to be prepared.
+    pub(crate) const fn is_more_than_a_result(self) -> bool {
+        matches!(self, Resume::Again | Resume::EnterGuest | Resume::LeaveGuest)
     }
 }
 
 /// The thread that has entered the kernel goes on, with nothing else to be prepared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stay {
-    /// What to change in its saved registers; not [`Resume::Again`].
+    /// What to change in its saved registers; no more than a result.
     pub resume: Resume,
     /// Arm the timer for this time (nanoseconds since boot).
     pub timer: u64,

@@ -310,6 +310,11 @@ impl<T: Tables> Kernel<T> {
         {
             self.notifications.at_mut(id.index()).bits = 0;
             self.wake(thread, Resume::Result([RECEIVED_BITS, bits, 0, 0]));
+        } else if let Some(thread) = bound
+            && self.thread(thread).in_guest
+        {
+            self.notifications.at_mut(id.index()).bits = 0;
+            self.interrupt_guest(thread, bits);
         } else if let Some(thread) = self.queue_head(Queue::Waiters(id)) {
             self.notifications.at_mut(id.index()).bits = 0;
             self.wake(thread, value(bits));

@@ -65,6 +65,7 @@ mod table;
 mod teardown;
 mod thread;
 mod timer;
+mod vcpu;
 mod world;
 
 pub use account::Account;
@@ -95,4 +96,5 @@ pub use space::{Mapping, Space};
 pub use standing::ObjectName;
 pub use table::{FrameStore, Slot, Slots, Vacant};
 pub use thread::Thread;
+pub use vcpu::Guest;
 pub use world::{IommuInfo, Probe, World};

@@ -55,7 +55,7 @@ impl<T: Tables> Kernel<T> {
     }
 
     /// Takes a page from a space's pool for use as a table.
-    fn take_table(&mut self, space: SpaceId) -> Option<Frame> {
+    pub(crate) fn take_table(&mut self, space: SpaceId) -> Option<Frame> {
         let entry = *self.spaces.at(space.index());
         if entry.pool == 0 {
             return None;

@@ -143,6 +143,7 @@ where
         if thread.resume.result().is_some() {
             thread.resume = Resume::Result([0; 4]);
         }
+        thread.guest_result = [0; 4];
         thread.deadline = match thread.place.timer() {
             0 => 0,
             _ => {

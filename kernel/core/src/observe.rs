@@ -41,7 +41,7 @@ impl<T: Tables> Kernel<T> {
 
     /// Whether devices see a space.
     pub fn is_device_space(&self, space: SpaceId) -> bool {
-        self.spaces.at(space.index()).is_device
+        self.spaces.at(space.index()).is_device()
     }
 
     /// Whether what devices were refused has not all been told.
@@ -72,6 +72,11 @@ impl<T: Tables> Kernel<T> {
     /// Whether a thread is to execute its system call again when it runs next.
     pub fn will_repeat(&self, thread: ThreadId) -> bool {
         self.threads.is_live(thread.index()) && self.thread(thread).resume == Resume::Again
+    }
+
+    /// Whether a living thread is in its guest, or will be when it runs next.
+    pub fn is_in_guest(&self, thread: ThreadId) -> bool {
+        self.threads.is_live(thread.index()) && self.thread(thread).in_guest
     }
 
     /// The capabilities in a thread's table: handle, kind, rights, and whether the object lives.
@@ -223,6 +228,8 @@ impl<T: Tables> Kernel<T> {
             Resume::Continue => 0u8.hash(hasher),
             Resume::Again => 1u8.hash(hasher),
             Resume::Result(_) | Resume::Value(_) => 2u8.hash(hasher),
+            Resume::EnterGuest => 3u8.hash(hasher),
+            Resume::LeaveGuest => 4u8.hash(hasher),
         }
         if entry.place.timer() != 0 {
             let earlier = |other: &ThreadId| {

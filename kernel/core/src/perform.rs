@@ -7,7 +7,9 @@ use crate::domain::{Domain, Interrupt, Notification};
 use crate::effect::{Effect, FaultReport, Resume};
 use crate::endpoint::Endpoint;
 use crate::frame::Frame;
-use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, InterruptId, NotificationId, ThreadId};
+use crate::identity::{
+    AccountId, BudgetId, CpuId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId,
+};
 use crate::interrupt::line_bit;
 use crate::ipc::value;
 use crate::kernel::{Kernel, Tables};
@@ -123,7 +125,9 @@ impl<T: Tables> Kernel<T> {
                 self.give_new(thread, Kind::Budget, BudgetRights::all().bits(), made);
             }
             Command::MoveBudget { budget, cpu } => self.move_budget(budget, cpu),
-            Command::CreateSpace { root, .. } | Command::CreateDeviceSpace { root, .. }
+            Command::CreateSpace { root, .. }
+            | Command::CreateDeviceSpace { root, .. }
+            | Command::CreateGuestSpace { root, .. }
                 if self.is_quarantined(root) =>
             {
                 self.repeat(thread);
@@ -138,6 +142,13 @@ impl<T: Tables> Kernel<T> {
                 self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
                 return effect;
             }
+            Command::CreateGuestSpace { account, root } => {
+                let (made, effect) = self.create_guest_space(account, root);
+                self.give_new(thread, Kind::Space, SpaceRights::all().bits(), made);
+                return effect;
+            }
+            Command::CreateVcpu { thread, space } => return self.create_vcpu(thread, space),
+            Command::RunVcpu => self.run_vcpu(thread),
             Command::CreateDomain(order) => {
                 let made = self.create_domain(order);
                 self.give_new(thread, Kind::Domain, DomainRights::all().bits(), made);
@@ -285,13 +296,26 @@ impl<T: Tables> Kernel<T> {
         self.spaces.insert(Space { account: Some(account), root, ..Space::EMPTY })
     }
 
+    /// One domain or virtual processor more runs in a space.
+    pub(crate) fn enter_space(&mut self, space: SpaceId) {
+        self.spaces.retain(space.index());
+        self.spaces.at_mut(space.index()).domains += 1;
+    }
+
+    /// One less runs in it.
+    pub(crate) fn leave_space(&mut self, space: SpaceId) {
+        self.spaces.at_mut(space.index()).domains -= 1;
+        if self.spaces.release(space.index()) == 0 {
+            self.spaces.condemn(space.index());
+        }
+    }
+
     pub(crate) fn create_domain(&mut self, order: DomainOrder) -> (usize, u32) {
         let length = order.table_length as usize;
         self.charge(order.account, Charge::Domains, 1);
         self.charge(order.account, Charge::CapSlots, count(length));
         self.blocks.set(order.table_base as usize / BLOCK, length / BLOCK, true);
-        self.spaces.retain(order.space.index());
-        self.spaces.at_mut(order.space.index()).domains += 1;
+        self.enter_space(order.space);
         let fault_handler =
             order.fault_handler.map(|id| Reference { id, generation: self.endpoints.generation(id.index()) });
         self.domains.insert(Domain {

@@ -126,7 +126,7 @@ impl<T: Tables> Kernel<T> {
         }
         let deadline = self.first_deadline_of(cpu);
         let running = self.thread_mut(thread);
-        if running.turn_over || running.resume == Resume::Again {
+        if running.turn_over || running.resume.is_more_than_a_result() {
             return None;
         }
         let resume = core::mem::replace(&mut running.resume, Resume::Continue);

@@ -22,7 +22,7 @@ impl<T: Tables> Kernel<T> {
     pub(crate) fn shoot_down(&mut self, space: SpaceId, first: Frame, pages: u16) {
         let mut number = None;
         for cpu in self.online() {
-            if cpu != self.active && self.space_in_use(cpu) == Some(space) && !seeded!(TranslationKept) {
+            if cpu != self.active && self.may_remember(cpu, space) && !seeded!(TranslationKept) {
                 let this = *number.get_or_insert(Shootdown::after(self.last_shootdown));
                 let entry = self.cpu_mut(cpu);
                 entry.owes = entry.owes.or(Some(this));
@@ -40,11 +40,12 @@ impl<T: Tables> Kernel<T> {
         }
     }
 
-    /// The space whose translations a processor may remember: that of the thread it runs.
-    fn space_in_use(&self, cpu: CpuId) -> Option<SpaceId> {
-        let thread = self.current(cpu)?;
-        let domain = self.thread(thread).domain?;
-        self.domains.at(domain.index()).space
+    /// Whether a processor may remember translations of a space: that of the thread which it runs, or of that one's guest. A
+    /// guest is never entered with any.
+    fn may_remember(&self, cpu: CpuId, space: SpaceId) -> bool {
+        let Some(thread) = self.current(cpu).map(|thread| self.thread(thread)) else { return false };
+        let own = thread.domain.and_then(|domain| self.domains.at(domain.index()).space);
+        own == Some(space) || thread.vcpu.is_some_and(|vcpu| vcpu.space == space)
     }
 
     /// Whether every processor has taken part in a shootdown.

@@ -183,7 +183,12 @@ impl<T: Tables> Kernel<T> {
             give_up!();
         }
         let thread = self.thread(bound);
-        let State::Receiving(endpoint) = thread.state else { return Some(None) };
+        let State::Receiving(endpoint) = thread.state else {
+            if thread.in_guest {
+                give_up!();
+            }
+            return Some(None);
+        };
         let alone = thread.next.is_none()
             && endpoint.is_none_or(|endpoint| self.endpoints.at(endpoint.index()).receivers == Some(bound));
         if !alone || !thread.rest.is_steady() || thread.place.cpu() != cpu {

@@ -6,7 +6,18 @@ use crate::table::Vacant;
 use abi::device::SourceRange;
 use abi::syscall::MapAccess;
 
-/// An address space, of threads or of devices, with the page-table pages donated to it.
+/// Who sees a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Flavour {
+    /// Threads.
+    User,
+    /// Devices.
+    Device,
+    /// A guest, as its physical memory.
+    Guest,
+}
+
+/// An address space with the page-table pages donated to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Space {
     pub(crate) account: Option<AccountId>,
@@ -17,14 +28,20 @@ pub struct Space {
     /// Pages in use as tables, the root not among them, linked the same way.
     pub(crate) tables: u32,
     pub(crate) first_mapping: Option<MappingId>,
-    /// Domains that run in it.
+    /// Domains, or virtual processors, that run in it.
     pub(crate) domains: u16,
-    /// Devices see it, not threads.
-    pub(crate) is_device: bool,
+    /// Who sees it.
+    pub(crate) flavour: Flavour,
     /// The functions that see it; none any more once it is being taken apart.
     pub(crate) sources: Option<SourceRange>,
     /// The next space that devices see.
     pub(crate) next_seen: Option<SpaceId>,
+}
+
+impl Space {
+    pub(crate) fn is_device(&self) -> bool {
+        self.flavour == Flavour::Device
+    }
 }
 
 impl Vacant for Space {
@@ -36,7 +53,7 @@ impl Vacant for Space {
         tables: 0,
         first_mapping: None,
         domains: 0,
-        is_device: false,
+        flavour: Flavour::User,
         sources: None,
         next_seen: None,
     };

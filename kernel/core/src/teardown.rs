@@ -296,6 +296,7 @@ impl<T: Tables> Kernel<T> {
         entry.fault = None;
         entry.shootdown = None;
         entry.resume = Resume::Continue;
+        entry.in_guest = false;
     }
 
     fn kill_thread(&mut self, thread: ThreadId) {
@@ -303,6 +304,7 @@ impl<T: Tables> Kernel<T> {
             self.withdraw(thread);
         }
         self.drop_buffer(thread);
+        self.drop_vcpu(thread);
         self.bind_notification(thread, None);
         let entry = *self.thread(thread);
         if let Some(domain) = entry.domain {
@@ -450,10 +452,7 @@ impl<T: Tables> Kernel<T> {
         let length = table_length as usize;
         self.blocks.set(table_base as usize / BLOCK, length / BLOCK, false);
         if let Some(space) = space {
-            self.spaces.at_mut(space.index()).domains -= 1;
-            if self.spaces.release(space.index()) == 0 {
-                self.spaces.condemn(space.index());
-            }
+            self.leave_space(space);
         }
         if let Some(account) = account {
             self.discharge(account, Charge::CapSlots, count(length));

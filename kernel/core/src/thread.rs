@@ -6,6 +6,7 @@ use crate::frame::Frame;
 use crate::identity::{AccountId, BudgetId, CpuId, DomainId, EndpointId, MappingId, NotificationId, ThreadId};
 use crate::standing::ObjectName;
 use crate::table::{Slot, Vacant};
+use crate::vcpu::Vcpu;
 use abi::message::{CallerToken, Lease, MAX_CAPS, MAX_LEASES, MessageInfo};
 
 /// What a thread does. A thread is in at most one queue, the one its state names.
@@ -192,6 +193,12 @@ pub struct Thread {
     pub(crate) shootdown: Option<Shootdown>,
     /// Nanoseconds it has run, as far as entries have told.
     pub(crate) runtime: u64,
+    /// Its guest, if it is a virtual processor.
+    pub(crate) vcpu: Option<Vcpu>,
+    /// It is in its guest, or will be when it runs next.
+    pub(crate) in_guest: bool,
+    /// What it finds when it leaves its guest.
+    pub(crate) guest_result: [u64; 4],
     pub(crate) spare: [u64; Thread::SPARE],
 }
 
@@ -232,13 +239,16 @@ impl Vacant for Thread {
         bound: None,
         shootdown: None,
         runtime: 0,
+        vcpu: None,
+        in_guest: false,
+        guest_result: [0; 4],
         spare: [0; Self::SPARE],
     };
 }
 
 impl Thread {
     /// Words that make a slot as long as a power of two.
-    const SPARE: usize = 24;
+    const SPARE: usize = 18;
 
     /// Where it is, it is from now on on this processor.
     pub(crate) fn move_to(&mut self, cpu: CpuId) {

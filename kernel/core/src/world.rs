@@ -51,6 +51,9 @@ pub trait World {
     /// What the machine's IOMMU can do, if it has one.
     fn iommu(&self) -> Option<IommuInfo>;
 
+    /// Whether the processors can run guests, with nested paging.
+    fn has_guests(&self) -> bool;
+
     /// Whether the IOMMU has room for what functions with these numbers see.
     fn has_sources(&self, sources: SourceRange) -> bool;
 

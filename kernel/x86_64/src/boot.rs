@@ -9,7 +9,7 @@ use crate::per_cpu::PerCpu;
 use crate::processor::{self, Protections};
 use crate::segment::Stacks;
 use crate::state::{self, Machine, State};
-use crate::{dispatch, emergency, entry, extent, interrupt_table, log_ring, root, serial, startup};
+use crate::{dispatch, emergency, entry, extent, interrupt_table, log_ring, root, serial, startup, svm};
 use abi::boot::{BootInfo, DIRECT_MAP_BASE, FRAME_ENTRY_SIZE};
 use kernel_core::{CpuId, Frame, FrameEntry};
 
@@ -113,7 +113,13 @@ unsafe fn prepare(info: &BootInfo) -> Result<&'static Machine, Unbootable> {
         processors: info.platform.cpus,
         protections,
         root: root_table,
+        has_guests: svm::is_there(root_table),
     });
+    if machine.has_guests {
+        svm::fill();
+        // SAFETY: the processor has it.
+        unsafe { svm::enable() };
+    }
 
     if let Some(iommu) = &machine.iommu {
         iommu.get().hear(STRAY_VECTOR, machine.interrupted());

@@ -46,6 +46,8 @@ pub enum Entered {
     ByException = 0,
     /// By `syscall`: rcx and r11 are lost, so it may leave through `sysret`.
     BySyscall = 1,
+    /// By `syscall`, to enter its guest: that is where it goes until it leaves that.
+    InGuest = 2,
 }
 
 /// The registers of a thread that does not run.
@@ -66,6 +68,8 @@ pub struct Context {
     /// Number of the processor on which it ran last, so that segment registers and FS base may be its own there, and 1; 0
     /// if they are to be loaded anew.
     loaded_on: u64,
+    /// The frames of its virtual processor: control block and the rest of the state. They count while it is in its guest.
+    guest: [Frame; 2],
 }
 
 /// Offsets of a [`Context`]'s fields for the entry code.
@@ -92,6 +96,7 @@ impl Context {
         entered: Entered::ByException,
         root: 0,
         loaded_on: 0,
+        guest: [Frame(0); 2],
     };
 
     /// Prepares the start of a thread: every register zero but these.
@@ -134,6 +139,23 @@ impl Context {
     /// Lets the thread execute its system call again: back by the two bytes of the instruction `syscall`.
     pub fn repeat_syscall(&mut self) {
         self.instruction = self.instruction.wrapping_sub(2);
+    }
+
+    /// From now on its guest runs in its place, with the control block and the rest of the state in these frames.
+    pub fn enter_guest(&mut self, control: Frame, extended: Frame) {
+        self.guest = [control, extended];
+        self.entered = Entered::InGuest;
+    }
+
+    /// It goes on itself, behind the system call by which it has entered its guest.
+    pub fn leave_guest(&mut self, result: [u64; 4]) {
+        self.entered = Entered::BySyscall;
+        self.set_result(result);
+    }
+
+    /// The frames of its virtual processor, while it is in its guest.
+    pub fn guest(&self) -> Option<[Frame; 2]> {
+        (self.entered == Entered::InGuest).then_some(self.guest)
     }
 
     /// The message words in registers.

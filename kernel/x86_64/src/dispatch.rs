@@ -12,7 +12,7 @@ use crate::{clock, emergency, processor};
 use abi::Error;
 use abi::fault::FaultKind;
 use abi::message::{MessageInfo, REGISTER_WORDS, offset};
-use abi::syscall::{EntryKind, InterruptSource, RECEIVED_BITS};
+use abi::syscall::{EntryKind, InterruptSource, RECEIVED_BITS, Syscall};
 use abi::time::NEVER;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -242,6 +242,17 @@ pub(crate) extern "C" fn trap(context: *mut Context, vector: u64, error: u64) ->
     } else {
         entry.end_at_length(state, machine, kind)
     }
+}
+
+/// The guest of the thread that runs on this processor has done something that is its monitor's business. Returns the context to
+/// go on with.
+pub(crate) fn guest_left(exit: [u64; 3]) -> *const Context {
+    let entry = Entry::begin();
+    let machine = state::machine();
+    let mut state = state::lock();
+    let now = machine.clock.now();
+    state.kernel.guest_left(entry.cpu, exit, now);
+    entry.end(state, machine, EntryKind::of_syscall(Syscall::VcpuRun as u64))
 }
 
 /// A stay of this processor in the kernel.

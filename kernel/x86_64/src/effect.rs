@@ -6,13 +6,16 @@ use crate::page_table::PageTable;
 use crate::per_cpu::PerCpu;
 use crate::ram::RamPage;
 use crate::state::{Machine, State};
+use crate::svm::{ControlBlock, ExtendedState};
 use crate::user_memory::{self, UserRange};
 use crate::{log_ring, processor, serial};
 use abi::boot::Trigger;
 use abi::fault::{FAULT_WORDS, FaultWord};
 use abi::message::{REGISTER_WORDS, offset};
 use abi::syscall::{InterruptSource, Registers, Statistics};
-use kernel_core::{CpuId, Effect, FaultReport, Frame, Resume, ThreadId, Transfer, TransferSource, Tree, UnmapPiece};
+use kernel_core::{
+    CpuId, Effect, FaultReport, Frame, Guest, Resume, ThreadId, Transfer, TransferSource, Tree, UnmapPiece,
+};
 use x86_64::instructions::port::Port;
 
 /// Pages of a range that are forgotten one by one; for more, forgetting everything is cheaper.
@@ -31,6 +34,18 @@ fn device_tree(tree: Tree, iommu: &Iommu) -> DeviceTree<'_> {
 fn page(frame: Frame) -> RamPage {
     // SAFETY: the effects name donated frames and pinned message buffers only: RAM of users or former users.
     unsafe { RamPage::new(frame) }
+}
+
+fn vcpu(control: Frame, extended: Frame) -> (ControlBlock, ExtendedState) {
+    // SAFETY: the core names pages that were donated for a virtual processor, and are its for as long as its thread lives.
+    unsafe { (ControlBlock::at(control), ExtendedState::at(extended)) }
+}
+
+#[cold]
+fn make_vcpu(control: Frame, extended: Frame) {
+    let (control, extended) = vcpu(control, extended);
+    control.prepare();
+    extended.prepare();
 }
 
 impl State {
@@ -77,6 +92,8 @@ impl State {
                 page(frame).zero();
                 table(frame).share_kernel_half(table(machine.root));
             }
+            Effect::MakeGuestRoot(frame) => page(frame).zero(),
+            Effect::MakeVcpu { control, extended } => make_vcpu(control, extended),
             Effect::ReturnTables(frames) => {
                 let processor = PerCpu::current();
                 for frame in frames.into_iter().flatten() {
@@ -198,6 +215,7 @@ impl State {
         words
     }
 
+    #[inline(always)]
     fn unmap(&mut self, piece: &UnmapPiece) {
         table(piece.tree.root).unmap(piece.address, piece.pages);
         let processor = PerCpu::current();
@@ -217,12 +235,33 @@ impl State {
 
     /// Changes a thread's registers as the core wants them when it goes on.
     pub fn prepare(&mut self, thread: ThreadId, resume: Resume) {
-        let context = self.contexts.get_mut(thread);
         match resume {
             Resume::Continue => {}
-            Resume::Again => context.repeat_syscall(),
-            Resume::Result(result) => context.set_result(result),
-            Resume::Value(value) => context.set_result([value, 0, 0, 0]),
+            Resume::Result(result) => self.contexts.get_mut(thread).set_result(result),
+            Resume::Value(value) => self.contexts.get_mut(thread).set_result([value, 0, 0, 0]),
+            Resume::Again => self.contexts.get_mut(thread).repeat_syscall(),
+            Resume::EnterGuest => self.enter_guest(thread),
+            Resume::LeaveGuest => self.leave_guest(thread),
+        }
+    }
+
+    #[cold]
+    fn enter_guest(&mut self, thread: ThreadId) {
+        let Some(guest) = self.kernel.guest(thread) else { return };
+        let (control, extended) = vcpu(guest.control, guest.extended);
+        // Without a buffer, which it may have lost by now, the guest goes on as it was.
+        if let Some(buffer) = guest.buffer {
+            control.import(&guest, page(buffer), extended);
+        }
+        self.contexts.get_mut(thread).enter_guest(guest.control, guest.extended);
+    }
+
+    #[cold]
+    fn leave_guest(&mut self, thread: ThreadId) {
+        self.contexts.get_mut(thread).leave_guest(self.kernel.result_of_guest(thread));
+        if let Some(Guest { control, extended, buffer: Some(buffer), .. }) = self.kernel.guest(thread) {
+            let (control, extended) = vcpu(control, extended);
+            control.export(page(buffer), extended);
         }
     }
 }

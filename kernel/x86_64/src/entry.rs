@@ -12,6 +12,7 @@ use crate::context::{Context, general, offset};
 use crate::dispatch;
 use crate::per_cpu::offset as cpu;
 use crate::segment::{USER_CODE, USER_DATA};
+use crate::svm;
 use abi::Error;
 use abi::message::{MAX_WORDS, REGISTER_WORDS};
 use abi::syscall::{RECEIVED_MESSAGE, Syscall};
@@ -325,8 +326,8 @@ global_asm!(
     "mov r13, [rdi + 8*{R13}]",
     "mov r14, [rdi + 8*{R14}]",
     "mov r15, [rdi + 8*{R15}]",
-    "cmp qword ptr [rdi + {ENTERED}], 0",
-    "je 2f",
+    "cmp qword ptr [rdi + {ENTERED}], 1",
+    "jne 2f",
     "mov rcx, [rdi + {INSTRUCTION}]",
     "mov r11, [rdi + {FLAGS}]",
     "mov rsp, [rdi + 8*{RSP}]",
@@ -334,6 +335,7 @@ global_asm!(
     "swapgs",
     "sysretq",
     "2:",
+    "ja 3f",
     "push {USER_DATA}",
     "push qword ptr [rdi + 8*{RSP}]",
     "push qword ptr [rdi + {FLAGS}]",
@@ -344,6 +346,15 @@ global_asm!(
     "mov rdi, [rdi + 8*{RDI}]",
     "swapgs",
     "iretq",
+
+    // ---- to its guest, and on with whoever is to go on then ----
+    "3:",
+    "mov rsp, gs:[{CPU_STACK}]",
+    "xor ebp, ebp",
+    "push rbp",
+    "call {run_guest}",
+    "mov rdi, rax",
+    "jmp kernel_resume",
 
     // ---- exceptions and interrupts: vector and error code are pushed, then all go the same way ----
     ".balign 64",
@@ -467,6 +478,7 @@ global_asm!(
     answer_at_once = sym dispatch::answer_at_once::<InRegisters>,
     long_answer_at_once = sym dispatch::answer_at_once::<InBuffers>,
     syscall = sym dispatch::syscall,
+    run_guest = sym svm::run,
     trap = sym dispatch::trap,
     trap_in_kernel = sym dispatch::trap_in_kernel,
 );

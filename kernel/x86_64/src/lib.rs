@@ -43,5 +43,6 @@ pub mod segment;
 pub mod serial;
 pub mod startup;
 pub mod state;
+pub mod svm;
 pub mod user_memory;
 pub mod world;

@@ -147,6 +147,7 @@ impl PageTable {
     }
 
     /// Maps a range within one 2 MiB window, linking in the piece's tables where some are missing.
+    #[inline(always)]
     pub fn map(self, piece: &MapPiece) {
         let mut spare = piece.tables.iter().copied().flatten();
         let mut table = self.root;

@@ -222,6 +222,15 @@ impl PerCpu {
         self.woken_by.get()
     }
 
+    /// Takes an interrupt that is there, and tells its vector.
+    pub fn take_interrupt(&self) -> Option<u8> {
+        self.woken_by.set(0);
+        self.waiting.set(true);
+        processor::let_interrupts_come();
+        self.waiting.set(false);
+        Some(self.woken_by.get()).filter(|vector| *vector != 0)
+    }
+
     /// Notes the interrupt that ends the processor's idleness. False if the processor was not idle.
     pub fn wake_by(&self, vector: u8) -> bool {
         if self.waiting.get() {

@@ -26,7 +26,7 @@ const INTEL: u32 = u32::from_le_bytes(*b"Genu");
 /// The page-attribute table: entry 3 must be "uncached", which it is after reset.
 const PAT: u32 = 0x277;
 /// The page-attribute table after reset.
-const PAT_RESET: u64 = 0x0007_0406_0007_0406;
+pub const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 
 bitflags! {
     /// Protections that the kernel uses where the processor has them.

@@ -9,7 +9,7 @@ use crate::per_cpu::PerCpu;
 use crate::ram::RamPage;
 use crate::secondary_stack;
 use crate::state::{self, Machine};
-use crate::{dispatch, entry, processor};
+use crate::{dispatch, entry, processor, svm};
 use abi::PAGE_SIZE;
 use abi::boot::{BootInfo, RegionKind};
 use core::arch::global_asm;
@@ -258,6 +258,9 @@ extern "C" fn main(number: u32) -> ! {
         processor::enable_protections(machine.protections);
         processor::enable_syscall(entry::syscall_entry());
         machine.local_apic.start_here();
+        if machine.has_guests {
+            svm::enable();
+        }
     }
     machine.local_apic.enable_timer();
     let mut state = state::lock();

@@ -32,6 +32,8 @@ pub struct Machine {
     pub protections: Protections,
     /// The kernel's own root table.
     pub root: Frame,
+    /// They can run guests.
+    pub has_guests: bool,
 }
 
 impl Machine {

@@ -63,6 +63,10 @@ impl World for View<'_> {
         self.0.iommu.as_ref().map(|iommu| iommu.get().info())
     }
 
+    fn has_guests(&self) -> bool {
+        self.0.has_guests
+    }
+
     fn has_sources(&self, sources: SourceRange) -> bool {
         self.0.iommu.as_ref().is_some_and(|iommu| iommu.get().has_sources(sources))
     }

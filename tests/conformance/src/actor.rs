@@ -150,6 +150,16 @@ impl Buffer {
         unsafe { self.pointer(offset).write_volatile(value) }
     }
 
+    /// The word at a byte offset that is a multiple of 8.
+    pub(crate) fn word_at(self, offset: usize) -> u64 {
+        self.read(offset)
+    }
+
+    /// Changes the word at a byte offset that is a multiple of 8.
+    pub(crate) fn set_word_at(self, offset: usize, value: u64) {
+        self.write(offset, value);
+    }
+
     /// A message word.
     pub(crate) fn word(self, place: usize) -> u64 {
         self.read(offset::WORDS + place % MAX_WORDS * 8)

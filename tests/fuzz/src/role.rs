@@ -94,7 +94,7 @@ pub(crate) fn roles(syscall: Syscall) -> [Role; 6] {
         S::EndpointCreate => &[Of(Kind::Account), Interface, Small, Small],
         S::NotificationCreate => &[Of(Kind::Account)],
         S::BudgetCreate => &[Of(Kind::Account), Small, Time, Time, Small],
-        S::SpaceCreate => &[Of(Kind::Account), Of(Kind::Memory), Small],
+        S::SpaceCreate | S::GuestSpaceCreate => &[Of(Kind::Account), Of(Kind::Memory), Small],
         S::DeviceSpaceCreate => &[Of(Kind::Account), Of(Kind::Memory), Small, Of(Kind::DeviceControl), Small],
         S::DeviceRoute => &[Of(Kind::DeviceControl), Of(Kind::Interrupt), Small],
         S::DeviceWatch => &[Of(Kind::DeviceControl), Maybe(Kind::Notification), Small],
@@ -111,6 +111,7 @@ pub(crate) fn roles(syscall: Syscall) -> [Role; 6] {
         S::SpaceDonate => &[Of(Kind::Space), Of(Kind::Memory), Small, Small],
         S::ThreadBuffer => &[Of(Kind::Thread), Of(Kind::Memory), Small, Address],
         S::ThreadBind => &[Of(Kind::Thread), Maybe(Kind::Notification)],
+        S::VcpuCreate => &[Of(Kind::Thread), Of(Kind::Space)],
         S::ThreadStart => &[Of(Kind::Thread), Address, Address, Small],
         S::ThreadStop => &[Of(Kind::Thread)],
         S::ThreadRead => &[Of(Kind::Thread), Address],
@@ -123,7 +124,7 @@ pub(crate) fn roles(syscall: Syscall) -> [Role; 6] {
         S::PortOut => &[Of(Kind::Ports), Port, Small, Small],
         S::LogRead => &[Of(Kind::System), Address, Small, Small],
         S::Statistics | S::EntryTimes => &[Of(Kind::System), Address],
-        S::Yield | S::Clock => &[],
+        S::Yield | S::VcpuRun | S::Clock => &[],
     };
     let mut roles = [Unused; 6];
     roles[..given.len()].copy_from_slice(given);

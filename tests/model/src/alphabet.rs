@@ -54,7 +54,7 @@ impl Choices<'_> {
     /// A system call with a handle of whatever kind comes along, and with a number that is no handle.
     fn go_astray(&mut self, syscall: Syscall) {
         use Syscall as S;
-        if matches!(syscall, S::Clock | S::Yield | S::ThreadExit | S::ThreadPanic | S::ThreadLocal)
+        if matches!(syscall, S::Clock | S::Yield | S::VcpuRun | S::ThreadExit | S::ThreadPanic | S::ThreadLocal)
             || self.held.is_empty()
         {
             return;
@@ -262,7 +262,7 @@ impl Choices<'_> {
                     }
                 }
             }
-            S::SpaceCreate => {
+            S::SpaceCreate | S::GuestSpaceCreate => {
                 for account in self.of(Kind::Account) {
                     for memory in self.of(Kind::Memory) {
                         self.add(syscall, &[account, memory, 0]);
@@ -323,6 +323,7 @@ impl Choices<'_> {
                             self.add(syscall, &[space, memory, place, 0, 1, MapAccess::Read as u64]);
                         }
                         self.add(syscall, &[space, memory, PLACES[0], 0, 2, MapAccess::ReadWrite as u64]);
+                        self.add(syscall, &[space, memory, PLACES[0], 0, 1, MapAccess::All as u64]);
                     }
                 }
             }
@@ -360,6 +361,13 @@ impl Choices<'_> {
                 for thread in self.of(Kind::Thread) {
                     for notification in self.maybe(Kind::Notification) {
                         self.add(syscall, &[thread, notification]);
+                    }
+                }
+            }
+            S::VcpuCreate => {
+                for thread in self.of(Kind::Thread) {
+                    for space in self.of(Kind::Space) {
+                        self.add(syscall, &[thread, space]);
                     }
                 }
             }
@@ -414,7 +422,9 @@ impl Choices<'_> {
                     self.add(syscall, &[system, DATA, 8, 0]);
                 }
             }
-            S::Clock | S::Yield | S::ThreadExit | S::ThreadPanic | S::ThreadLocal => self.add(syscall, &[0]),
+            S::Clock | S::Yield | S::VcpuRun | S::ThreadExit | S::ThreadPanic | S::ThreadLocal => {
+                self.add(syscall, &[0])
+            }
             other => unreachable!("{other:?} has its arguments elsewhere"),
         }
     }
@@ -439,6 +449,10 @@ impl Alphabet {
         }
         if machine.context(thread).again {
             events.push(Event::Repeat);
+            return events;
+        }
+        if machine.context(thread).in_guest {
+            events.push(Event::GuestExit);
             return events;
         }
         if self.refusals {

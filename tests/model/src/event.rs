@@ -36,6 +36,8 @@ pub enum Event {
     Interrupt(InterruptId),
     /// The IOMMU refuses a device something.
     Stray,
+    /// The guest that runs does something that is its monitor's business.
+    GuestExit,
     /// The processor enters the kernel because another one has asked it to.
     Look,
     /// What follows happens on this processor.
@@ -62,6 +64,7 @@ impl Event {
             Event::Look => (6, 0),
             Event::Processor(_) => (7, 0),
             Event::Stray => (8, 0),
+            Event::GuestExit => (9, 0),
         }
     }
 
@@ -79,6 +82,7 @@ impl Event {
             | Event::Deadline
             | Event::Interrupt(_)
             | Event::Look
+            | Event::GuestExit
             | Event::Stray
             | Event::Processor(_) => false,
         }
@@ -142,6 +146,7 @@ impl Event {
             }
             Event::Interrupt(interrupt) => machine.interrupt(interrupt),
             Event::Look => machine.look(),
+            Event::GuestExit => machine.leave_guest(),
             Event::Stray => {
                 let source = SourceId(8);
                 machine.stray(Stray { source, kind: StrayKind::Write, reason: 5, address: 0x1000 });

@@ -40,7 +40,12 @@ pub struct Context {
     pub root: Option<Frame>,
     /// It goes on after a fault.
     pub repaired: bool,
+    /// Its guest runs in its place.
+    pub in_guest: bool,
 }
+
+/// Why guests are left: they halt.
+const GUEST_EXIT: u64 = abi::vcpu::code::HLT;
 
 /// Who goes on after the short way, and what it finds.
 #[derive(Clone, Copy, Debug)]
@@ -486,6 +491,13 @@ where
         self.settle(Effect::None);
     }
 
+    /// The guest that runs does something that is its monitor's business.
+    pub fn leave_guest(&mut self) {
+        self.now += self.entry_time;
+        self.kernel.guest_left(self.cpu, [GUEST_EXIT, 0, 0], self.now);
+        self.settle(Effect::None);
+    }
+
     /// Time passes, and the timer interrupts if it is due.
     pub fn pass(&mut self, nanoseconds: u64) {
         self.now += nanoseconds;
@@ -525,7 +537,17 @@ where
                 self.timers[self.cpu.index()] = timer;
                 let context = &mut self.contexts[thread.index()];
                 context.root = Some(root);
-                match (resume, resume.result()) {
+                context.in_guest = match resume {
+                    Resume::EnterGuest => true,
+                    Resume::LeaveGuest => false,
+                    _ => context.in_guest,
+                };
+                assert_eq!(context.in_guest, self.kernel.is_in_guest(thread), "{thread:?} runs where the core says");
+                let result = match resume {
+                    Resume::LeaveGuest => Some(self.kernel.result_of_guest(thread)),
+                    resume => resume.result(),
+                };
+                match (resume, result) {
                     (Resume::Again, _) => context.again = true,
                     (_, None) => context.repaired = true,
                     (_, Some(result)) => {
@@ -609,7 +631,8 @@ where
             }
             Effect::Map(piece) => self.world.map(&piece),
             Effect::Unmap(piece) => self.world.unmap(self.cpu, &piece),
-            Effect::MakeRoot(frame) => self.world.make_root(frame),
+            Effect::MakeRoot(frame) | Effect::MakeGuestRoot(frame) => self.world.make_root(frame),
+            Effect::MakeVcpu { .. } => {}
             Effect::ReturnTables(frames) => {
                 frames.into_iter().flatten().for_each(|frame| self.world.return_table(self.cpu, frame));
             }

@@ -133,7 +133,7 @@ fn needs(call: &Call, for_device: bool) -> Vec<(usize, Kind, RawRights)> {
         S::Forward => vec![(1, Kind::Endpoint, EndpointRights::CALL.bits())],
         S::BudgetMove => vec![(0, Kind::Budget, BudgetRights::MOVE.bits())],
         S::AccountInfo => vec![(0, Kind::Account, AccountRights::INSPECT.bits())],
-        S::SpaceCreate => vec![create, (1, Kind::Memory, MemoryRights::DONATE.bits())],
+        S::SpaceCreate | S::GuestSpaceCreate => vec![create, (1, Kind::Memory, MemoryRights::DONATE.bits())],
         S::DeviceSpaceCreate => {
             vec![create, (1, Kind::Memory, MemoryRights::DONATE.bits()), devices(3, DeviceControlRights::CREATE)]
         }
@@ -173,6 +173,7 @@ fn needs(call: &Call, for_device: bool) -> Vec<(usize, Kind, RawRights)> {
         S::ThreadBind => {
             [control].into_iter().chain(optional((1, Kind::Notification, NotificationRights::WAIT.bits()))).collect()
         }
+        S::VcpuCreate => vec![control, (1, Kind::Space, SpaceRights::MAP.bits())],
         S::ThreadStart | S::ThreadStop => vec![control],
         S::ThreadRead => vec![(0, Kind::Thread, ThreadRights::INSPECT.bits())],
         S::InterruptBind => vec![handle, (1, Kind::Notification, NotificationRights::NOTIFY.bits())],
@@ -278,7 +279,7 @@ fn gain(step: &Step, call: &Call, domain: DomainId) -> Result<Option<Gain>, Stri
         S::EndpointCreate => new(Kind::Endpoint, EndpointRights::all().bits()),
         S::NotificationCreate => new(Kind::Notification, NotificationRights::all().bits()),
         S::BudgetCreate => new(Kind::Budget, BudgetRights::all().bits()),
-        S::SpaceCreate | S::DeviceSpaceCreate => new(Kind::Space, SpaceRights::all().bits()),
+        S::SpaceCreate | S::DeviceSpaceCreate | S::GuestSpaceCreate => new(Kind::Space, SpaceRights::all().bits()),
         S::DomainCreate => new(Kind::Domain, DomainRights::all().bits()),
         S::ThreadCreate => new(Kind::Thread, ThreadRights::all().bits()),
         S::InterruptCreate => new(Kind::Interrupt, InterruptRights::all().bits()),

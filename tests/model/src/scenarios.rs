@@ -12,7 +12,7 @@ use abi::{Handle, Syscall, root};
 use kernel_core::CpuId;
 
 /// Every scenario.
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     Scenario { name: "calls", start: calls, events: calls_events },
     Scenario { name: "ipc", start: ipc, events: ipc_events },
     Scenario { name: "authority", start: authority, events: authority_events },
@@ -20,6 +20,7 @@ pub const ALL: [Scenario; 8] = [
     Scenario { name: "processors", start: processors, events: processors_events },
     Scenario { name: "shootdowns", start: shootdowns, events: shootdowns_events },
     Scenario { name: "devices", start: devices, events: devices_events },
+    Scenario { name: "guests", start: guests, events: guests_events },
     Scenario { name: "everything", start: everything, events: everything_events },
 ];
 
@@ -372,6 +373,55 @@ fn devices_events(machine: &Machine<Tiny>) -> Vec<Event> {
         rich_messages: false,
         faults: &[],
         refusals: true,
+        stray: false,
+    };
+    ALPHABET.events(machine)
+}
+
+/// A monitor's thread that enters and leaves its guest on one processor, and the root on another, which signals to it, takes memory
+/// from the guest, moves the thread, stops it and destroys it.
+fn guests() -> Machine<Tiny> {
+    let mut machine = boot();
+    let (priority, slice) = (u64::from(root::PRIORITY), crate::machine::SLICE);
+    let budget = machine.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, priority, slice, slice, 0]);
+    let monitor = machine.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, budget.0]);
+    let bits = machine.make(Syscall::NotificationCreate, &[own::ACCOUNT.0]);
+    machine.make(Syscall::ThreadBind, &[monitor.0, bits.0]);
+    let tables = machine.make(Syscall::MemorySplit, &[machine.ram.0, 8, 6, u64::from(RawRights::MAX)]);
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, 14, 2, u64::from(RawRights::MAX)]);
+    machine.make(Syscall::ThreadBuffer, &[monitor.0, memory.0, 1, crate::machine::BUFFER]);
+    let space = machine.make(Syscall::GuestSpaceCreate, &[own::ACCOUNT.0, tables.0, 0]);
+    machine.make(Syscall::SpaceDonate, &[space.0, tables.0, 1, 5]);
+    machine.make(Syscall::VcpuCreate, &[monitor.0, space.0]);
+    machine.start(monitor);
+    let other = machine.start_cpu(1);
+    machine.make(Syscall::BudgetMove, &[budget.0, other.index() as u64]);
+    machine.obedient = false;
+    ready(machine)
+}
+
+fn guests_events(machine: &Machine<Tiny>) -> Vec<Event> {
+    use Syscall as S;
+    const ALPHABET: Alphabet = Alphabet {
+        syscalls: &[
+            S::VcpuRun,
+            S::Notify,
+            S::Receive,
+            S::Map,
+            S::Unmap,
+            S::CapRevoke,
+            S::BudgetMove,
+            S::ThreadStop,
+            S::ThreadStart,
+            S::Destroy,
+        ],
+        uses: |machine, handle, kind| {
+            // What the scenario has made, but for the memory of tables.
+            handle.index() > root::FIRST_EXTENT && handle != machine.device && kind != Kind::Account
+        },
+        rich_messages: false,
+        faults: &[],
+        refusals: false,
         stray: false,
     };
     ALPHABET.events(machine)

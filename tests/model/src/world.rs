@@ -311,6 +311,10 @@ impl World for FakeWorld {
         self.iommu
     }
 
+    fn has_guests(&self) -> bool {
+        true
+    }
+
     fn has_sources(&self, sources: SourceRange) -> bool {
         !self.unknown.iter().any(|source| sources.contains(*source))
     }

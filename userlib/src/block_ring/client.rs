@@ -353,7 +353,7 @@ impl BlockRing {
     }
 
     /// Sees to it for ever that no request waits because a notification was lost, the driver's or the own one: as a task of its
-    /// own, too. A ring in which nothing was completed for [`LOST`] although requests are under way is looked at, and its driver
+    /// own, too. A ring in which nothing was completed for a while although requests are under way is looked at, and its driver
     /// is told of them once more.
     pub async fn watch(&self) {
         loop {

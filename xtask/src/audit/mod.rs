@@ -47,7 +47,7 @@ const TRUSTED: [&str; 4] = [CORE, SHELL, IOMMU, ABI];
 /// The hardware shell, drivers of IOMMUs apart, stays below this many lines of code.
 pub const SHELL_LIMIT: usize = 4_500;
 /// Core, hardware shell and drivers of IOMMUs together stay below this many lines of code.
-pub const KERNEL_LIMIT: usize = 13_000;
+pub const KERNEL_LIMIT: usize = 14_500;
 /// The kernel's image has at most so many bytes of variables that do not start as zero.
 const DATA_LIMIT: u64 = 64 << 10;
 

@@ -2,7 +2,7 @@
 //!
 //! Those in code stand for mistakes that programmers make (Ng and Chen, "The Systematic Improvement of Fault Tolerance in the Rio
 //! File Cache", FTCS 1999; MINIX 3 has used the same for its drivers). Those at the border to the kernel stand for what a domain
-//! is done to by others: [`super::crossing`].
+//! is done to by others: the module `crossing`.
 
 use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@ use crate::capability::{BLOCK, Capability};
 use crate::command::{Command, DomainOrder, Refusal, Request};
 use crate::identity::{DomainId, InterruptId};
 use crate::kernel::{Kernel, Tables};
+use crate::space::Flavour;
 use crate::table::{Slots, count};
 use crate::world::World;
 use abi::rights::{
@@ -146,7 +147,7 @@ impl<T: Tables> Kernel<T> {
         let [account, space, level, length, handler, fault_badge] = request.arguments;
         let account = self.new_object(caller, account, Charge::Domains, self.domains.has_room())?;
         let space = self.space(caller, space, SpaceRights::MAP)?;
-        if self.spaces.at(space.index()).is_device {
+        if self.spaces.at(space.index()).flavour != Flavour::User {
             return Err(Error::WrongState);
         }
         let table_length: u16 = narrow(length)?;

@@ -5,6 +5,7 @@ use crate::capability::{Capability, Extent};
 use crate::command::{Command, Refusal, Request};
 use crate::kernel::{Kernel, Tables};
 use crate::memory::MapOrder;
+use crate::space::Flavour;
 use crate::world::World;
 use abi::rights::{Kind, MemoryRights, PortsRights, SpaceRights, ThreadRights};
 use abi::syscall::{Charge, DEVICE_INTERRUPTS, DONATION_MAX, MapAccess};
@@ -35,22 +36,29 @@ impl<T: Tables> Kernel<T> {
         let space = self.space(caller, space, SpaceRights::MAP)?;
         let access = MapAccess::from_number(access).ok_or(Error::BadArgument)?;
         let mut needed = MemoryRights::READ;
-        if self.spaces.at(space.index()).is_device && !seeded!(DmaRightIgnored) {
+        let flavour = self.spaces.at(space.index()).flavour;
+        if flavour == Flavour::Device && !seeded!(DmaRightIgnored) {
             needed |= MemoryRights::DMA;
         }
         if access.writes() {
             needed |= MemoryRights::WRITE;
         }
         if access.executes() {
+            if access.writes() && flavour != Flavour::Guest {
+                return Err(Error::BadArgument.into());
+            }
             needed |= MemoryRights::EXECUTE;
         }
         let (memory, found) = self.lookup_kind(caller.domain, Handle(handle), Kind::Memory, needed.bits())?;
         let part = Extent::from_badge(found.badge).part(first, pages).ok_or(Error::BadArgument)?;
         let length = u64::from(part.pages) * PAGE_SIZE;
-        if self.spaces.at(space.index()).is_device {
+        if flavour == Flavour::Device {
             check_device_map(world, address, length, access)?;
         }
-        if !address.is_multiple_of(PAGE_SIZE) || address < PAGE_SIZE || length > MAP_WINDOW {
+        if !address.is_multiple_of(PAGE_SIZE)
+            || (address < PAGE_SIZE && flavour != Flavour::Guest)
+            || length > MAP_WINDOW
+        {
             return Err(Error::BadAddress.into());
         }
         user_range(address, length)?;
@@ -59,7 +67,7 @@ impl<T: Tables> Kernel<T> {
         }
         let frame = crate::Frame(part.frame);
         self.check_frames(frame, u64::from(part.pages))?;
-        let entry = *self.spaces.at(space.index());
+        let entry = self.spaces.at(space.index());
         if let Some(account) = entry.account {
             self.check_charge(account, Charge::Mappings, 1)?;
         }

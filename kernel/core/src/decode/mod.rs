@@ -17,7 +17,9 @@ use crate::identity::{
     AccountId, BudgetId, CpuId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId,
 };
 use crate::kernel::{Kernel, Tables};
-use crate::thread::State;
+use crate::space::Flavour;
+use crate::thread::{Serving, State};
+use crate::vcpu::VCPU_PAGES;
 use crate::world::World;
 use abi::message::Lease;
 use abi::rights::{
@@ -167,6 +169,14 @@ impl<T: Tables> Kernel<T> {
                 Ok(Command::CreateSpace { account, root })
             }
             Syscall::DeviceSpaceCreate => self.decode_device_space(world, caller, request),
+            Syscall::GuestSpaceCreate => {
+                let account = self.new_object(caller, a, Charge::Spaces, self.spaces.has_room())?;
+                if !world.has_guests() {
+                    return Err(Error::NoHardware.into());
+                }
+                let (root, _) = self.donation(caller, b, c, 1)?;
+                Ok(Command::CreateGuestSpace { account, root })
+            }
             Syscall::DomainCreate => Ok(Command::CreateDomain(self.decode_domain(caller, request)?)),
             Syscall::ThreadCreate => {
                 let account = self.new_object(caller, a, Charge::Threads, self.threads.has_room())?;
@@ -245,6 +255,27 @@ impl<T: Tables> Kernel<T> {
             Syscall::ThreadExit => Ok(Command::Exit { code: a }),
             Syscall::ThreadPanic => Ok(Command::Panic { code: a }),
             Syscall::Yield => Ok(Command::Yield),
+            Syscall::VcpuCreate => {
+                let target = self.thread_cap(caller, a, ThreadRights::CONTROL)?;
+                let space = self.space(caller, b, SpaceRights::MAP)?;
+                let entry = self.spaces.at(space.index());
+                if self.thread(target).state != State::Stopped || entry.flavour != Flavour::Guest {
+                    return Err(Error::WrongState.into());
+                }
+                if self.thread(target).vcpu.is_some() {
+                    return Err(Error::InUse.into());
+                }
+                if entry.pool_count < VCPU_PAGES {
+                    let missing = u64::from(VCPU_PAGES - entry.pool_count);
+                    return Err(Refusal { error: Error::NeedTables, detail: missing });
+                }
+                Ok(Command::CreateVcpu { thread: target, space })
+            }
+            Syscall::VcpuRun => {
+                let own = self.thread(thread);
+                let can = own.vcpu.is_some() && own.buffer.is_some() && own.serving == Serving::NOBODY;
+                if can { Ok(Command::RunVcpu) } else { Err(Error::WrongState.into()) }
+            }
             Syscall::InterruptBind => {
                 let interrupt = self.interrupt_cap(caller, a, InterruptRights::HANDLE)?;
                 let (notification, bits) = self.signal(caller, b, c)?;

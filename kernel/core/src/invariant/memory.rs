@@ -39,7 +39,7 @@ impl<T: Tables> Kernel<T> {
                     <= u64::from(extent.frame) + u64::from(extent.pages);
             expect(covered && entry.pages > 0, "a mapping beyond its capability", index)?;
             let mut needed = MemoryRights::READ;
-            let for_device = entry.space.is_some_and(|space| self.spaces.at(space.index()).is_device);
+            let for_device = entry.space.is_some_and(|space| self.spaces.at(space.index()).is_device());
             needed.set(MemoryRights::DMA, for_device);
             needed.set(MemoryRights::WRITE, entry.access.is_some_and(|access| access.writes()));
             needed.set(MemoryRights::EXECUTE, entry.access.is_some_and(|access| access.executes()));

@@ -5,6 +5,7 @@ use crate::capability::{BLOCK, BLOCK_WORDS};
 use crate::identity::{AccountId, BudgetId, DomainId, SpaceId};
 use crate::kernel::{Kernel, Tables};
 use crate::table::{Slot, Slots, Table, count};
+use crate::vcpu::Vcpu;
 use abi::rights::Kind;
 use abi::syscall::{AccountLimits, Charge};
 
@@ -139,8 +140,11 @@ impl<T: Tables> Kernel<T> {
             let id = BudgetId::from_index(budget);
             self.threads.live_indices().filter(|thread| self.threads.at(*thread).rest.budget() == id).count()
         };
-        let run_in =
-            |space: usize| self.domains.present_indices().filter(|domain| self.runs_in(*domain, space)).count();
+        let run_in = |space: usize| {
+            let enters = |vcpu: Option<Vcpu>| vcpu.is_some_and(|vcpu| vcpu.space.index() == space);
+            self.domains.present_indices().filter(|domain| self.runs_in(*domain, space)).count()
+                + self.threads.live_indices().filter(|thread| enters(self.threads.at(*thread).vcpu)).count()
+        };
         for index in self.spaces.live_indices() {
             let domains = usize::from(self.spaces.at(index).domains);
             expect(domains == run_in(index), "a space counts its domains otherwise", index)?;
@@ -231,13 +235,13 @@ impl<T: Tables> Kernel<T> {
     pub(super) fn device_spaces_are_apart(&self) -> Result<(), Contradiction> {
         for index in self.spaces.present_indices() {
             let space = self.spaces.at(index);
-            expect(!space.is_device || space.domains == 0, "a device space in which threads run", index)?;
+            expect(!space.is_device() || space.domains == 0, "a device space in which threads run", index)?;
             let Some(sources) = space.sources else {
-                let in_use = space.is_device && self.spaces.is_live(index);
+                let in_use = space.is_device() && self.spaces.is_live(index);
                 expect(!in_use, "a device space that lives and that no function sees", index)?;
                 continue;
             };
-            expect(space.is_device, "a user space that devices see", index)?;
+            expect(space.is_device(), "a user space that devices see", index)?;
             let listed = self.seen_spaces().filter(|(id, _)| id.index() == index).count();
             expect(listed == 1, "a device space that is not in their list", index)?;
             for other in self.spaces.present_indices().filter(|other| *other != index) {

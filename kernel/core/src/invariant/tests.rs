@@ -207,7 +207,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         let space = id(SpaceId::from_index(1));
         k.frames.donate(Frame(20), space.index() as u16, 0);
     }),
-    ("device_spaces_are_apart", |k| k.spaces.at_mut(1).is_device = true),
+    ("device_spaces_are_apart", |k| k.spaces.at_mut(1).flavour = crate::space::Flavour::Device),
     ("strays_are_told_in_order", |k| k.strays.open_a_gap()),
     ("frame_counters_agree", |k| k.frames.mapped += 1),
 ];

@@ -8,6 +8,7 @@ mod device_space;
 mod exception;
 mod fault;
 mod flag;
+mod guest;
 mod hostile;
 mod ipc;
 mod lease;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         processor::CASES,
         device::CASES,
         device_space::CASES,
+        guest::CASES,
         hostile::CASES,
     ]
     .into_iter()
