@@ -29,7 +29,13 @@ struct Scene {
     shell: Shell,
     monitor: Monitor,
     big: Fingerprint,
+    /// How often the big file is read in one go.
+    rounds: usize,
 }
+
+/// For how long it is to be read: longer than it takes to take a disk out, which is a second at most where nothing else has to be
+/// done.
+const READING: Duration = Duration::from_secs(5);
 
 impl Scene {
     fn set(bench: Bench) -> Self {
@@ -37,7 +43,10 @@ impl Scene {
         let mut shell = bench.boot();
         let monitor = Monitor::connect(bench.machine.monitor.as_ref().expect("it has one")).expect("it answers");
         assert!(shell.must("ls /disk").contains("readme.txt"), "the disk in the slot is the system's disk");
-        Scene { bench, shell, monitor, big }
+        let begun = Instant::now();
+        shell.must(&format!("sum /disk/{BIG_FILE}"));
+        let rounds = (READING.as_secs_f64() / begun.elapsed().as_secs_f64()).ceil() as usize;
+        Scene { bench, shell, monitor, big, rounds: rounds.clamp(3, 100) }
     }
 
     fn take_out(&mut self, leave: Leave) {
@@ -99,14 +108,12 @@ impl Scene {
     }
 }
 
-/// How often a file is read in one go: for longer than it takes to take a disk out.
-const ROUNDS: usize = 3;
-
 /// Takes the disk out and puts it back several times, while a file is read and another one written.
 fn come_and_go(bench: Bench, leave: Leave, times: u64) {
     let mut scene = Scene::set(bench);
     let mut written = Vec::new();
-    let mut sums = 0;
+    // The one by which it was found out how long that takes.
+    let mut sums = 1;
     for turn in 0..times {
         // What is acknowledged stays, whatever comes.
         let path = format!("/kept{turn}.bin");
@@ -114,7 +121,7 @@ fn come_and_go(bench: Bench, leave: Leave, times: u64) {
         scene.shell.must("sync");
         written.push((path, turn));
 
-        let reading = scene.shell.begin(&format!("repeat {ROUNDS} sum /disk/{BIG_FILE}"));
+        let reading = scene.shell.begin(&format!("repeat {} sum /disk/{BIG_FILE}", scene.rounds));
         // The longer the disk is away, the more of what is asked for waits for it.
         scene.interrupt(leave, 100 * turn);
         let sums_before = scene.sums();
@@ -122,8 +129,8 @@ fn come_and_go(bench: Bench, leave: Leave, times: u64) {
         let reply = scene.shell.finish(reading);
         assert!(reply.succeeded, "turn {turn}: {}\n{}", reply.text, scene.shell.must("log -n 60"));
         let hex = scene.big.hex();
-        assert_eq!(reply.text.matches(&hex).count(), ROUNDS, "turn {turn}: it reads wrong:\n{}", reply.text);
-        sums += ROUNDS;
+        assert_eq!(reply.text.matches(&hex).count(), scene.rounds, "turn {turn}: it reads wrong:\n{}", reply.text);
+        sums += scene.rounds;
         assert!(sums_before < sums, "turn {turn}: everything was read before the disk was out");
 
         let path = format!("/busy{turn}.bin");
