@@ -1,5 +1,6 @@
 //! What observers may know of authority and of activity: who holds what, what is mapped where, who waits for what.
 
+use crate::effect::Resume;
 use crate::frame::Frame;
 use crate::identity::{CapId, DomainId, EndpointId, InterruptId, NotificationId, SpaceId, ThreadId};
 use crate::kernel::{Kernel, Tables};
@@ -166,7 +167,10 @@ impl<T: Tables> Kernel<T> {
                 priority: entry.priority,
                 call: self.token_of(thread),
                 fault: entry.fault.is_some(),
-                result: entry.resume.result(),
+                result: match entry.resume {
+                    Resume::LeaveGuest => Some(entry.guest_result),
+                    resume => resume.result(),
+                },
                 bound: entry.bound,
             }
         })

@@ -255,7 +255,7 @@ fn signals_arrive(step: &Step) -> Result<(), String> {
         let waited = |activity: &&Activity| match activity.wait {
             Wait::Bits(id) => id == notification,
             Wait::Call(_) => activity.bound == Some(notification),
-            _ => false,
+            _ => activity.bound == Some(notification) && step.before.kernel.is_in_guest(activity.thread),
         };
         let told = |activity: &Activity| {
             let result = step.result_of(activity.thread);
