@@ -50,7 +50,7 @@ pub(crate) struct Before<'m> {
 impl<'m> Before<'m> {
     pub(crate) fn new(machine: &'m Machine<Tiny>) -> Self {
         let mut idle = machine.clone();
-        if machine.current().is_some() {
+        if machine.current().is_some_and(|thread| !machine.context(thread).in_guest) {
             // What every entry does, for other processors and with the time, may keep the thread from finding its result
             // at once.
             let _ = idle.enter(u64::MAX, [0; 6]);
