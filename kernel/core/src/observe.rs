@@ -223,7 +223,7 @@ impl<T: Tables> Kernel<T> {
         (entry.place.cpu(), entry.turn_over, entry.run, entry.shootdown.is_some()).hash(hasher);
         (entry.ceiling, entry.priority, entry.state, entry.next, entry.previous).hash(hasher);
         (entry.next_in_domain, entry.previous_in_domain).hash(hasher);
-        (entry.buffer, entry.buffer_mapping, entry.bound).hash(hasher);
+        (entry.buffer, entry.buffer_mapping, entry.bound, entry.vcpu, entry.in_guest).hash(hasher);
         match entry.resume {
             Resume::Continue => 0u8.hash(hasher),
             Resume::Again => 1u8.hash(hasher),
