@@ -64,7 +64,22 @@ fn build() -> Machine {
     }
     grant(&mut machine, &lowest, own::ACCOUNT);
     grant(&mut machine, &lowest, memory);
+    add_guest(&mut machine, &lowest, page + 8);
     machine.checking = false;
     machine.obedient = false;
     machine
+}
+
+/// The lowest becomes the monitor of a guest, in whose space there are pages for another virtual processor, and there is a thread
+/// that could become one.
+fn add_guest(machine: &mut Machine, monitor: &Peer, page: u64) {
+    let memory = machine.make(Syscall::MemorySplit, &[machine.ram.0, page, 8, RawRights::MAX.into()]);
+    let space = machine.make(Syscall::GuestSpaceCreate, &[own::ACCOUNT.0, memory.0, 0]);
+    machine.make(Syscall::SpaceDonate, &[space.0, memory.0, 1, 7]);
+    machine.make(Syscall::ThreadStop, &[monitor.thread.0]);
+    machine.make(Syscall::VcpuCreate, &[monitor.thread.0, space.0]);
+    machine.start(monitor.thread);
+    let (priority, slice) = (u64::from(root::PRIORITY), model::machine::SLICE);
+    let budget = machine.make(Syscall::BudgetCreate, &[own::ACCOUNT.0, priority, slice, slice, 0]);
+    machine.make(Syscall::ThreadCreate, &[own::ACCOUNT.0, own::DOMAIN.0, budget.0]);
 }

@@ -32,6 +32,8 @@ pub enum Step {
     Fault(FaultKind),
     /// What follows happens on this processor.
     Switch(usize),
+    /// The guest that runs does something that is its monitor's business.
+    GuestExit,
     /// The processor is asked to look.
     Look,
     /// Nanoseconds pass, and the timer interrupts.
@@ -66,6 +68,7 @@ impl Step {
         let kind = bytes.byte();
         let runs = machine.current();
         match (kind, runs) {
+            (0..148, Some(thread)) if machine.context(thread).in_guest => Step::GuestExit,
             (0..128, Some(thread)) if machine.context(thread).again => Step::Again,
             (0..128, Some(thread)) => match Syscall::from_number(kind.into()) {
                 Some(syscall) => Self::read_call(syscall, bytes, machine, thread),
@@ -131,6 +134,7 @@ impl Step {
             Step::Again => return machine.repeat(),
             Step::Fault(kind) => machine.fault(FaultReport { kind, address: DATA, code: 0 }),
             Step::Switch(index) => machine.cpu = CpuId::from_index(index).unwrap_or(CpuId::BOOT),
+            Step::GuestExit => machine.leave_guest(),
             Step::Look => machine.look(),
             Step::Tick(nanoseconds) => machine.tick(nanoseconds),
             Step::Deadline => {

@@ -15,13 +15,14 @@ fn scenario(name: &str) -> &'static Scenario {
 }
 
 /// How far from the start both go where there is no end: everything that the first searcher visits in about a second.
-const DEPTHS: [(&str, usize); 7] = [
+const DEPTHS: [(&str, usize); 8] = [
     ("ipc", 3),
     ("authority", 3),
     ("budgets", 5),
     ("processors", 6),
     ("shootdowns", 4),
     ("devices", 3),
+    ("guests", 4),
     ("everything", 2),
 ];
 
