@@ -148,6 +148,11 @@ fn prove(client: &str, interface: &str, server: &str, word: OnDeath) {
     shell.shut_down();
 }
 
+/// Clients that ask nothing of a provider on the default machine, and the test that has them ask it elsewhere while it dies: only
+/// where there are slots does the bus tell of devices that come and go.
+const ELSEWHERE: [(&str, &str, &str); 1] =
+    [("pci", "supervision", "hot_unplug::without_its_disk_that_is_taken_out_a_driver_waits_and_says_so")];
+
 #[test]
 fn every_client_sees_what_is_declared_when_a_provider_dies_under_its_call() {
     let system = composed();
@@ -157,6 +162,13 @@ fn every_client_sees_what_is_declared_when_a_provider_dies_under_its_call() {
             let endpoint = &system[usage.endpoint];
             let server = &system[endpoint.server].name;
             eprintln!("{} uses {} of {server}: {}", domain.name, endpoint.interface, usage.on_death.name());
+            let proof = ELSEWHERE
+                .iter()
+                .find(|(client, interface, _)| (*client, *interface) == (&*domain.name, &*endpoint.interface));
+            if let Some((.., proof)) = proof {
+                eprintln!("  see {proof}");
+                continue;
+            }
             match usage.on_death {
                 OnDeath::Error => prove_loss(&domain.name, &endpoint.interface, server),
                 word => prove(&domain.name, &endpoint.interface, server, word),
