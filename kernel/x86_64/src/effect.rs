@@ -249,9 +249,10 @@ impl State {
     fn enter_guest(&mut self, thread: ThreadId) {
         let Some(guest) = self.kernel.guest(thread) else { return };
         let (control, extended) = vcpu(guest.control, guest.extended);
-        // Without a buffer, which it may have lost by now, the guest goes on as it was.
+        control.confine(guest.root);
+        // Without a buffer, which it may have lost by now, the guest goes on as it was; one that was never run cannot.
         if let Some(buffer) = guest.buffer {
-            control.import(&guest, page(buffer), extended);
+            control.import(page(buffer), extended);
         }
         self.contexts.get_mut(thread).enter_guest(guest.control, guest.extended);
     }

@@ -7,7 +7,7 @@ use crate::processor::PAT_RESET;
 use crate::ram::RamPage;
 use abi::vcpu::{VcpuState, interrupt, offset};
 use core::mem::offset_of;
-use kernel_core::{Frame, Guest};
+use kernel_core::Frame;
 
 /// Byte offsets in a control block.
 mod field {
@@ -137,6 +137,7 @@ impl ControlBlock {
         self.set(field::REGISTER_MAP, permission::registers().address());
         self.set(field::SPACE, SPACE);
         self.set(field::NESTED_PAGING, 1);
+        self.set(field::VIRTUAL_INTERRUPT, MASK_BY_HOST);
         self.set(field::PAT, PAT_RESET);
     }
 
@@ -150,8 +151,13 @@ impl ControlBlock {
         self.set_pair(field::INTERCEPT_EXCEPTIONS, intercept::EXCEPTIONS, intercept::FIRST | more);
     }
 
+    /// Lets the guest have the memory below this root table, and no other.
+    pub fn confine(self, root: Frame) {
+        self.set(field::NESTED_ROOT, root.address());
+    }
+
     /// Takes the guest's state over from its monitor. Whatever it is: what the processor cannot run is an exit.
-    pub fn import(self, guest: &Guest, state: RamPage, extended: ExtendedState) {
+    pub fn import(self, state: RamPage, extended: ExtendedState) {
         let word = |place: usize| state.word((offset::STATE + place) / 8);
         for (place, field) in SINGLE {
             self.set(field, word(place));
@@ -167,7 +173,6 @@ impl ControlBlock {
         self.set(field::LEVEL, (self.get(field::SS) >> 21 & 3) << 24);
         self.set(field::TSC_OFFSET, word(offset::TSC_OFFSET));
         self.set(field::EVENT, word(offset::EVENT));
-        self.set(field::NESTED_ROOT, guest.root.address());
         let interrupts = word(offset::INTERRUPTS);
         let window = interrupts & interrupt::WINDOW != 0;
         self.set_first(if window { intercept::WINDOW } else { 0 });
