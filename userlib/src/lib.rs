@@ -17,6 +17,7 @@
 //! | [`session`] | what a server keeps for each of its clients, for as long as the client lives |
 //! | [`ring`] | values of one type from one domain to another through shared memory |
 //! | [`block_ring`] | block requests in shared memory that survive their driver |
+//! | [`guest`] | memory and processors of guests, for their monitors |
 //! | [`mishap`] | breaking on request |
 //! | [`time`] | time since boot |
 //! | [`messages`], [`random`] | messages by chance, for servers that have to bear them |
@@ -41,6 +42,7 @@ pub mod device;
 pub mod entry;
 pub mod environment;
 pub mod executor;
+pub mod guest;
 pub mod heap;
 #[cfg(not(target_os = "none"))]
 pub mod host;

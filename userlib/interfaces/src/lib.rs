@@ -15,6 +15,7 @@ pub mod crash_report;
 pub mod echo;
 pub mod file_ring;
 pub mod filesystem;
+pub mod guest;
 pub mod mutation;
 pub mod pci;
 pub mod supervision;
@@ -31,6 +32,7 @@ pub const ALL: &[InterfaceInfo] = &[
     console::ConsoleClient::INTERFACE,
     echo::EchoClient::INTERFACE,
     filesystem::FilesystemClient::INTERFACE,
+    guest::GuestClient::INTERFACE,
     pci::PciClient::INTERFACE,
     supervision::SupervisionClient::INTERFACE,
 ];

@@ -1,0 +1,41 @@
+//! What a monitor shows its guest.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+/// Most disks of a guest.
+pub const MAX_DISKS: usize = 8;
+
+/// The machine of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Bytes of its memory; a multiple of 2 MiB.
+    pub memory: u64,
+    /// Its processors, from 1 on.
+    pub processors: u8,
+    /// What its kernel is told.
+    pub command_line: String,
+    /// Whether it is switched on with the system.
+    pub starts: bool,
+    /// The monitor's names of its disks, in the guest's order: `disk0`, `disk1` …, each a use of the interface `block` with a ring.
+    pub disks: Vec<String>,
+}
+
+impl Guest {
+    /// The guest as bytes.
+    ///
+    /// # Errors
+    /// None for any guest that fits into memory.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(self)
+    }
+
+    /// Reads a guest; bytes behind it are left alone.
+    ///
+    /// # Errors
+    /// If the bytes are no guest.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::take_from_bytes(bytes).map(|(guest, _)| guest)
+    }
+}
