@@ -379,11 +379,11 @@ struct Registers<'a, D, E> {
 
 impl<D: Disk, E: EntropySource> Target for Registers<'_, D, E> {
     fn read(&mut self, address: u64, size: usize) -> u64 {
-        self.board.read(self.processor, self.page | address % PAGE, size, self.now)
+        self.board.read(self.processor, self.page | (address % PAGE), size, self.now)
     }
 
     fn write(&mut self, address: u64, size: usize, value: u64) {
-        self.board.write(self.processor, self.page | address % PAGE, size, value, self.now);
+        self.board.write(self.processor, self.page | (address % PAGE), size, value, self.now);
     }
 }
 
