@@ -112,7 +112,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "IMAGE")]
     disk: Option<PathBuf>,
 
-    /// How much memory the machine has: at least 64M
+    /// How much memory the machine has, beside that of its guests: at least 64M
     #[arg(long, value_name = "SIZE", default_value_t)]
     memory: Memory,
 

@@ -124,6 +124,7 @@ impl Plan {
         let built = build::system(&source)?;
         self.machine.image.clone_from(&built.image);
         self.machine.plugs.clone_from(&built.plugs);
+        self.machine.memory = self.machine.memory.and_bytes(built.guest_memory);
         if self.disk == Disk::Default {
             self.machine.drives = vec![Drive::new(disk::default_image()?)];
         }

@@ -29,6 +29,8 @@ const INVENTORY_PAGES: u64 = 8;
 /// Page tables on top of what every domain gets: the supervisor maps every other domain's status page, and memory to
 /// prepare it.
 const SUPERVISOR_EXTRA_TABLES: u64 = 64;
+/// Bytes that one page table covers.
+const TABLE_REACH: u64 = 512 * PAGE_SIZE;
 /// Level of the endpoint at which init hears of the supervisor's death. Faults are not calls: any would do.
 const FAULT_LEVEL: u8 = 0;
 
@@ -96,7 +98,7 @@ pub(crate) fn assemble(info: &'static RootInfo) -> Result<Assembly, Failure> {
     let images = Images::new();
     let has_debugger = system.domains().any(|(_, domain)| domain.holds(Grant::Debug));
     for ((index, domain), dma) in system.domains().zip(dma) {
-        let mut resources = resources_of(&system, index, domain, &own_space, &mut ram)?;
+        let mut resources = resources_of(&system, index, &archive, &own_space, &mut ram)?;
         resources.dma = dma;
         // Programs that cannot be read are spoken of when they are to be started.
         if has_debugger && let Ok(image) = images.of(&archive, &system, index) {
@@ -238,10 +240,11 @@ fn dma_memory(system: &System, ram: &mut Ram) -> Result<Vec<MemoryRef>, Failure>
 fn resources_of(
     system: &System,
     index: DomainIndex,
-    domain: &Domain,
+    archive: &Archive<'_>,
     own_space: &AddressSpace,
     ram: &mut Ram,
 ) -> Result<DomainResources, Failure> {
+    let domain = &system[index];
     let account = Cap::<Account>::from_handle(root::ACCOUNT);
     let name = domain.name.as_str();
     let is_supervisor = index == DomainIndex::SUPERVISOR;
@@ -252,10 +255,15 @@ fn resources_of(
     let lent = system.rings_lent_to(index).count() as u64;
     let lent_pages: u64 = system.rings_lent_to(index).map(|(_, ring)| ring.bytes / PAGE_SIZE).sum();
     let mapped_pages = ring_pages + lent * spawn::LENT_PAGES;
-    let extra = if is_supervisor { SUPERVISOR_EXTRA_TABLES } else { 0 };
+    let extra = match is_supervisor {
+        // It finds the whole archive in its space, in which there may be large files for guests.
+        true => SUPERVISOR_EXTRA_TABLES + archive.bytes().len() as u64 / TABLE_REACH,
+        false => spawn::guest_tables(archive, domain),
+    };
     let control_pages = spawn::control_pages(private_pages, vault_pages, mapped_pages, rings + lent, extra);
 
-    let limits = limits_of(domain, private_pages + vault_pages + ring_pages + lent_pages, is_supervisor);
+    let mut limits = limits_of(domain, private_pages + vault_pages + ring_pages + lent_pages, is_supervisor);
+    spawn::allow_guest(&mut limits, archive, domain);
     let own_account = account.create_account(&limits).at("make an account", name)?.leak();
     let notification = account.create_notification().at("make a notification", name)?.leak();
     let private = ram.take(private_pages, name)?;
@@ -265,6 +273,7 @@ fn resources_of(
         clear(own_space, vault, name)?;
     }
     let mut resources = DomainResources::new(own_account, notification, private, control, vault);
+    resources.guest = ram.take(domain.guest_memory / PAGE_SIZE, name)?;
     match &domain.device {
         Some(Device { bus: Bus::Pci { interrupts, .. }, .. }) => {
             let pages = DMA_PAGES + ring_pages + lent_pages;

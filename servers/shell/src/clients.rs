@@ -1,7 +1,8 @@
 //! The services as other domains give them.
 
 use crate::services::{
-    Apps, Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, Life, PlainResult, Terminal,
+    Apps, Disk, DiskResult, DomainResult, Domains, Echo, FileResult, Files, GuestResult, Guests, Life, PlainResult,
+    Terminal,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -10,11 +11,12 @@ use interfaces::command::{CommandClient, CommandError};
 use interfaces::console::{ConsoleClient, ConsoleError};
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
+use interfaces::guest::{GuestClient, GuestInfo, Output};
 use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
 use userlib::Environment;
 use userlib::abi::Error;
 use userlib::executor;
-use userlib::ipc::CallError;
+use userlib::ipc::{CallError, RetriedError};
 use userlib::time::{Deadline, Instant};
 
 impl Files for FilesystemClient {
@@ -142,6 +144,55 @@ impl Apps for GivenApps {
     fn run(&self, name: &str, arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandError>> {
         let app = self.0.iter().find(|(known, _)| *known == name).ok_or(CallError::Refused(Error::BadHandle))?;
         app.1.run(arguments, output)
+    }
+}
+
+/// How long a guest's monitor may take to tell about its guest.
+const TELLING: Duration = Duration::from_secs(2);
+
+/// The guests that the manifest lets the shell operate.
+#[derive(Debug)]
+pub struct GivenGuests(Vec<(&'static str, GuestClient)>);
+
+impl GivenGuests {
+    /// Those in the shell's start page.
+    pub fn of(environment: &Environment) -> Self {
+        let given = environment.uses_of(GuestClient::INTERFACE);
+        Self(given.map(|(name, endpoint)| (name, GuestClient::new(endpoint))).collect())
+    }
+
+    fn find<E>(&self, name: &str) -> Result<GuestClient, CallError<E>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, guest)| *guest).ok_or(CallError::Refused(Error::BadHandle))
+    }
+}
+
+impl Guests for GivenGuests {
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+    fn info(&self, name: &str) -> PlainResult<GuestInfo> {
+        Ok(self.find(name)?.with_timeout(TELLING).info()?)
+    }
+    fn start(&self, name: &str) -> GuestResult<()> {
+        self.find(name)?.start()
+    }
+    fn stop(&self, name: &str) -> GuestResult<()> {
+        self.find(name)?.stop()
+    }
+    fn kill(&self, name: &str) -> GuestResult<()> {
+        self.find(name)?.kill()
+    }
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Output>> {
+        match self.find(name)?.with_timeout(patience).output(from, bytes) {
+            Ok(output) => Ok(Some(output)),
+            // Calls that were given up count until the monitor notices. What they would have told, the next one tells.
+            Err(RetriedError::TimedOut | RetriedError::Busy) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+    fn input(&self, name: &str, bytes: &[u8]) -> GuestResult<u32> {
+        self.find(name)?.input(bytes)
     }
 }
 

@@ -67,6 +67,7 @@ pub fn complete(session: &mut Session<'_>, before: &str) -> Completion {
         }
         Completes::Words(choice) => choice.iter().copied().map(Candidate::word).collect(),
         Completes::Domains => domains(session),
+        Completes::Guests => session.services.guests.names().into_iter().map(Candidate::word).collect(),
         Completes::Paths => paths(session, partial),
     };
     let candidates = fitting(candidates, partial);

@@ -8,6 +8,7 @@
 //! | [`services`] | what the shell needs of other domains, as traits |
 //! | [`session`], [`commands`] | what a command works with, and the commands |
 //! | [`app`] | commands that other domains carry out |
+//! | [`guest_console`] | the terminal in the hands of a guest |
 //! | [`shell`] | prompt after prompt |
 //!
 //! The prompt is a protocol: a line that begins with `bulkhead> ` waits for a command after one that succeeded,
@@ -24,6 +25,7 @@ pub mod clients;
 pub mod commands;
 pub mod completion;
 pub mod failure;
+pub mod guest_console;
 pub mod line;
 pub mod output;
 pub mod path;

@@ -38,9 +38,15 @@ impl<'a> Output<'a> {
 
     /// Shows text for the terminal as it is: it may move the cursor.
     pub fn raw(&mut self, text: &str) {
-        self.waiting.extend_from_slice(text.as_bytes());
-        if let Some(&last) = text.as_bytes().last() {
-            self.at_line_start = last == b'\n';
+        self.raw_bytes(text.as_bytes());
+    }
+
+    /// Shows bytes for the terminal as they are, which need not be text.
+    pub fn raw_bytes(&mut self, bytes: &[u8]) {
+        self.waiting.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            // A line feed alone leaves the cursor in its column.
+            self.at_line_start = self.waiting.ends_with(b"\r\n");
         }
     }
 

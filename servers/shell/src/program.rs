@@ -6,7 +6,7 @@ use interfaces::console::ConsoleClient;
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::FilesystemClient;
 use interfaces::supervision::SupervisionClient;
-use shell::clients::{GivenApps, OwnThread};
+use shell::clients::{GivenApps, GivenGuests, OwnThread};
 use shell::services::{Life, Services};
 use shell::shell::Shell;
 use userlib::status::{self, Phase};
@@ -22,6 +22,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
     let disk = BlockClient::new(environment.connection("block"));
     let echo = EchoClient::new(environment.connection("echo"));
     let apps = GivenApps::of(environment);
+    let guests = GivenGuests::of(environment);
     let terminal = ConsoleClient::new(environment.connection("console"));
     let life = OwnThread;
     let services = Services {
@@ -30,6 +31,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
         disk: &disk,
         echo: &echo,
         apps: &apps,
+        guests: &guests,
         terminal: &terminal,
         life: &life,
     };

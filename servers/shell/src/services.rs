@@ -8,6 +8,7 @@ use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{Access, FileId, FsError, Listing, Metadata, OpenFile, VolumeInfo};
+use interfaces::guest::{GuestError, GuestInfo, Output};
 use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
 use userlib::ipc::CallError;
 
@@ -17,6 +18,8 @@ pub type FileResult<T> = Result<T, CallError<FsError>>;
 pub type DomainResult<T> = Result<T, CallError<SupervisionError>>;
 /// What a call to the disk's driver gives.
 pub type DiskResult<T> = Result<T, CallError<BlockError>>;
+/// What a call to a guest's monitor gives.
+pub type GuestResult<T> = Result<T, CallError<GuestError>>;
 /// What a call that cannot fail by itself gives.
 pub type PlainResult<T> = Result<T, CallError<Infallible>>;
 
@@ -82,6 +85,20 @@ pub trait Apps {
     fn run(&self, name: &str, arguments: &str, output: &mut [u8]) -> Result<usize, CallError<CommandError>>;
 }
 
+/// Guests, each by the name under which the manifest lets the shell operate it. The methods are those of the interface `guest`.
+#[allow(missing_docs, reason = "the interface's trait describes each")]
+pub trait Guests {
+    /// Their names.
+    fn names(&self) -> Vec<&str>;
+    fn info(&self, name: &str) -> PlainResult<GuestInfo>;
+    fn start(&self, name: &str) -> GuestResult<()>;
+    fn stop(&self, name: &str) -> GuestResult<()>;
+    fn kill(&self, name: &str) -> GuestResult<()>;
+    /// As `output` of the interface, but gives up after so long: `None`.
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Output>>;
+    fn input(&self, name: &str, bytes: &[u8]) -> GuestResult<u32>;
+}
+
 /// The terminal.
 pub trait Terminal {
     /// Shows all the bytes.
@@ -114,6 +131,8 @@ pub struct Services<'a> {
     pub echo: &'a dyn Echo,
     /// Commands that other domains carry out.
     pub apps: &'a dyn Apps,
+    /// Guests.
+    pub guests: &'a dyn Guests,
     /// The terminal.
     pub terminal: &'a dyn Terminal,
     /// The shell's own life.

@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what was typed, waiting for it at most for `patience`.
-    fn look(&mut self, patience: Duration) {
+    pub(crate) fn look(&mut self, patience: Duration) {
         let mut bytes = [0; 64];
         match self.services.terminal.read(&mut bytes, Some(patience)) {
             Ok(count) => self.typed.extend(bytes.iter().take(count)),

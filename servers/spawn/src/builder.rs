@@ -1,7 +1,10 @@
 //! From resources to a running domain.
 
+mod guest;
+
 use crate::error::{AtStep, BuildError};
 use crate::group::Group;
+use crate::guest::{guest_files, pages_of};
 use crate::image::{Image, Images, Segment};
 use crate::instance::Instance;
 use crate::inventory::{DomainResources, Inventory, MemoryRef};
@@ -229,7 +232,9 @@ fn place_entry(next: &mut u64, pages: u64) -> u64 {
 fn constants(blueprint: &Blueprint<'_>, index: DomainIndex) -> impl Iterator<Item = u64> {
     let file = blueprint.system[index].holds(Grant::Ecam).then(|| blueprint.archive.file(MANIFEST_ENTRY)).flatten();
     let whole = blueprint.handover.is_some().then_some(blueprint.inventory.archive_bytes);
-    file.map(|file| file.contents.len() as u64).into_iter().chain(whole).map(|bytes| bytes.div_ceil(PAGE_SIZE))
+    let of_guest = guest_files(blueprint.archive, &blueprint.system[index]).filter_map(|(_, file)| file);
+    let whole = whole.map(|bytes| bytes.div_ceil(PAGE_SIZE));
+    file.into_iter().map(|file| pages_of(&file)).chain(whole).chain(of_guest.map(|file| pages_of(&file)))
 }
 
 /// Makes the space that the domain's device sees, empty, and lets the device raise the domain's interrupts and no others.
@@ -491,7 +496,8 @@ impl Building<'_> {
         self.give_endpoints(page, target)?;
         self.give_rings(page, target)?;
         self.give_device(page, target)?;
-        self.give_grants(page, target)
+        self.give_grants(page, target)?;
+        self.give_guest(page, target)
     }
 
     fn push(page: &mut StartPage, entry: Entry) -> Result<(), BuildError> {
@@ -537,7 +543,10 @@ impl Building<'_> {
             if serves {
                 rights |= MemoryRights::DMA;
             }
-            let mut entry = Entry::new(kind, &system[ring.endpoint].interface);
+            // Its client knows a ring by the use that it belongs to, of which it may have several of one interface.
+            let usage = system[self.index].uses.iter().find(|usage| !serves && usage.ring == Some(index));
+            let name = usage.map_or(&system[ring.endpoint].interface, |usage| &usage.name);
+            let mut entry = Entry::new(kind, name);
             entry.interface = system[ring.endpoint].interface_id;
             entry.handle = memory.cap().grant(target, rights, 0).at("give a ring")?.0;
             // Whoever lends a ring has nothing to say or to hear through it.

@@ -11,6 +11,8 @@ use userlib::memory::MapError;
 pub enum BuildError {
     /// The archive has no such program.
     NoProgram(String),
+    /// The archive lacks another file.
+    NoFile(String),
     /// The program's file cannot be loaded.
     BadProgram(&'static str),
     /// The program was built for another ABI than this system's.
@@ -44,6 +46,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::NoProgram(name) => write!(f, "the boot archive has no program '{name}'"),
+            BuildError::NoFile(name) => write!(f, "the boot archive has no file '{name}': rebuild the image"),
             BuildError::BadProgram(why) => write!(f, "its program cannot be loaded: {why}"),
             BuildError::OtherAbi { built_for, system } => {
                 write!(f, "its program was built for {built_for}, this system has {system}: rebuild it")

@@ -66,6 +66,8 @@ pub struct DomainResources {
     pub device_tables: MemoryRef,
     /// Memory for a copy of its code that can be changed; no pages in a system in which nobody may do that.
     pub code: MemoryRef,
+    /// Memory of its guest, with what is needed beside it; no pages without a guest.
+    pub guest: MemoryRef,
     interrupts: Vec<u64>,
     /// Its I/O ports.
     pub ports: Vec<PortsRef>,
@@ -89,6 +91,7 @@ impl DomainResources {
             dma: MemoryRef::default(),
             device_tables: MemoryRef::default(),
             code: MemoryRef::default(),
+            guest: MemoryRef::default(),
             interrupts: Vec::new(),
             ports: Vec::new(),
         }
@@ -125,7 +128,7 @@ impl DomainResources {
         };
         let (private, control) = (memory(self.private)?, memory(self.control)?);
         let (vault, dma) = (memory(self.vault)?, memory(self.dma)?);
-        let (device_tables, code) = (memory(self.device_tables)?, memory(self.code)?);
+        let (device_tables, code, guest) = (memory(self.device_tables)?, memory(self.code)?, memory(self.guest)?);
         Ok(DomainResources {
             account: give(self.account)?,
             notification: give(self.notification)?,
@@ -135,6 +138,7 @@ impl DomainResources {
             dma,
             device_tables,
             code,
+            guest,
             interrupts: self.interrupts.iter().map(|handle| give(*handle)).collect::<Result<_, _>>()?,
             ports: self
                 .ports

@@ -14,6 +14,7 @@ extern crate alloc;
 mod builder;
 mod error;
 mod group;
+mod guest;
 mod image;
 mod instance;
 mod inventory;
@@ -25,6 +26,7 @@ mod requests;
 pub use builder::{Blueprint, Handover, Prepared, Stack, prepare, stack};
 pub use error::BuildError;
 pub use group::Group;
+pub use guest::{allow_guest, guest_tables};
 pub use image::{Image, Images, Segment};
 pub use instance::{Custody, Instance};
 pub use inventory::{DeviceRegion, DomainResources, Inventory, MemoryRef, PortsRef, PowerOff};
@@ -44,6 +46,9 @@ pub const MANIFEST_ENTRY: &str = "manifest";
 pub const DMA_ENTRY: &str = "dma";
 /// Pages of that memory.
 pub const DMA_PAGES: u64 = 64;
+/// Name of the memory entry with all that a guest has of memory, for its monitor. Beside it lie, mapped, the files of the archive
+/// that belong to the guest, by the names of [`manifest::GuestFile`].
+pub const GUEST_MEMORY_ENTRY: &str = "guest-memory";
 /// Name of the memory entry that holds the PCI configuration space.
 pub const ECAM_ENTRY: &str = "ecam";
 /// Prefix of the names of memory entries that hold windows in which devices have their registers; a number follows.

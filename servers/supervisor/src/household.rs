@@ -50,7 +50,8 @@ impl Household for Everybody {
         let mut watched = supervisor.watched_mut(index);
         watched.used();
         let resources = supervisor.resources(index);
-        let pages = resources.private.pages + resources.control.pages + resources.vault.pages + resources.dma.pages;
+        let own_pages = resources.private.pages + resources.control.pages + resources.vault.pages;
+        let pages = own_pages + resources.dma.pages + resources.guest.pages;
         DomainInfo {
             name: Text::new(&domain.name),
             state: if own { DomainState::Running } else { watched.state },

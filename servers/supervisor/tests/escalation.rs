@@ -38,6 +38,8 @@ fn domain(name: &str, restart: Restart) -> Domain {
         device: None,
         args: vec![],
         grants: vec![],
+        guest: None,
+        guest_memory: 0,
     }
 }
 

@@ -103,6 +103,8 @@ fn domain(name: &str, level: u8, memory: u64) -> Domain {
         device: None,
         args: Vec::new(),
         grants: Vec::new(),
+        guest: None,
+        guest_memory: 0,
     }
 }
 

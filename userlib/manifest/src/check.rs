@@ -1,11 +1,12 @@
 //! The rules that every system keeps, whoever wrote its bytes.
 
+use alloc::string::String;
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, GroupIndex, MAX_ARGUMENT_BYTES,
-    MAX_CAPABILITIES, MAX_DOMAINS, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES, Restart, RingIndex,
-    SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
+    ASSIGNABLE_BITS, BLOCK, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, GroupIndex, Kind,
+    MAX_ARGUMENT_BYTES, MAX_CAPABILITIES, MAX_DOMAINS, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES,
+    Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
 };
 
 /// A rule that a system breaks, and where.
@@ -32,6 +33,8 @@ pub enum Inconsistency {
     Device(DomainIndex),
     /// The domain has a grant that is another's alone.
     Grant(DomainIndex),
+    /// The domain's guest is not well described, is none of its kind, or lacks a disk or memory.
+    Guest(DomainIndex),
     /// The endpoint's server, level or interface is wrong.
     Endpoint(EndpointIndex),
     /// The ring's ends, size or signals are wrong.
@@ -61,6 +64,9 @@ impl fmt::Display for Inconsistency {
             }
             Self::Device(domain) => write!(formatter, "domain {domain} has a malformed device, or one of another's"),
             Self::Grant(domain) => write!(formatter, "domain {domain} has a grant that belongs to another"),
+            Self::Guest(domain) => {
+                write!(formatter, "domain {domain} has a malformed guest, or one that is not its own")
+            }
             Self::Endpoint(endpoint) => {
                 write!(formatter, "endpoint {endpoint} does not fit its server")
             }
@@ -106,6 +112,7 @@ impl System {
             self.check_share(index, domain)?;
             self.check_uses(index, domain)?;
             self.check_claims(index, domain)?;
+            self.check_guest(index, domain)?;
         }
         self.check_rings()?;
         self.check_groups()?;
@@ -243,6 +250,27 @@ impl System {
             return Err(Inconsistency::Grant(index));
         }
         Ok(())
+    }
+
+    /// A guest has memory and disks, each by a ring, and a domain that is for nothing else.
+    fn check_guest(&self, index: DomainIndex, domain: &Domain) -> Result<(), Inconsistency> {
+        let is_disk = |name: &String| {
+            domain.use_named(name).is_some_and(|usage| {
+                usage.ring.is_some()
+                    && self.endpoints.get(usage.endpoint.position()).is_some_and(|disk| disk.interface == BLOCK)
+            })
+        };
+        let is_sound = match &domain.guest {
+            None => domain.kind != Kind::Guest && domain.guest_memory == 0,
+            Some(guest) => {
+                domain.kind == Kind::Guest
+                    && guest.is_valid()
+                    && domain.guest_memory >= guest.memory
+                    && is_page_multiple(domain.guest_memory)
+                    && guest.disks.iter().all(is_disk)
+            }
+        };
+        if is_sound { Ok(()) } else { Err(Inconsistency::Guest(index)) }
     }
 
     fn check_rings(&self) -> Result<(), Inconsistency> {

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DMA_BYTES, EndpointIndex, RingIndex};
+use crate::{DMA_BYTES, EndpointIndex, Guest, RingIndex};
 
 /// A protection domain as it is to be created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ pub struct Domain {
     pub args: Vec<String>,
     /// Authority beyond memory, endpoints and its device; sorted, without repeats.
     pub grants: Vec<Grant>,
+    /// The machine that it shows its guest; of [`Kind::Guest`] and of no other.
+    pub guest: Option<Guest>,
+    /// Bytes for its guest, a multiple of the page size: the guest's memory and what the kernel and the monitor need beside it;
+    /// 0 without a guest.
+    pub guest_memory: u64,
 }
 
 impl Domain {
@@ -116,11 +121,13 @@ pub enum Kind {
     Driver,
     /// Serves a person.
     App,
+    /// Shows a guest a machine.
+    Guest,
 }
 
 impl Kind {
     /// Every kind, in the order of the manifest's documentation.
-    pub const ALL: [Self; 3] = [Self::Server, Self::Driver, Self::App];
+    pub const ALL: [Self; 4] = [Self::Server, Self::Driver, Self::App, Self::Guest];
 
     /// The word for the kind in `system.toml`.
     pub const fn name(self) -> &'static str {
@@ -128,6 +135,7 @@ impl Kind {
             Self::Server => "server",
             Self::Driver => "driver",
             Self::App => "app",
+            Self::Guest => "guest",
         }
     }
 }

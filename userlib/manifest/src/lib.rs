@@ -15,6 +15,7 @@
 //! - an event bit of a notification has one sender;
 //! - no two domains hold the same I/O port, interrupt line or exclusive grant;
 //! - the bounded domains of a processor are promised no more than all of it;
+//! - a guest has a domain of its own, with a ring to each of its disks;
 //! - a domain belongs to one group at most, and groups form trees.
 
 #![no_std]
@@ -33,7 +34,7 @@ pub use check::{Inconsistency, name_is_valid};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAGIC, MAX_ENCODED_BYTES, VERSION};
 pub use domain::{Bound, Bus, Device, Domain, Grant, Kind, OnDeath, PortRange, Restart, Use};
 pub use group::{Group, Strategy};
-pub use guest::{Guest, MAX_DISKS};
+pub use guest::{BLOCK, Guest, GuestFile, MAX_DISKS};
 pub use system::{
     DomainIndex, Endpoint, EndpointIndex, GroupIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
 };

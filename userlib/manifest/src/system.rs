@@ -221,13 +221,13 @@ impl System {
             })
     }
 
-    /// Bytes that the domains' memory, what they share with devices, the vaults and the rings take together;
+    /// Bytes that the domains' memory, what they share with devices, the vaults, the guests and the rings take together;
     /// [`System::reserve`] is not included.
     pub fn memory_bytes(&self) -> u64 {
-        let domains = self
-            .domains
-            .iter()
-            .map(|domain| domain.memory.saturating_add(domain.vault).saturating_add(domain.dma_bytes()));
+        let domains = self.domains.iter().map(|domain| {
+            let parts = [domain.memory, domain.vault, domain.dma_bytes(), domain.guest_memory];
+            parts.into_iter().fold(0, u64::saturating_add)
+        });
         let rings = self.rings.iter().map(|ring| ring.bytes);
         domains.chain(rings).fold(0, u64::saturating_add)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use manifest::System;
+use manifest::{Guest, GuestFile, System};
 
 use super::BuildError;
 use crate::machine::Plug;
@@ -67,6 +67,12 @@ pub struct Composition {
     pub plugs: Vec<Plug>,
     /// The text of a script, if the root server is to carry one out.
     pub script: Option<String>,
+    /// The machines of guests, encoded, by their names in the boot archive.
+    pub guests: BTreeMap<String, Vec<u8>>,
+    /// What is started in them, by the same kind of name.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Bytes of memory that the machine needs for guests, on top of what it needs for everybody else.
+    pub guest_memory: u64,
 }
 
 impl Composition {
@@ -144,13 +150,20 @@ impl Composition {
     fn of_source(root: &Path, source: &str) -> Result<Self, BuildError> {
         let members = workspace::Members::of(root).map_err(BuildError::Start)?.programs();
         let programs: Vec<&str> = members.keys().map(String::as_str).collect();
-        let compiled = compile_manifest(source, &programs).map_err(BuildError::Manifest)?;
+        let compiled = compile_manifest(root, source, &programs).map_err(BuildError::Manifest)?;
         if !compiled.warnings.is_empty() {
             eprintln!("{}", compiled.warnings);
         }
         let bytes = compiled.system.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
-        let mut composition =
-            Self { root: root.to_owned(), plugs: compiled.plugs, ..Self::of_manifest(&compiled.system, bytes) };
+        let files = compiled.files.into_iter().map(|(name, path)| (name, root.join(path)));
+        let mut composition = Self {
+            root: root.to_owned(),
+            plugs: compiled.plugs,
+            guests: encode_guests(&compiled.system)?,
+            files: files.collect(),
+            guest_memory: compiled.guest_memory,
+            ..Self::of_manifest(&compiled.system, bytes)
+        };
         composition.find_crates(&members, &compiled.paths)?;
         Ok(composition)
     }
@@ -172,6 +185,9 @@ impl Composition {
             manifest: Some(bytes),
             plugs: Vec::new(),
             script: None,
+            guests: BTreeMap::new(),
+            files: BTreeMap::new(),
+            guest_memory: 0,
         }
     }
 
@@ -214,6 +230,9 @@ impl Composition {
             manifest: None,
             plugs: Vec::new(),
             script: None,
+            guests: BTreeMap::new(),
+            files: BTreeMap::new(),
+            guest_memory: 0,
         }
     }
 
@@ -241,12 +260,22 @@ impl Composition {
     }
 }
 
-/// Compiles the text of `system.toml` for a system with these programs, the standard interfaces and the shell.
+/// What each guest's monitor finds of the manifest, by its name in the boot archive.
+fn encode_guests(system: &System) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
+    let guests = system.domains.iter().filter_map(|domain| Some((&domain.name, domain.guest.as_ref()?)));
+    let encode = |(name, guest): (&String, &Guest)| {
+        let bytes = guest.encode().map_err(|error| BuildError::Manifest(error.to_string()))?;
+        Ok((GuestFile::Guest.archive_name(name), bytes))
+    };
+    guests.map(encode).collect()
+}
+
+/// Compiles the text of the `system.toml` in a folder for a system with these programs, the standard interfaces and the shell.
 ///
 /// # Errors
 ///
 /// Every error and its place in the file, for a person.
-pub fn compile_manifest(source: &str, programs: &[&str]) -> Result<Compiled, String> {
+pub fn compile_manifest(folder: &Path, source: &str, programs: &[&str]) -> Result<Compiled, String> {
     let interfaces: Vec<_> =
         interfaces::ALL.iter().map(|interface| InterfaceInfo { name: interface.name, id: interface.id }).collect();
     let shell_commands: Vec<&str> = shell::commands::all().map(|command| command.name).collect();
@@ -255,6 +284,7 @@ pub fn compile_manifest(source: &str, programs: &[&str]) -> Result<Compiled, Str
         binaries: Some(programs),
         shell_commands: &shell_commands,
         machine_memory: crate::manifest::MINIMUM_MACHINE_MEMORY,
+        folder: Some(folder),
     };
     crate::manifest::compile("system.toml", source, &environment).map_err(|report| report.to_string())
 }

@@ -102,6 +102,8 @@ pub struct Built {
     pub programs: BTreeMap<String, PathBuf>,
     /// Devices that its domains want the machine to have.
     pub plugs: Vec<Plug>,
+    /// Bytes of memory that the machine needs for guests, on top of what it needs for everybody else.
+    pub guest_memory: u64,
 }
 
 /// Builds the system that `system.toml` describes.
@@ -168,7 +170,8 @@ pub fn build(composition: &Composition, source: &LibrarySource) -> Result<Built,
     } else {
         step.done(&format!("{:.1} MiB", image.len() as f64 / f64::from(1 << 20)));
     }
-    Ok(Built { image: path, programs, plugs: composition.plugs.clone() })
+    let (plugs, guest_memory) = (composition.plugs.clone(), composition.guest_memory);
+    Ok(Built { image: path, programs, plugs, guest_memory })
 }
 
 /// The bytes of the bootable file.
@@ -189,6 +192,12 @@ fn pack(composition: &Composition, programs: &BTreeMap<String, PathBuf>) -> Resu
     }
     if let Some(manifest) = &composition.manifest {
         builder.add(MANIFEST, manifest.clone())?;
+    }
+    for (name, guest) in &composition.guests {
+        builder.add(name, guest.clone())?;
+    }
+    for (name, path) in &composition.files {
+        builder.add(name, read(path)?)?;
     }
     if let Some(script) = &composition.script {
         builder.add(script::FILE, script.clone().into_bytes())?;

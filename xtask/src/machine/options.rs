@@ -39,6 +39,11 @@ impl Memory {
         Self { mebibytes }
     }
 
+    /// So many bytes more, rounded up.
+    pub const fn and_bytes(self, bytes: u64) -> Self {
+        Self { mebibytes: self.mebibytes + bytes.div_ceil(MIB) }
+    }
+
     /// The amount in bytes.
     pub const fn bytes(self) -> u64 {
         self.mebibytes * MIB
@@ -183,6 +188,12 @@ mod tests {
     fn memory_is_written_in_the_largest_whole_unit() {
         assert_eq!(Memory::mebibytes(1536).to_string(), "1536M");
         assert_eq!(Memory::mebibytes(4096).to_string(), "4G");
+    }
+
+    #[test]
+    fn memory_for_guests_is_added_in_whole_mebibytes() {
+        assert_eq!(Memory::mebibytes(256).and_bytes(0), Memory::mebibytes(256));
+        assert_eq!(Memory::mebibytes(256).and_bytes((64 << 20) + 1), Memory::mebibytes(321));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     diagnostic::{Diagnostic, Rule},
     graph::Graph,
     groups,
+    guests::GuestDeclaration,
     reader::Findings,
 };
 
@@ -100,6 +101,8 @@ fn add_domain(
         device: declaration.device.as_ref().map(|device| device.device.clone()),
         args: declaration.args.clone(),
         grants,
+        guest: declaration.guest.as_ref().map(|declared| declared.guest.clone()),
+        guest_memory: declaration.guest.as_ref().map_or(0, GuestDeclaration::memory_bytes),
     });
 }
 

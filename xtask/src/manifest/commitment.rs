@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+use manifest::PAGE_BYTES;
+
 use super::{
     declaration::Declarations,
     diagnostic::{Diagnostic, Rule},
+    guests::GuestDeclaration,
     quantity::show_size,
     reader::Findings,
 };
@@ -19,7 +22,23 @@ struct Consumer {
     span: Range<usize>,
 }
 
-/// Reports a system that needs more memory than `machine_memory` bytes.
+/// Bytes that the guests and their files take.
+pub(super) fn guest_memory(declarations: &Declarations) -> u64 {
+    let guests = declarations.domains.iter().filter_map(|domain| domain.guest.as_ref());
+    guests.flat_map(guest_parts).map(|(_, bytes, _)| bytes).fold(0, u64::saturating_add)
+}
+
+/// What one guest takes: each part, its bytes, and where it is written.
+fn guest_parts(guest: &GuestDeclaration) -> impl Iterator<Item = (&'static str, u64, Range<usize>)> {
+    // Files share no page in the archive.
+    let files = guest
+        .files
+        .iter()
+        .map(|(file, declared)| (file.name(), declared.bytes.next_multiple_of(PAGE_BYTES), declared.path.span()));
+    std::iter::once(("guest", guest.memory_bytes(), guest.memory_span.clone())).chain(files)
+}
+
+/// Reports a system that needs more memory than `machine_memory` bytes. What guests take, the machine has beside.
 pub(super) fn check(declarations: &Declarations, machine_memory: u64, findings: &Findings) {
     let mut consumers = Vec::new();
     for domain in &declarations.domains {
@@ -34,10 +53,14 @@ pub(super) fn check(declarations: &Declarations, machine_memory: u64, findings: 
         let dma = domain.device.as_ref().map_or(0, |declared| declared.device.dma_bytes());
         add(format!("what `{name}` shares with its device"), dma, domain.memory_span.clone());
         add(format!("the vault of `{name}`"), domain.vault, domain.memory_span.clone());
+        for (part, bytes, span) in domain.guest.iter().flat_map(guest_parts) {
+            add(format!("the {part} of `{name}`"), bytes, span);
+        }
         for ring in domain.uses.iter().filter_map(|usage| usage.ring.as_ref()) {
             add(format!("a ring of `{name}`"), *ring.get_ref(), ring.span());
         }
     }
+    let machine_memory = machine_memory.saturating_add(guest_memory(declarations));
     let needed = consumers.iter().map(|consumer| consumer.bytes).fold(declarations.reserve, u64::saturating_add);
     if needed <= machine_memory {
         return;

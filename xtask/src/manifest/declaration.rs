@@ -16,6 +16,7 @@ use super::{
     device::{DeviceDeclaration, read_device},
     diagnostic::{Diagnostic, Rule},
     groups::{self, GroupDeclaration},
+    guests::{self, GuestDeclaration},
     reader::{self, Elsewhere, Findings, Section, Value},
     resources::{self, MAX_SIZE, Resources, read_resources},
     spelling,
@@ -23,7 +24,7 @@ use super::{
 
 const MIB: u64 = 1 << 20;
 
-const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain", "group"];
+const TOP_KEYS: &[&str] = &["system", "defaults", "supervisor", "domain", "guest", "group"];
 const SYSTEM_KEYS: &[&str] = &["reserve"];
 const SUPERVISOR_KEYS: &[&str] = &[
     "binary",
@@ -38,7 +39,7 @@ const SUPERVISOR_KEYS: &[&str] = &[
     "args",
     "grants",
 ];
-const DOMAIN_KEYS: &[&str] = &[
+pub(super) const DOMAIN_KEYS: &[&str] = &[
     "binary",
     "path",
     "kind",
@@ -58,12 +59,14 @@ const DOMAIN_KEYS: &[&str] = &[
     "args",
     "grants",
 ];
+/// What a `[domain.…]` can be: a guest has a section of its own.
+const DOMAIN_KINDS: &[Kind] = &[Kind::Server, Kind::Driver, Kind::App];
 /// Names that belong to parts of the system which are no `[domain.…]`.
 const RESERVED_NAMES: &[&str] = &[SUPERVISOR, "init", "kernel"];
 
 /// The whole text.
 pub(super) struct Declarations {
-    /// The supervisor first, then the domains in the order in which they are written.
+    /// The supervisor first, then the domains in the order in which they are written, then the guests.
     pub(super) domains: Vec<Declaration>,
     /// Interfaces that crates outside of the standard ones declare, with their versions.
     pub(super) interfaces: Vec<(Spanned<String>, u16)>,
@@ -90,6 +93,7 @@ pub(super) struct Declaration {
     pub(super) device: Option<DeviceDeclaration>,
     pub(super) args: Vec<String>,
     pub(super) grants: Vec<Spanned<Grant>>,
+    pub(super) guest: Option<GuestDeclaration>,
 }
 
 /// One entry of `uses`.
@@ -129,6 +133,8 @@ pub(super) fn read<'t>(
             domains.push(declaration);
         }
     }
+    domains.extend(guests::read(&top, &defaults, environment, &domains));
+    guests::connect(&mut domains, findings);
     Declarations { domains, interfaces, groups: groups::read(&top), reserve }
 }
 
@@ -149,6 +155,7 @@ fn read_supervisor<'t>(top: &Section<'t>, defaults: &Resources, environment: &En
         device: None,
         args: Vec::new(),
         grants: vec![Spanned::new(0..0, Grant::Supervision)],
+        guest: None,
     };
     let Some(value) = top.value("supervisor") else {
         findings.report(
@@ -193,19 +200,7 @@ fn read_domain<'t>(
     findings: &'t Findings,
 ) -> Option<Declaration> {
     check_name("a domain", &name, findings);
-    if RESERVED_NAMES.contains(name.get_ref()) {
-        findings.report(
-            Diagnostic::new(
-                Rule::InvalidName,
-                name.span(),
-                format!("`{}` is a part of every system, not a domain of its own", name.get_ref()),
-            )
-            .hint(if *name.get_ref() == SUPERVISOR {
-                "the supervisor's section is `[supervisor]`"
-            } else {
-                "choose another name"
-            }),
-        );
+    if !is_free_name(&name, findings) {
         return None;
     }
     let DeValue::Table(table) = value.get_ref() else {
@@ -216,7 +211,7 @@ fn read_domain<'t>(
     let section = Section::open(table, name.span(), what, DOMAIN_KEYS, None, findings);
     let kind = section
         .required_text("kind", "\"server\"")
-        .and_then(|written| reader::word("kind", &written, &Kind::ALL, Kind::name, findings));
+        .and_then(|written| reader::word("kind", &written, DOMAIN_KINDS, Kind::name, findings));
     let device = read_device(&section);
     let grants = read_grants(&section);
     // An unreadable kind is reported already; guessing the one that fits avoids a second report.
@@ -240,8 +235,23 @@ fn read_domain<'t>(
         device,
         args: read_args(&section),
         grants,
+        guest: None,
         name: owned(name),
     })
+}
+
+/// Whether a domain may have this name; reports it if the name is that of a part of every system.
+pub(super) fn is_free_name(name: &Spanned<&str>, findings: &Findings) -> bool {
+    let is_reserved = RESERVED_NAMES.contains(name.get_ref());
+    if is_reserved {
+        let message = format!("`{}` is a part of every system, not a domain of its own", name.get_ref());
+        let hint = match *name.get_ref() {
+            SUPERVISOR => "the supervisor's section is `[supervisor]`",
+            _ => "choose another name",
+        };
+        findings.report(Diagnostic::new(Rule::InvalidName, name.span(), message).hint(hint));
+    }
+    !is_reserved
 }
 
 /// A device, and the grant of all PCI devices, are for drivers; supervision is the supervisor's.
@@ -285,7 +295,7 @@ fn indefinite(kind: Kind) -> String {
     if name.starts_with('a') { format!("n {name}") } else { format!(" {name}") }
 }
 
-fn read_binary(section: &Section<'_>, default: Spanned<&str>, binaries: Option<&[&str]>) -> Spanned<String> {
+pub(super) fn read_binary(section: &Section<'_>, default: Spanned<&str>, binaries: Option<&[&str]>) -> Spanned<String> {
     let binary = section.text("binary").unwrap_or(default);
     if let Some(known) = binaries.filter(|known| !known.contains(binary.get_ref())) {
         section.findings().report(
@@ -452,7 +462,7 @@ fn read_uses(section: &Section<'_>) -> Vec<UseDeclaration> {
     uses
 }
 
-fn check_name(what: &str, name: &Spanned<&str>, findings: &Findings) {
+pub(super) fn check_name(what: &str, name: &Spanned<&str>, findings: &Findings) {
     if !name_is_valid(name.get_ref()) {
         findings.report(
             Diagnostic::new(Rule::InvalidName, name.span(), format!("{what} cannot be called `{}`", name.get_ref()))
@@ -471,6 +481,6 @@ pub(super) fn duplicate(span: Range<usize>, earlier: Range<usize>, message: Stri
         .hint("remove one")
 }
 
-fn owned(text: Spanned<&str>) -> Spanned<String> {
+pub(super) fn owned(text: Spanned<&str>) -> Spanned<String> {
     Spanned::new(text.span(), text.get_ref().to_string())
 }

@@ -27,6 +27,8 @@ pub enum Rule {
     InvalidNumber,
     /// A device that QEMU cannot be asked for like this.
     InvalidDevice,
+    /// A file for the boot archive that is not there, or has nothing in it.
+    MissingFile,
     /// A binary that the project does not build.
     UnknownBinary,
     /// An interface that nobody defined.
@@ -75,6 +77,7 @@ impl Rule {
             Self::InvalidDuration => "invalid-duration",
             Self::InvalidNumber => "invalid-number",
             Self::InvalidDevice => "invalid-device",
+            Self::MissingFile => "missing-file",
             Self::UnknownBinary => "unknown-binary",
             Self::UnknownInterface => "unknown-interface",
             Self::WrongVersion => "wrong-version",

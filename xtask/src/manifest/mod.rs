@@ -17,6 +17,7 @@ mod device;
 mod diagnostic;
 mod graph;
 mod groups;
+mod guests;
 mod quantity;
 mod reader;
 mod resources;
@@ -25,6 +26,7 @@ mod spelling;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use manifest::System;
 use toml::de::DeTable;
@@ -55,8 +57,10 @@ pub struct Environment<'a> {
     pub binaries: Option<&'a [&'a str]>,
     /// What a person can type at the shell that the shell itself carries out.
     pub shell_commands: &'a [&'a str],
-    /// Memory of the machine, in bytes.
+    /// Memory of the machine, in bytes, beside what it has for guests.
     pub machine_memory: u64,
+    /// The manifest's folder, from which the paths of files begin, or `None` to accept any.
+    pub folder: Option<&'a Path>,
 }
 
 impl Environment<'_> {
@@ -75,6 +79,10 @@ pub struct Compiled {
     /// Folders of crates outside of the workspace, by the binaries that they build; as they are written, so relative to
     /// the manifest.
     pub paths: BTreeMap<String, String>,
+    /// Files of guests, by their names in the boot archive; as they are written, so relative to the manifest.
+    pub files: BTreeMap<String, String>,
+    /// Bytes that the guests and their files take: a machine has to have them on top of what everybody else needs.
+    pub guest_memory: u64,
     /// What is odd about it, though not wrong; usually empty.
     pub warnings: Report,
 }
@@ -125,8 +133,19 @@ fn check(source: &str, environment: &Environment<'_>, findings: &Findings) -> Op
         let path = domain.path.as_ref()?;
         Some((domain.binary.get_ref().clone(), path.get_ref().clone()))
     });
+    let files = declarations.domains.iter().flat_map(|domain| {
+        let files = domain.guest.iter().flat_map(|guest| &guest.files);
+        files.map(|(file, declared)| (file.archive_name(domain.name.get_ref()), declared.path.get_ref().clone()))
+    });
     let system = assembly::assemble(&declarations, &graph, environment, findings)?;
     let devices = declarations.domains.iter().filter_map(|domain| domain.device.as_ref());
     let plugs = devices.filter_map(|device| device.plug.clone()).collect();
-    Some(Compiled { system, plugs, paths: paths.collect(), warnings: Report::default() })
+    Some(Compiled {
+        system,
+        plugs,
+        paths: paths.collect(),
+        files: files.collect(),
+        guest_memory: commitment::guest_memory(&declarations),
+        warnings: Report::default(),
+    })
 }

@@ -52,6 +52,11 @@ const DEFAULT_RESTART: Restart =
 
 /// What the section says about resources; where it says nothing, or nothing valid, the defaults.
 pub(super) fn read_resources(section: &Section<'_>, defaults: &Resources) -> Resources {
+    read_resources_with(section, "memory", defaults)
+}
+
+/// The same of a section in which the domain's memory is called `memory`.
+pub(super) fn read_resources_with(section: &Section<'_>, memory: &str, defaults: &Resources) -> Resources {
     let capabilities =
         section.number("capabilities", MIN_CAPABILITIES.into()..=MAX_CAPABILITIES.into()).and_then(|slots| {
             if slots.get_ref().is_power_of_two() {
@@ -74,7 +79,7 @@ pub(super) fn read_resources(section: &Section<'_>, defaults: &Resources) -> Res
         time_slice_us: section
             .duration("time-slice", 100..=SECOND)
             .map_or(defaults.time_slice_us, |slice| slice as u32),
-        memory: section.size("memory", 64 << 10..=MAX_SIZE).map_or(defaults.memory, Spanned::into_inner),
+        memory: section.size(memory, 64 << 10..=MAX_SIZE).map_or(defaults.memory, Spanned::into_inner),
         capabilities: capabilities.unwrap_or(defaults.capabilities),
         threads: number("threads", 1..=64).map_or(defaults.threads, |threads| threads as u16),
         restart: read_restart(section).unwrap_or(defaults.restart),

@@ -220,7 +220,7 @@ impl Tree {
         let known = known.map_err(|source| ScaffoldError::Read { path: self.root.join("Cargo.toml"), source })?;
         let mut programs: Vec<&str> = known.keys().map(String::as_str).collect();
         programs.extend(new_programs);
-        build::compile_manifest(text, &programs).map(drop).map_err(ScaffoldError::Manifest)
+        build::compile_manifest(&self.root, text, &programs).map(drop).map_err(ScaffoldError::Manifest)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) fn system(devices: &[(u16, &[u16], u8)]) -> System {
         device,
         args: vec![],
         grants: vec![],
+        guest: None,
+        guest_memory: 0,
     };
     let mut domains = vec![domain("supervisor", None)];
     for (number, (vendor, devices, index)) in devices.iter().enumerate() {

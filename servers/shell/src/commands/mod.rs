@@ -5,6 +5,7 @@ mod control;
 mod crashes;
 mod domains;
 mod files;
+pub(crate) mod guests;
 mod handle;
 mod machine;
 
@@ -21,6 +22,8 @@ pub enum Completes {
     Paths,
     /// The name of a domain.
     Domains,
+    /// The name of a guest.
+    Guests,
     /// The name of a command.
     Commands,
     /// One of these.
@@ -61,6 +64,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Contents of files", commands: contents::COMMANDS },
     Group { title: "Domains", commands: domains::COMMANDS },
     Group { title: "Deaths", commands: crashes::COMMANDS },
+    Group { title: "Guests", commands: guests::COMMANDS },
     Group { title: "Machine", commands: machine::COMMANDS },
     Group { title: "Shell", commands: control::COMMANDS },
 ];

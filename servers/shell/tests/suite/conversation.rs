@@ -1,6 +1,7 @@
 //! Typing and reading.
 
 use crate::doubles::{Desk, Drive, Given, Parrot, Supervisor, Volume};
+use crate::machines::Machines;
 use shell::services::Services;
 use shell::shell::{PROMPT, PROMPT_AFTER_FAILURE, Shell};
 use userlib::ipc::CallError;
@@ -13,6 +14,7 @@ pub(crate) struct World {
     pub(crate) disk: Drive,
     pub(crate) echo: Parrot,
     pub(crate) apps: Given,
+    pub(crate) guests: Machines,
     pub(crate) desk: Desk,
 }
 
@@ -25,6 +27,7 @@ impl World {
             disk: &self.disk,
             echo: &self.echo,
             apps: &self.apps,
+            guests: &self.guests,
             terminal: &self.desk,
             life: &self.desk,
         };

@@ -517,6 +517,8 @@ impl Apps for Given {
 #[derive(Default)]
 pub(crate) struct Desk {
     typed: RefCell<VecDeque<Vec<u8>>>,
+    /// What is typed while a command runs, and when.
+    typed_meanwhile: RefCell<VecDeque<(Duration, Vec<u8>)>>,
     shown: RefCell<Vec<u8>>,
     now: Cell<Duration>,
     /// When Ctrl-C is typed.
@@ -533,6 +535,11 @@ impl Desk {
     /// Types something in one burst, the next time somebody waits for it.
     pub(crate) fn will_type(&self, burst: &[u8]) {
         self.typed.borrow_mut().push_back(burst.into());
+    }
+
+    /// Types something at a moment at which a command runs.
+    pub(crate) fn will_type_at(&self, moment: Duration, burst: &[u8]) {
+        self.typed_meanwhile.borrow_mut().push_back((moment, burst.into()));
     }
 
     pub(crate) fn take_shown(&self) -> Vec<u8> {
@@ -563,7 +570,11 @@ impl Terminal for Desk {
                 bytes[0] = 3;
                 return Ok(1);
             }
-            return Ok(0);
+            let mut typed = self.typed_meanwhile.borrow_mut();
+            let burst = typed.pop_front_if(|(moment, _)| *moment <= self.now.get());
+            let burst = burst.map_or_else(Vec::new, |(_, burst)| burst);
+            bytes[..burst.len()].copy_from_slice(&burst);
+            return Ok(burst.len());
         }
         if self.dies_while_read.replace(false) {
             return Err(CallError::ServerDied);

@@ -5,5 +5,7 @@ mod apps;
 mod conversation;
 mod doubles;
 mod files;
+mod guests;
+mod machines;
 mod system;
 mod typing;

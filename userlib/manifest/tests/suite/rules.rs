@@ -2,8 +2,8 @@
 
 use crate::sample::{DISK, FILES, ONLOOKER, SHELL, SUPERVISOR_DOMAIN};
 use manifest::{
-    Bound, Bus, Device, DomainIndex, EndpointIndex, Grant, GroupIndex, Inconsistency, NotificationIndex, PortRange,
-    Restart, RingIndex, System, name_is_valid,
+    Bound, Bus, Device, DomainIndex, EndpointIndex, Grant, GroupIndex, Guest, Inconsistency, Kind, NotificationIndex,
+    PortRange, Restart, RingIndex, System, name_is_valid,
 };
 
 fn broken(change: impl FnOnce(&mut System)) -> Inconsistency {
@@ -183,6 +183,87 @@ fn endpoints_fit_their_servers() {
         broken(|system| system.endpoints[1].interface = "supervision".into()),
         Inconsistency::Endpoint(EndpointIndex(1))
     );
+}
+
+/// The sample's files as the monitor of a guest whose disk is the driver's, changed.
+fn with_guest(change: impl FnOnce(&mut System)) -> Result<(), Inconsistency> {
+    let mut system = crate::sample::system();
+    let monitor = &mut system.domains[2];
+    monitor.kind = Kind::Guest;
+    monitor.uses[0].name = "disk0".into();
+    monitor.guest = Some(Guest {
+        memory: 64 << 20,
+        processors: 2,
+        command_line: "console=ttyS0".into(),
+        starts: true,
+        disks: vec!["disk0".into()],
+    });
+    monitor.guest_memory = (64 << 20) + (40 << 12);
+    change(&mut system);
+    system.check()
+}
+
+/// The same with another machine.
+fn with_machine(change: impl FnOnce(&mut Guest)) -> Result<(), Inconsistency> {
+    with_guest(|system| change(system.domains[2].guest.as_mut().unwrap()))
+}
+
+#[test]
+fn a_guest_is_a_machine_that_there_can_be() {
+    let refusal = Err(Inconsistency::Guest(FILES));
+    assert_eq!(with_guest(|_| ()), Ok(()));
+    for memory in [0, 14 << 20, 63 << 20, (64 << 20) + 4096, (3 << 30) + (2 << 20)] {
+        assert_eq!(with_machine(|guest| guest.memory = memory), refusal, "{memory} bytes");
+    }
+    for processors in [0, 17] {
+        assert_eq!(with_machine(|guest| guest.processors = processors), refusal);
+    }
+    assert_eq!(with_machine(|guest| guest.command_line = "x".repeat(2048)), refusal);
+    assert_eq!(with_machine(|guest| guest.command_line = "a\0b".into()), refusal);
+    let guest_memory = |bytes| with_guest(|system| system.domains[2].guest_memory = bytes);
+    assert_eq!(guest_memory((64 << 20) - 4096), refusal, "it has not even the guest's own");
+    assert_eq!(guest_memory((64 << 20) + 100), refusal);
+}
+
+#[test]
+fn a_guest_has_disks_that_its_monitor_reaches_by_rings() {
+    let refusal = Err(Inconsistency::Guest(FILES));
+    assert_eq!(with_machine(|guest| guest.disks = vec!["disk1".into()]), refusal);
+    assert_eq!(with_machine(|guest| guest.disks.push("disk1".into())), refusal, "nobody is called that");
+    assert_eq!(with_guest(|system| system.domains[2].uses[0].name = "disk1".into()), refusal);
+    assert_eq!(with_guest(|system| system.endpoints[1].interface = "echo".into()), refusal);
+    let without_ring = with_guest(|system| {
+        system.domains[2].uses[0].ring = None;
+        system.rings.clear();
+        system.notifications.clear();
+    });
+    assert_eq!(without_ring, refusal);
+}
+
+#[test]
+fn monitors_and_nobody_else_have_guests() {
+    let refusal = Err(Inconsistency::Guest(FILES));
+    assert_eq!(with_guest(|system| system.domains[2].kind = Kind::Server), refusal);
+    assert_eq!(with_guest(|system| system.domains[2].guest = None), refusal);
+    assert_eq!(broken(|system| system.domains[2].guest_memory = 4096), Inconsistency::Guest(FILES));
+}
+
+#[test]
+fn the_memory_of_guests_is_in_the_sum() {
+    let without = crate::sample::system().memory_bytes();
+    let with = with_guest(|system| assert_eq!(system.memory_bytes(), without + (64 << 20) + (40 << 12)));
+    assert_eq!(with, Ok(()));
+}
+
+#[test]
+fn the_machine_of_a_guest_survives_the_round_trip() {
+    let survives = with_machine(|guest| {
+        let mut bytes = guest.encode().unwrap();
+        bytes.extend([0; 100]);
+        assert_eq!(Guest::decode(&bytes), Ok(guest.clone()));
+        assert!(Guest::decode(&bytes[..3]).is_err());
+    });
+    assert_eq!(survives, Ok(()));
 }
 
 #[test]

@@ -33,6 +33,8 @@ fn domain(name: &str, kind: Kind, level: u8) -> Domain {
         device: None,
         args: vec![],
         grants: vec![],
+        guest: None,
+        guest_memory: 0,
     }
 }
 

@@ -3,6 +3,7 @@
 mod composition;
 mod default_system;
 mod groups;
+mod guests;
 mod interfaces;
 mod mistakes;
 mod processors;
@@ -19,12 +20,13 @@ const INTERFACES: &[InterfaceInfo<'static>] = &[
     InterfaceInfo { name: "filesystem", id: 0xa4 },
     InterfaceInfo { name: "echo", id: 0xa5 },
     InterfaceInfo { name: "command", id: 0xa6 },
+    InterfaceInfo { name: "guest", id: 0xa7 },
 ];
 
 const SHELL_COMMANDS: &[&str] = &["echo", "ls"];
 
 const BINARIES: &[&str] =
-    &["supervisor", "uart", "pci", "virtio-blk", "fat", "echo", "shell", "crashlog", "a", "b", "c"];
+    &["supervisor", "uart", "pci", "virtio-blk", "fat", "echo", "shell", "crashlog", "vmm", "a", "b", "c"];
 
 fn environment() -> Environment<'static> {
     Environment {
@@ -32,6 +34,7 @@ fn environment() -> Environment<'static> {
         binaries: Some(BINARIES),
         shell_commands: SHELL_COMMANDS,
         machine_memory: MINIMUM_MACHINE_MEMORY,
+        folder: None,
     }
 }
 
