@@ -128,7 +128,12 @@ fn read_guest<'t>(
         ..defaults.clone()
     };
     let disks = read_disks(&section);
+    let resources = read_resources_with(&section, "monitor-memory", &monitor);
     let guest = Guest {
+        cpu: resources.cpu,
+        // What the guest computes never keeps its monitor from answering.
+        priority: resources.priority.saturating_sub(1),
+        time_slice_us: resources.time_slice_us,
         // What cannot be read is reported: that nobody has.
         memory: read_memory(&section).unwrap_or(Guest::MIN_MEMORY),
         processors: section
@@ -146,7 +151,7 @@ fn read_guest<'t>(
         binary: read_binary(&section, Spanned::new(name.span(), MONITOR), binaries),
         path,
         kind: Kind::Guest,
-        resources: read_resources_with(&section, "monitor-memory", &monitor),
+        resources,
         bound: None,
         memory_span: section.value("monitor-memory").map_or(name.span(), Spanned::span),
         vault: 0,
