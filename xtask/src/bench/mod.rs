@@ -8,6 +8,7 @@ mod costs;
 mod density;
 mod file;
 mod group;
+mod guest;
 mod linux;
 pub mod page;
 mod plan;
@@ -31,6 +32,7 @@ pub use trace::{Trace, trace};
 
 use crate::build::{self, BuildError};
 use crate::console::{Console, ConsoleError};
+use crate::guest::GuestError;
 use crate::linux::LinuxError;
 use crate::machine::{Accelerator, Kvm, Machine, Memory, MonitorError};
 use crate::progress::Step;
@@ -79,6 +81,9 @@ pub enum BenchError {
     /// The kernel to compare with is not to be had.
     #[error("{0}")]
     Linux(#[from] LinuxError),
+    /// There is no guest to measure.
+    #[error("{0}")]
+    Guest(#[from] GuestError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
