@@ -95,6 +95,11 @@ impl<T: Tables> Kernel<T> {
     fn leave_guest(&mut self, thread: ThreadId, result: [u64; 4]) {
         let entry = self.thread_mut(thread);
         entry.in_guest = false;
+        // Who was not let in yet has nothing to show: the state is what its monitor made it.
+        if entry.resume == Resume::EnterGuest {
+            entry.resume = Resume::Result(result);
+            return;
+        }
         entry.guest_result = result;
         entry.resume = Resume::LeaveGuest;
     }

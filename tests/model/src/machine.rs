@@ -537,6 +537,10 @@ where
                 self.timers[self.cpu.index()] = timer;
                 let context = &mut self.contexts[thread.index()];
                 context.root = Some(root);
+                assert!(
+                    resume != Resume::LeaveGuest || context.in_guest,
+                    "{thread:?} shows the state of a guest that it was not let in yet"
+                );
                 context.in_guest = match resume {
                     Resume::EnterGuest => true,
                     Resume::LeaveGuest => false,
