@@ -193,7 +193,7 @@ mod a_guest_is_refused {
     fn with_the_same_disk_twice_or_too_many() {
         let found = in_guest("kernel = 'k'\nmemory = '16M'\ndisks = ['disk-a', 'disk-a']");
         assert_eq!(found, ["16:20 duplicate `'disk-a'`: `linux` uses `block` from `disk-a` twice (remove one)"]);
-        let disks = vec!["'disk-a'"; MAX_DISKS + 1].join(", ");
+        let disks = ["'disk-a'"; MAX_DISKS + 1].join(", ");
         let found = in_guest(&format!("kernel = 'k'\nmemory = '16M'\ndisks = [{disks}]"));
         assert!(
             found.iter().any(|line| line.contains("too-many `'disk-a'`: a guest has at most 8 disks")),
