@@ -272,7 +272,7 @@ fn set_up() -> Result<bool, Failure> {
 fn check() -> Result<bool, Failure> {
     let source = setup::ensure()?;
     let mut packages = Composition::of_system()?.packages();
-    packages.extend([build::CONFORMANCE, build::LINUX_PEER].map(str::to_owned));
+    packages.extend([build::CONFORMANCE, build::LINUX_PEER, build::MONITOR].map(str::to_owned));
     build::check(Check::Clippy, &packages, &source)?;
     build::check(Check::Documentation, &packages, &source)?;
     Ok(true)

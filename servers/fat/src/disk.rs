@@ -6,16 +6,13 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::vec;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use fat::{
     BlockDevice, Completion, DeviceError, DeviceGeometry, PAGE_SECTORS, PAGE_SIZE, SECTOR_SIZE, Transfer,
     TransferLimits,
 };
-use userlib::block_ring::{BlockRing, RequestError, SLOTS};
+use userlib::block_ring::{BlockRing, BufferArea, RequestError, SLOTS};
 use userlib::executor;
-use userlib::sync::Event;
 
 /// Pages that one transfer moves at most.
 const TRANSFER_PAGES: usize = 32;
@@ -44,60 +41,10 @@ impl Drop for Page {
     }
 }
 
-/// The pages of the ring's buffer area that no transfer uses.
-struct BufferArea {
-    used: RefCell<Vec<bool>>,
-    freed: Event,
-}
-
-impl BufferArea {
-    fn new(pages: usize) -> Self {
-        BufferArea { used: RefCell::new(vec![false; pages]), freed: Event::new() }
-    }
-
-    /// Waits for a contiguous run of pages.
-    async fn take(&self, pages: usize) -> Run<'_> {
-        loop {
-            if let Some(first) = self.try_take(pages) {
-                return Run { area: self, first, pages };
-            }
-            self.freed.next().await;
-        }
-    }
-
-    fn try_take(&self, pages: usize) -> Option<usize> {
-        let mut used = self.used.borrow_mut();
-        let mut run = 0;
-        for page in 0..used.len() {
-            run = if used[page] { 0 } else { run + 1 };
-            if run == pages {
-                let first = page + 1 - pages;
-                used[first..=page].fill(true);
-                return Some(first);
-            }
-        }
-        None
-    }
-}
-
-/// A run of pages of the buffer area, for the time of one transfer.
-struct Run<'a> {
-    area: &'a BufferArea,
-    first: usize,
-    pages: usize,
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.area.used.borrow_mut()[self.first..self.first + self.pages].fill(false);
-        self.area.freed.signal();
-    }
-}
-
 /// The disk.
 pub(crate) struct Disk {
     ring: Rc<BlockRing>,
-    area: BufferArea,
+    area: Rc<BufferArea>,
     geometry: DeviceGeometry,
     /// Pages of the cache that may still be made.
     pool: Rc<Cell<usize>>,
@@ -165,11 +112,11 @@ impl BlockDevice for Disk {
     async fn read(&self, mut transfer: Transfer<Page>) -> Completion<Page> {
         let (sector, sectors) = (transfer.sector, transfer.sectors);
         let run = self.area.take(sectors.div_ceil(PAGE_SECTORS)).await;
-        let outcome = self.ring.read(sector, sectors as u32, run.first as u32).await;
+        let outcome = self.ring.read(sector, sectors as u32, run.first()).await;
         let mut result = outcome.map_err(|error| Disk::device_error(error, sector, sectors as u64));
         if result.is_ok() {
             let area = self.ring.buffer();
-            let base = run.first * PAGE_SIZE;
+            let base = run.offset();
             for (index, range, offset) in pieces(&transfer) {
                 let target = &mut transfer.buffers[index].as_mut()[range];
                 if area.read(base + offset, target).is_err() {
@@ -184,13 +131,13 @@ impl BlockDevice for Disk {
         let (sector, sectors) = (transfer.sector, transfer.sectors);
         let run = self.area.take(sectors.div_ceil(PAGE_SECTORS)).await;
         let area = self.ring.buffer();
-        let base = run.first * PAGE_SIZE;
+        let base = run.offset();
         for (index, range, offset) in pieces(&transfer) {
             if area.write(base + offset, &transfer.buffers[index].as_ref()[range]).is_err() {
                 return Completion { transfer, result: Err(DeviceError::Io { sector }) };
             }
         }
-        let outcome = self.ring.write(sector, sectors as u32, run.first as u32).await;
+        let outcome = self.ring.write(sector, sectors as u32, run.first()).await;
         let result = outcome.map_err(|error| Disk::device_error(error, sector, sectors as u64));
         Completion { transfer, result }
     }

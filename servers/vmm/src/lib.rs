@@ -12,12 +12,14 @@
 
 extern crate alloc;
 
+pub mod board;
 pub mod boot;
 pub mod instruction;
 pub mod interrupt;
 pub mod memory;
 pub mod pci;
 pub mod power;
+pub mod processor;
 pub mod serial;
 pub mod timer;
 pub mod virtio;

@@ -46,6 +46,13 @@ pub struct Guest {
     pub memory: u64,
     /// Its processors, from 1 on.
     pub processors: u8,
+    /// The processor of the machine on which the first of them runs, counted from 0; the others run on those behind it, as far as
+    /// there are some.
+    pub cpu: u8,
+    /// Priority of its processors, below that of their monitor.
+    pub priority: u8,
+    /// Longest run of one of them before the next thread of the same priority gets its turn, in microseconds.
+    pub time_slice_us: u32,
     /// What its kernel is told.
     pub command_line: String,
     /// Whether it is switched on with the system.

@@ -38,11 +38,13 @@
 //! A completion is: status, bit in `completed`, no bit in `submitted`, notification, in this order. A driver that finds
 //! both bits at its start finishes the completion and does not repeat the request.
 
+mod area;
 mod bitmap;
 mod client;
 mod server;
 mod windows;
 
+pub use area::{BufferArea, Run};
 pub use client::{BlockRing, ClientCore, RequestError, Unavailable};
 pub use server::{Limits, RingServer, Taken};
 pub use windows::{WINDOWS, Window};

@@ -65,6 +65,14 @@ impl Cap<Memory> {
     pub fn create_space(self, account: Cap<Account>, page: u64) -> Result<Owned<Space>, Error> {
         created(account.invoke(Syscall::SpaceCreate, [self.handle().0, page, 0, 0, 0]))
     }
+
+    /// Makes page `page` of the extent, which nobody else may have, the root table of a new space for a guest.
+    ///
+    /// # Errors
+    /// `NoHardware` where the processor runs no guests; otherwise as [`Cap::<Memory>::create_space`].
+    pub fn create_guest_space(self, account: Cap<Account>, page: u64) -> Result<Owned<Space>, Error> {
+        created(account.invoke(Syscall::GuestSpaceCreate, [self.handle().0, page, 0, 0, 0]))
+    }
 }
 
 impl Cap<Space> {

@@ -1,6 +1,8 @@
 //! Accounts, domains, threads and budgets.
 
-use super::{Account, Budget, Cap, CapInfo, Domain, Endpoint, Memory, Notification, Owned, Space, Thread, created};
+use super::{
+    Account, Budget, Cap, CapInfo, Domain, Endpoint, MapFailure, Memory, Notification, Owned, Space, Thread, created,
+};
 use abi::rights::{Kind, RawRights};
 use abi::syscall::{AccountLimits, Charge, Registers};
 use abi::{Error, Handle, Syscall};
@@ -169,6 +171,20 @@ impl Cap<Thread> {
         let arguments = [instruction, stack, argument, 0, 0];
         // SAFETY: passed on to the caller.
         unsafe { self.invoke_with_memory(Syscall::ThreadStart, arguments) }.value().map(drop)
+    }
+
+    /// Gives the stopped thread a virtual processor of a guest.
+    ///
+    /// # Errors
+    /// [`MapFailure::NeedTables`] if the guest's space needs more pages; `WrongState`, `InUse`, `MissingRight`.
+    pub fn create_vcpu(self, guest: Cap<Space>) -> Result<(), MapFailure> {
+        // SAFETY: no memory of the caller's is touched.
+        let results = unsafe { self.invoke_with_memory(Syscall::VcpuCreate, [guest.handle().0, 0, 0, 0, 0]) };
+        match results.value() {
+            Ok(_) => Ok(()),
+            Err(Error::NeedTables) => Err(MapFailure::NeedTables(results.rdi)),
+            Err(error) => Err(MapFailure::Refused(error)),
+        }
     }
 
     /// Takes the thread out of whatever it does; a call of it that is pending ends.

@@ -10,6 +10,8 @@ use crate::machine::Plug;
 use crate::manifest::{Compiled, Environment, InterfaceInfo};
 use crate::workspace;
 
+/// The package of the monitor behind every guest to which a manifest does not give another one.
+pub const MONITOR: &str = "vmm";
 /// The loader: the ELF file that everything else goes into.
 pub const LOADER: &str = "loader";
 /// The kernel, by crate and by its name in the boot archive.

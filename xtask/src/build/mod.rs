@@ -14,7 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cargo::{Check, check};
-pub use composition::{CONFORMANCE, Composition, KERNEL, LINUX_PEER, LOADER, MANIFEST, ROOT_SERVER, compile_manifest};
+pub use composition::{
+    CONFORMANCE, Composition, KERNEL, LINUX_PEER, LOADER, MANIFEST, MONITOR, ROOT_SERVER, compile_manifest,
+};
 use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};
 

@@ -15,10 +15,11 @@ const SIZE_MAX: u64 = 1 << 1;
 const SEGMENTS_MAX: u64 = 1 << 2;
 const READ_ONLY: u64 = 1 << 5;
 const FLUSH: u64 = 1 << 9;
-/// A request has at most so many segments of at most so many bytes: 1 MiB.
+/// A request has at most so many segments of at most so many bytes.
 const MAX_SEGMENTS: u32 = 32;
-const MAX_SEGMENT_BYTES: u32 = 32 * 1024;
-const MAX_REQUEST_BYTES: u64 = MAX_SEGMENTS as u64 * MAX_SEGMENT_BYTES as u64;
+const MAX_SEGMENT_BYTES: u32 = 4 * 1024;
+/// The most bytes of a request.
+pub const MAX_REQUEST_BYTES: u64 = MAX_SEGMENTS as u64 * MAX_SEGMENT_BYTES as u64;
 const QUEUE_SIZES: &[u16] = &[128];
 /// Bytes of what precedes a request's data.
 const HEADER_BYTES: usize = 16;
@@ -52,7 +53,7 @@ pub enum Operation {
     Flush,
 }
 
-/// A request to the disk: it lies within it, and is at most 1 MiB long.
+/// A request to the disk: it lies within it, and is at most [`MAX_REQUEST_BYTES`] long.
 pub struct Request<'a> {
     /// By which it is completed.
     pub tag: Tag,

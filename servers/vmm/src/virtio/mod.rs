@@ -9,7 +9,7 @@ mod network;
 mod queue;
 mod transport;
 
-pub use block::{Block, Disk, DiskBusy, DiskError, Operation, Request, SECTOR_BYTES, Stale, Tag};
+pub use block::{Block, Disk, DiskBusy, DiskError, MAX_REQUEST_BYTES, Operation, Request, SECTOR_BYTES, Stale, Tag};
 pub use buffers::{Buffers, Segment};
 pub use console::Console;
 pub use device::{Device, Kind};

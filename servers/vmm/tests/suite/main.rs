@@ -4,6 +4,7 @@ mod boot;
 mod clocks;
 mod instructions;
 mod interrupts;
+mod machines;
 mod pics;
 mod serial;
 mod virtio;

@@ -1,0 +1,453 @@
+//! The guest's machine while it is on: its processors take turns with its devices, all in one thread of the monitor.
+
+use super::disk::{Backing, Job, RingDisk};
+use super::ram::Ram;
+use super::resources::Resources;
+use super::transcript::Transcript;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use interfaces::guest::GuestState;
+use userlib::abi::vcpu::{VcpuState, code};
+use userlib::guest::{self, GuestSpace, Kicker, Left, Vcpu};
+use userlib::sync::{Either, Event, either};
+use userlib::time::{Duration, Instant};
+use userlib::{Environment, executor, log};
+use vmm::board::Board;
+use vmm::boot::ProcessorState;
+use vmm::interrupt::Signal;
+use vmm::power::PowerRequest;
+use vmm::processor::{Outcome, Processor, begin};
+use vmm::virtio::EntropySource;
+
+/// How many bytes that were typed wait for the guest.
+const TYPED: usize = 4096;
+/// Whoever has read the guest's output within this time is waited for.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Names of disks.
+const DISKS: [&str; manifest::MAX_DISKS] = ["disk0", "disk1", "disk2", "disk3", "disk4", "disk5", "disk6", "disk7"];
+
+/// Where the guest's random bytes come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source;
+
+impl EntropySource for Source {
+    fn fill(&mut self, into: &mut [u8]) {
+        for piece in into.chunks_mut(8) {
+            // A source that gives nothing for so long is broken: the guest gets the rest of the request as it is, which its
+            // driver credits no more than the rest of its pool.
+            let word = guest::random_word().unwrap_or_else(guest::timestamp);
+            piece.copy_from_slice(&word.to_le_bytes()[..piece.len()]);
+        }
+    }
+}
+
+/// The devices of this monitor's guests.
+pub(super) type Devices = Board<RingDisk, Source>;
+
+/// What is known of one of the guest's processors.
+#[derive(Debug, Default)]
+struct Seat {
+    /// There is something for it to look at.
+    changed: Event,
+    /// How it is called out of the guest, if it is in there.
+    inside: Cell<Option<Kicker>>,
+    /// The guest has started it.
+    is_started: Cell<bool>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) resources: Resources,
+    /// The counter when the monitor began; none once it was told how long the first start took.
+    pub(super) began: Cell<Option<u64>>,
+    pub(super) ram: Ram,
+    pub(super) disks: RefCell<Vec<Backing>>,
+    /// None while the machine is off.
+    pub(super) board: RefCell<Option<Devices>>,
+    seats: Vec<Seat>,
+    pub(super) state: Cell<GuestState>,
+    /// Counts the times that the machine was switched on: what belongs to an earlier one ends.
+    life: Cell<u64>,
+    /// Tasks that work for the machine.
+    busy: Cell<usize>,
+    /// One of them has ended.
+    ended: Event,
+    /// When the next deadline may have become another one.
+    rescheduled: Event,
+    armed: Cell<Option<u64>>,
+    pub(super) transcript: RefCell<Transcript>,
+    /// Something was written.
+    pub(super) written: Event,
+    /// How far the last reader has read, and when that was.
+    pub(super) reader: Cell<Option<(u64, Instant)>>,
+    typed: RefCell<VecDeque<u8>>,
+    pub(super) exits: Cell<u64>,
+    pub(super) since: Cell<u64>,
+    pub(super) resets: Cell<u32>,
+}
+
+impl Machine {
+    /// One that is off.
+    pub(super) fn new(resources: Resources, began: u64) -> Self {
+        let settings = &resources.settings;
+        let ram = Ram::new(resources.memory, settings.memory, resources.own_space.clone());
+        let seats = (0..settings.processors).map(|_| Seat::default()).collect();
+        Self {
+            began: Cell::new(Some(began)),
+            ram,
+            disks: RefCell::default(),
+            board: RefCell::new(None),
+            seats,
+            state: Cell::new(GuestState::Off),
+            life: Cell::new(0),
+            busy: Cell::new(0),
+            ended: Event::new(),
+            rescheduled: Event::new(),
+            armed: Cell::new(None),
+            transcript: RefCell::default(),
+            written: Event::new(),
+            reader: Cell::new(None),
+            typed: RefCell::default(),
+            exits: Cell::new(0),
+            since: Cell::new(0),
+            resets: Cell::new(0),
+            resources,
+        }
+    }
+
+    /// Finds the disks that the manifest names.
+    pub(super) async fn find_disks(&self, environment: &'static Environment) {
+        for name in &self.resources.settings.disks {
+            let Some(name) = DISKS.into_iter().find(|known| known == name) else { continue };
+            if let Some(disk) = Backing::find(environment, name).await {
+                self.disks.borrow_mut().push(disk);
+            }
+        }
+    }
+
+    /// Whether the machine is on.
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self.state.get(), GuestState::Running | GuestState::Stopping)
+    }
+
+    /// How many processors the guest has started.
+    pub(super) fn started(&self) -> u8 {
+        self.seats.iter().filter(|seat| seat.is_started.get()).count() as u8
+    }
+
+    /// The machine is on from now on. Returns the number of its life.
+    pub(super) fn begin_life(&self, board: Devices) -> u64 {
+        *self.board.borrow_mut() = Some(board);
+        self.life.set(self.life.get() + 1);
+        self.state.set(GuestState::Running);
+        self.exits.set(0);
+        self.typed.borrow_mut().clear();
+        self.since.set(Instant::now().nanoseconds());
+        for (number, seat) in self.seats.iter().enumerate() {
+            seat.is_started.set(number == 0);
+        }
+        self.life.get()
+    }
+
+    /// The machine is off from now on: every task of this life ends.
+    pub(super) fn end_life(&self, state: GuestState) {
+        self.drain_serial();
+        self.state.set(state);
+        self.life.set(self.life.get() + 1);
+        for seat in &self.seats {
+            if let Some(kicker) = seat.inside.get() {
+                kicker.kick();
+            }
+            seat.changed.signal();
+        }
+        self.rescheduled.signal();
+        *self.board.borrow_mut() = None;
+    }
+
+    /// Waits until no task of an earlier life is left.
+    pub(super) async fn quiet(&self) {
+        while self.busy.get() > 0 {
+            self.ended.next().await;
+        }
+    }
+
+    /// Has `work` done as a task of the machine's.
+    pub(super) fn spawn(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
+        let machine = self.clone();
+        self.busy.set(self.busy.get() + 1);
+        executor::spawn(async move {
+            work.await;
+            machine.busy.set(machine.busy.get() - 1);
+            machine.ended.signal();
+        });
+    }
+
+    /// Lets devices' time pass for as long as a life lasts.
+    pub(super) async fn keep_time(self: Rc<Self>, life: u64) {
+        while self.life.get() == life {
+            let rescheduled = self.rescheduled.next();
+            let next = self.board.borrow().as_ref().and_then(Board::next_deadline);
+            self.armed.set(next);
+            match next {
+                Some(at) => {
+                    let _: Either<(), ()> = either(rescheduled, executor::sleep_until(Instant(at))).await;
+                }
+                None => rescheduled.await,
+            }
+            if let Some(board) = self.board.borrow_mut().as_mut() {
+                board.advance(Instant::now().nanoseconds());
+            }
+            self.tell();
+        }
+    }
+
+    /// A processor, for as long as a life lasts. `first` is how it begins; one without that waits for being started.
+    pub(super) async fn run_processor(
+        self: Rc<Self>,
+        life: u64,
+        number: u8,
+        space: Rc<GuestSpace>,
+        mut vcpu: Vcpu,
+        first: Option<ProcessorState>,
+    ) {
+        let Some(seat) = self.seats.get(usize::from(number)) else { return };
+        let mut processor = Processor::new(number, self.resources.settings.processors, guest::identification);
+        let mut is_waiting = first.is_none();
+        let mut is_halted = false;
+        if let Some(first) = first {
+            begin(&first, vcpu.state());
+        }
+        while self.life.get() == life {
+            let changed = seat.changed.next();
+            match self.take_signal(number) {
+                Some(Signal::Init) => (is_waiting, is_halted) = (true, false),
+                Some(Signal::StartUp { page }) if is_waiting => {
+                    begin(&ProcessorState::starting_at(page), vcpu.state());
+                    seat.is_started.set(true);
+                    (is_waiting, is_halted) = (false, false);
+                }
+                Some(Signal::StartUp { .. }) => {}
+                None => {
+                    if is_waiting || is_halted && !self.is_awake(&processor, vcpu.state()) {
+                        changed.await;
+                        continue;
+                    }
+                    is_halted = false;
+                    self.prepare(&mut processor, vcpu.state());
+                    seat.inside.set(Some(vcpu.kicker()));
+                    let (back, left) = vcpu.run().await;
+                    vcpu = back;
+                    seat.inside.set(None);
+                    if self.life.get() == life {
+                        is_halted = self.left(&space, &mut processor, left, vcpu.state());
+                    }
+                }
+            }
+        }
+        drop(vcpu);
+        drop(space);
+    }
+
+    fn take_signal(&self, number: u8) -> Option<Signal> {
+        self.board.borrow_mut().as_mut()?.fabric().take_signal(number.into())
+    }
+
+    fn is_awake(&self, processor: &Processor, state: &VcpuState) -> bool {
+        self.board.borrow_mut().as_mut().is_some_and(|board| processor.is_awake(state, board))
+    }
+
+    fn prepare(&self, processor: &mut Processor, state: &mut VcpuState) {
+        if let Some(board) = self.board.borrow_mut().as_mut() {
+            processor.prepare(state, board, &&self.ram);
+        }
+    }
+
+    /// A processor was left. Returns whether it halts.
+    fn left(self: &Rc<Self>, space: &GuestSpace, processor: &mut Processor, left: Left, state: &mut VcpuState) -> bool {
+        let (exit, info) = match left {
+            Left::Exit { code, info } => (code, info),
+            Left::Kicked => return false,
+            Left::Refused(error) => {
+                log::error!("the kernel does not enter the guest: {error}");
+                self.end_life(GuestState::Failed);
+                return false;
+            }
+        };
+        self.exits.set(self.exits.get() + 1);
+        if exit == code::NESTED_FAULT {
+            match self.ram.give(space, info[1]) {
+                Ok(true) => return false,
+                Ok(false) => {}
+                Err(error) => {
+                    log::error!("the guest cannot be given its memory at {:#x}: {error}", info[1]);
+                    self.end_life(GuestState::Failed);
+                    return false;
+                }
+            }
+        }
+        let now = Instant::now().nanoseconds();
+        let outcome = {
+            let mut board = self.board.borrow_mut();
+            let Some(board) = board.as_mut() else { return false };
+            let mut memory = &self.ram;
+            let outcome = processor.left((exit, info), state, board, &mut memory, (guest::timestamp(), now));
+            if board.has_work() {
+                board.work(&mut memory);
+            }
+            board.advance(now);
+            outcome
+        };
+        self.start_jobs();
+        self.feed_serial();
+        self.drain_serial();
+        self.obey();
+        self.tell();
+        match outcome {
+            Outcome::Run => false,
+            Outcome::Halt => true,
+            Outcome::Stop(reason) => {
+                log::warn!("the guest cannot go on: {reason}");
+                self.end_life(GuestState::Crashed);
+                false
+            }
+        }
+    }
+
+    /// Does what the guest wants to happen to its machine.
+    fn obey(self: &Rc<Self>) {
+        let request = self.board.borrow_mut().as_mut().and_then(Board::take_power_request);
+        match request {
+            Some(PowerRequest::Off) => {
+                log::info!("the guest has switched itself off");
+                self.end_life(GuestState::PoweredOff);
+            }
+            Some(PowerRequest::Reset) => {
+                self.end_life(GuestState::Off);
+                self.resets.set(self.resets.get().saturating_add(1));
+                let machine = self.clone();
+                executor::spawn(async move {
+                    if let Err(error) = super::power::start(&machine).await {
+                        log::error!("the guest's machine is not switched on again: {error}");
+                    }
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Calls processors that have something to look at, and sees to it that the next deadline is kept.
+    pub(super) fn tell(&self) {
+        let mut board = self.board.borrow_mut();
+        let Some(board) = board.as_mut() else { return };
+        for (number, seat) in self.seats.iter().enumerate() {
+            if board.fabric().take_changed(number) {
+                seat.changed.signal();
+                if let Some(kicker) = seat.inside.get() {
+                    kicker.kick();
+                }
+            }
+        }
+        if board.next_deadline() != self.armed.get() {
+            self.rescheduled.signal();
+        }
+    }
+
+    /// Has the requests carried out that disks have taken.
+    fn start_jobs(self: &Rc<Self>) {
+        loop {
+            let mut taken = None;
+            if let Some(board) = self.board.borrow_mut().as_mut() {
+                for index in 0..self.disks.borrow().len() {
+                    let Some(disk) = board.disk(index) else { break };
+                    let lasts = !disk.has_flushes();
+                    if let Some(job) = disk.disk().take_job() {
+                        taken = Some((index, job, lasts));
+                        break;
+                    }
+                }
+            }
+            let Some((index, job, lasts)) = taken else { return };
+            let (machine, life) = (self.clone(), self.life.get());
+            self.spawn(async move { machine.carry_out(life, index, job, lasts).await });
+        }
+    }
+
+    async fn carry_out(self: Rc<Self>, life: u64, index: usize, job: Job, lasts: bool) {
+        let Some(backing) = self.disks.borrow().get(index).cloned() else { return };
+        let mut outcome = backing.carry_out(&job, lasts).await;
+        if self.life.get() != life {
+            return;
+        }
+        if let Some(board) = self.board.borrow_mut().as_mut()
+            && let Some(disk) = board.disk(index)
+        {
+            let mut memory = &self.ram;
+            if outcome.is_ok() && job.operation == vmm::virtio::Operation::Read {
+                let mut bytes = [0; 4096];
+                for offset in (0..job.length).step_by(bytes.len()) {
+                    let bytes = &mut bytes[..(job.length - offset).min(4096) as usize];
+                    outcome = outcome.and_then(|()| backing.read(&job, offset as usize, bytes));
+                    // A request of a former driver of the guest's gets nothing.
+                    let _ = disk.fill(job.tag, offset, bytes, &mut memory);
+                }
+            }
+            let _ = disk.complete(job.tag, outcome);
+            drop(job);
+            board.work_on_disk(index, &mut memory);
+        }
+        self.start_jobs();
+        self.tell();
+    }
+
+    /// Types at the guest's serial port. Returns how many bytes were taken.
+    pub(super) fn type_in(&self, bytes: &[u8]) -> usize {
+        let mut typed = self.typed.borrow_mut();
+        let taken = bytes.len().min(TYPED.saturating_sub(typed.len()));
+        typed.extend(&bytes[..taken]);
+        drop(typed);
+        self.feed_serial();
+        self.tell();
+        taken
+    }
+
+    fn feed_serial(&self) {
+        let mut typed = self.typed.borrow_mut();
+        if typed.is_empty() {
+            return;
+        }
+        if let Some(board) = self.board.borrow_mut().as_mut() {
+            let taken = board.type_at_serial(typed.make_contiguous());
+            typed.drain(..taken);
+        }
+    }
+
+    /// Takes for ever what the guest has written and nobody reads any more: the guest is not to wait
+    /// for whoever has gone.
+    pub(super) async fn listen(self: Rc<Self>) {
+        loop {
+            executor::sleep(PATIENCE).await;
+            self.drain_serial();
+            self.tell();
+        }
+    }
+
+    /// Takes what the guest has written, unless somebody reads who has not come so far yet.
+    pub(super) fn drain_serial(&self) {
+        let mut board = self.board.borrow_mut();
+        let Some(board) = board.as_mut() else { return };
+        let reader = self.reader.get().filter(|(_, at)| at.elapsed() < PATIENCE);
+        let mut transcript = self.transcript.borrow_mut();
+        let waits = reader.is_some_and(|(position, _)| transcript.room_for(position) < vmm::serial::OUTPUT_BYTES);
+        if waits {
+            return;
+        }
+        let output = board.take_serial_output();
+        if !output.is_empty() {
+            transcript.add(&output);
+            self.written.signal();
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a guest's processor says of itself (AMD64 manual volume 3, appendix E): what the machine's says, without what a guest
+//! does not get.
+
+/// eax, ebx, ecx and edx.
+pub type Identification = [u32; 4];
+
+/// What the machine's processor says.
+pub type Host = fn(leaf: u32, part: u32) -> Identification;
+
+/// Who a monitor is.
+const VENDOR: &[u8; 12] = b"Bulkhead VMM";
+
+/// Leaf 1, ecx: MONITOR, x2APIC, deadlines by the TSC, PCID, and the extended state with all that needs it (XSAVE, OSXSAVE, AVX,
+/// FMA, F16C): the processor does not tell the monitor when a guest switches components on.
+const HIDDEN_1_C: u32 = 1 << 3 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
+/// That the processor is a guest's.
+const IS_GUEST: u32 = 1 << 31;
+/// Leaf 1, edx: machine checks (of which none would ever be told) and memory types by range.
+const HIDDEN_1_D: u32 = 1 << 7 | 1 << 12 | 1 << 14;
+/// Several logical processors.
+const SEVERAL: u32 = 1 << 28;
+/// Leaf 7, ebx: adjusting the TSC, AVX2, invalidating by PCID, and all of AVX-512.
+const HIDDEN_7_B: u32 = 1 << 1 | 1 << 5 | 1 << 10 | 0xdc23_0000;
+/// Leaf 7, ecx: protection keys, tables of five levels, RDPID, vectors.
+const HIDDEN_7_C: u32 = 1 << 1 | 0x5f << 3 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 22;
+/// Leaf 0x80000001, ecx: virtual machines, extended APIC registers, watchdog, counters and FMA4, XOP.
+const HIDDEN_EXTENDED_C: u32 = 1 << 2 | 1 << 3 | 1 << 11 | 1 << 13 | 1 << 15 | 1 << 16 | 0x1f << 22 | 1 << 28;
+/// The same, edx: RDTSCP, whose register is not switched; and what leaf 1 hides.
+const HIDDEN_EXTENDED_D: u32 = 1 << 27 | HIDDEN_1_D;
+/// How processors are counted.
+const TOPOLOGY: u32 = 0xb;
+
+/// What a guest finds by CPUID on its processor with this number, of so many.
+#[must_use]
+pub(super) fn identify(host: Host, leaf: u32, part: u32, processor: u8, processors: u8) -> Identification {
+    let [a, b, c, d] = host(leaf, part);
+    let (number, count) = (u32::from(processor), u32::from(processors));
+    match leaf {
+        1 => {
+            let several = if count > 1 { SEVERAL } else { 0 };
+            let b = b & 0x0000_ffff | count << 16 | number << 24;
+            [a, b, c & !HIDDEN_1_C | IS_GUEST, d & !(HIDDEN_1_D | SEVERAL) | several]
+        }
+        // Monitor leaf, thermal and power, direct cache access, performance counters, extended state, and what lies behind.
+        5 | 6 | 9 | 0xa | 0xd..=0xf | 0x10 | 0x12 | 0x14 => [0; 4],
+        7 if part == 0 => [0, b & !HIDDEN_7_B, c & !HIDDEN_7_C, 0],
+        7 => [0; 4],
+        // Each processor is a package's core of its own, with one thread.
+        TOPOLOGY => {
+            let bits = u32::BITS - count.saturating_sub(1).leading_zeros();
+            match part {
+                0 => [0, 1, 0x100, number],
+                1 => [bits, count, 0x201, number],
+                _ => [0, 0, part, number],
+            }
+        }
+        4 => {
+            // One core has each cache, and the package has all cores.
+            [a & 0x3fff | count.saturating_sub(1) << 26, b, c, d]
+        }
+        0x4000_0000 => {
+            let word = |at: usize| u32::from_le_bytes([VENDOR[at], VENDOR[at + 1], VENDOR[at + 2], VENDOR[at + 3]]);
+            [0x4000_0000, word(0), word(4), word(8)]
+        }
+        0x4000_0001..=0x4fff_ffff => [0; 4],
+        0x8000_0001 => [a, b, c & !HIDDEN_EXTENDED_C, d & !HIDDEN_EXTENDED_D],
+        0x8000_0007 => [0, 0, 0, 0],
+        0x8000_0008 => [a, 0, count.saturating_sub(1), 0],
+        0x8000_000a => [0; 4],
+        0x8000_001d..=0x8000_001f => [0; 4],
+        _ => [a, b, c, d],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_ones(_: u32, _: u32) -> Identification {
+        [u32::MAX; 4]
+    }
+
+    #[test]
+    fn each_processor_has_its_own_number() {
+        for (processor, count) in [(0, 1), (1, 2), (3, 4)] {
+            let [_, b, _, d] = identify(all_ones, 1, 0, processor, count);
+            assert_eq!((b >> 24, b >> 16 & 0xff), (u32::from(processor), u32::from(count)));
+            assert_eq!(d & SEVERAL != 0, count > 1);
+            assert_eq!(identify(all_ones, TOPOLOGY, 1, processor, count)[3], u32::from(processor));
+        }
+        assert_eq!(identify(all_ones, TOPOLOGY, 1, 0, 4)[..2], [2, 4]);
+    }
+
+    #[test]
+    fn a_guest_is_not_told_of_what_it_does_not_get() {
+        let [_, _, c, _] = identify(all_ones, 1, 0, 0, 1);
+        assert_eq!(c & (1 << 21 | 1 << 24 | 1 << 26), 0, "no x2APIC, no deadlines, no XSAVE");
+        assert_eq!(c & IS_GUEST, IS_GUEST);
+        let [_, _, c, _] = identify(all_ones, 0x8000_0001, 0, 0, 1);
+        assert_eq!(c & 1 << 2, 0, "no guests of its own");
+        assert_eq!(identify(all_ones, 0x8000_000a, 0, 0, 1), [0; 4]);
+        assert_eq!(identify(all_ones, 0xd, 1, 0, 1), [0; 4]);
+    }
+
+    #[test]
+    fn a_guest_finds_out_that_it_is_one() {
+        let [highest, b, c, d] = identify(all_ones, 0x4000_0000, 0, 0, 1);
+        assert_eq!(highest, 0x4000_0000);
+        let name: Vec<u8> = [b, c, d].iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(&name, VENDOR);
+    }
+}
