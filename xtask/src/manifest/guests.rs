@@ -16,6 +16,7 @@ use super::{
     resources::{Resources, read_resources_with},
     spelling,
 };
+use crate::build::MONITOR;
 
 const KEYS: &[&str] = &[
     "kernel",
@@ -36,8 +37,6 @@ const KEYS: &[&str] = &[
     "heartbeat",
 ];
 
-/// The program that shows a guest its machine.
-const MONITOR: &str = "vmm";
 /// The interface by which a guest is operated.
 const GUEST: &str = GuestClient::INTERFACE.name;
 /// What the kernel is told if nothing else is written: its messages go to the port at which its operator listens.
@@ -128,12 +127,21 @@ fn read_guest<'t>(
         ..defaults.clone()
     };
     let disks = read_disks(&section);
+    let resources = read_resources_with(&section, "monitor-memory", &monitor);
+    if let Some(priority) = section.value("priority").filter(|_| resources.priority == 0) {
+        let message = "`priority` of 0 leaves none for the guest's processors, which run below their monitor";
+        findings.report(Diagnostic::new(Rule::InvalidNumber, priority.span(), message).hint("1 is the lowest"));
+    }
     let guest = Guest {
         // What cannot be read is reported: that nobody has.
         memory: read_memory(&section).unwrap_or(Guest::MIN_MEMORY),
         processors: section
             .number("cpus", 1..=Guest::MAX_PROCESSORS.into())
             .map_or(1, |processors| *processors.get_ref() as u8),
+        cpu: resources.cpu,
+        // Whoever tells it what to do must not starve behind it.
+        priority: resources.priority.saturating_sub(1),
+        time_slice_us: resources.time_slice_us,
         command_line: read_command_line(&section),
         starts: section.flag("autostart").unwrap_or(true),
         disks: disks.iter().map(|disk| disk.name.get_ref().clone()).collect(),
@@ -146,7 +154,7 @@ fn read_guest<'t>(
         binary: read_binary(&section, Spanned::new(name.span(), MONITOR), binaries),
         path,
         kind: Kind::Guest,
-        resources: read_resources_with(&section, "monitor-memory", &monitor),
+        resources,
         bound: None,
         memory_span: section.value("monitor-memory").map_or(name.span(), Spanned::span),
         vault: 0,

@@ -24,6 +24,9 @@ fn the_least_guest_is_a_kernel_and_memory() {
     let expected = Guest {
         memory: 64 << 20,
         processors: 1,
+        cpu: 0,
+        priority: 49,
+        time_slice_us: 5000,
         command_line: "console=ttyS0".into(),
         starts: true,
         disks: Vec::new(),
@@ -46,6 +49,9 @@ fn a_guest_has_what_is_written() {
     let expected = Guest {
         memory: 128 << 20,
         processors: 4,
+        cpu: 1,
+        priority: 19,
+        time_slice_us: 1000,
         command_line: "quiet".into(),
         starts: false,
         disks: vec!["disk0".into(), "disk1".into()],
@@ -176,6 +182,17 @@ mod a_guest_is_refused {
                 )]
             );
         }
+    }
+
+    #[test]
+    fn whose_processors_could_not_run_below_its_monitor() {
+        assert_eq!(
+            in_guest("kernel = 'k'\nmemory = '16M'\npriority = 0"),
+            [
+                "16:12 invalid-number `0`: `priority` of 0 leaves none for the guest's processors, which run below their \
+              monitor (1 is the lowest)"
+            ]
+        );
     }
 
     #[test]
