@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use xtask::bench::Group;
 use xtask::fault;
+use xtask::guest::{self, Wish};
 use xtask::machine::{Accel, Chipset, Cpus, Iommu, Machine, Memory};
 use xtask::run::{Disk, Plan, RunError};
 use xtask::scaffold;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Coverage,
     Fault(Fault),
     Fuzz(Fuzz),
+    Guest(Guest),
     Mutants(Mutants),
     /// Carry out a script of system calls in the machine and on the host, and compare what comes of each call
     ///
@@ -75,7 +77,7 @@ pub(crate) enum Command {
         #[arg(value_name = "DISK")]
         disk: PathBuf,
     },
-    /// Install what building and booting needs: QEMU, dosfstools, the source of the Rust library
+    /// Install what building and booting needs: QEMU, dosfstools, e2fsprogs, the source of the Rust library
     ///
     /// The other commands do this too; here it happens by itself. Without root, apt or a network it prints the
     /// commands to run and exits with status 2.
@@ -102,6 +104,7 @@ Examples:
   cargo xtask run --memory 128M --smp 4      another machine
   echo 'ls /disk' | cargo xtask run          one command, then power off
   cargo xtask run --script demo.txt          several, with an exit status: 0 if all succeeded
+  cargo xtask run --guest --guest-cpus 2     a Linux of two processors within; `guest console linux` at the shell
   cargo xtask run --gdb                      waits for a debugger and prints how to attach
   cargo xtask run --qemu-arg=-d --qemu-arg=int,cpu_reset --timeout 10")]
 pub(crate) struct Run {
@@ -150,6 +153,68 @@ pub(crate) struct Run {
     /// One more argument for QEMU, as it is; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     qemu_arg: Vec<OsString>,
+
+    #[command(flatten)]
+    guest: GuestOptions,
+}
+
+/// A guest for the system that is booted
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of a guest called `linux`, as if [guest.linux] stood in system.toml")]
+#[group(skip)]
+#[command(group(ArgGroup::new("has_guest").multiple(true)))]
+pub(crate) struct GuestOptions {
+    /// Have a guest: Debian's kernel with a shell, as `cargo xtask guest fetch` fetches them, unless others are named
+    #[arg(long, group = "has_guest")]
+    guest: bool,
+
+    /// Have a guest with this kernel, a bzImage or an ELF file with a PVH entry
+    #[arg(long, value_name = "PATH", group = "has_guest")]
+    guest_kernel: Option<PathBuf>,
+
+    /// What its kernel finds first: an archive such as `guest fetch` makes
+    #[arg(long, value_name = "PATH", requires = "has_guest")]
+    guest_initrd: Option<PathBuf>,
+
+    #[arg(long, value_name = "TEXT", requires = "has_guest", allow_hyphen_values = true)]
+    #[arg(help = format!("What its kernel is told [default: {}]", guest::COMMAND_LINE))]
+    guest_append: Option<String>,
+
+    #[arg(long, value_name = "SIZE", requires = "has_guest")]
+    #[arg(help = format!("How much memory it has, on top of the machine's own: 16M to 3G [default: {}]", guest::Memory::default()))]
+    guest_memory: Option<guest::Memory>,
+
+    /// How many processors it has: 1 to 16 [default: 1]
+    #[arg(long, value_name = "N", requires = "has_guest")]
+    guest_cpus: Option<guest::Processors>,
+}
+
+impl GuestOptions {
+    fn wish(self) -> Option<Wish> {
+        (self.guest || self.guest_kernel.is_some()).then(|| Wish {
+            kernel: self.guest_kernel,
+            initrd: self.guest_initrd,
+            command_line: self.guest_append,
+            memory: self.guest_memory.unwrap_or_default(),
+            processors: self.guest_cpus.unwrap_or_default(),
+        })
+    }
+}
+
+/// Get kernels for guests
+#[derive(Args, Debug)]
+pub(crate) struct Guest {
+    #[command(subcommand)]
+    pub(crate) what: GuestCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuestCommand {
+    /// Fetch Linux kernels from Debian, unpack them, and pack what they find first: a shell and modules for their devices
+    ///
+    /// Says where they are and how to run them. What was fetched before is not fetched again. Exits with status 1 if
+    /// something is not to be had.
+    Fetch,
 }
 
 impl Run {
@@ -163,7 +228,8 @@ impl Run {
         machine.debugger = self.gdb;
         machine.extra = self.qemu_arg;
         let disk = self.disk.map_or(Disk::Default, Disk::Image);
-        Plan::check(machine, self.accel, disk, self.script.as_deref(), self.timeout.map(Duration::from_secs))
+        let timeout = self.timeout.map(Duration::from_secs);
+        Plan::check(machine, self.accel, disk, self.guest.wish(), self.script.as_deref(), timeout)
     }
 }
 
@@ -490,6 +556,29 @@ mod tests {
         match parsed.command {
             Command::Run(run) => assert_eq!(run.qemu_arg, ["-d", "int"]),
             other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_guest_is_like_is_said_of_a_guest_only() {
+        let wish = |words: &[&str]| {
+            let line = ["xtask", "run"].iter().chain(words);
+            match Arguments::try_parse_from(line).ok()?.command {
+                Command::Run(run) => Some(run.guest.wish()),
+                other => panic!("parsed as {other:?}"),
+            }
+        };
+        assert_eq!(wish(&[]).unwrap(), None);
+        assert_eq!(wish(&["--guest"]).unwrap(), Some(Wish::default()));
+        assert!(wish(&["--guest", "--guest-kernel", "k"]).is_some());
+        let whole = ["--guest-kernel", "k", "--guest-initrd", "i", "--guest-append", "-x", "--guest-memory", "64M"];
+        let found = wish(&whole).unwrap().unwrap();
+        assert_eq!((found.kernel, found.initrd), (Some("k".into()), Some("i".into())));
+        assert_eq!((found.command_line.as_deref(), found.memory.bytes()), (Some("-x"), 64 << 20));
+        for wrong in
+            [&["--guest-cpus", "2"][..], &["--guest", "--guest-cpus", "17"], &["--guest", "--guest-memory", "1M"]]
+        {
+            assert!(wish(wrong).is_none(), "{wrong:?}");
         }
     }
 

@@ -15,6 +15,8 @@ pub mod disk;
 pub mod doctor;
 pub mod fault;
 pub mod fuzz;
+pub mod guest;
+pub mod linux;
 pub mod machine;
 pub mod manifest;
 pub mod messages;

@@ -18,6 +18,7 @@ use xtask::disk;
 use xtask::doctor::Examination;
 use xtask::fault::FaultError;
 use xtask::fuzz;
+use xtask::guest;
 use xtask::machine::{Accelerator, Drive, Machine, Serial};
 use xtask::messages;
 use xtask::mutants;
@@ -28,7 +29,7 @@ use xtask::setup::{self, SetupError};
 use xtask::suites::{self, Choice, Size, SuiteError};
 use xtask::workspace;
 
-use arguments::{Arguments, Bench, Command, Fault, Fuzz, Mutants, New, Remove, Run, Test};
+use arguments::{Arguments, Bench, Command, Fault, Fuzz, Guest, GuestCommand, Mutants, New, Remove, Run, Test};
 
 /// Something is missing that a person has to install; the commands were printed.
 const NOT_SET_UP: u8 = 2;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Coverage => coverage(),
         Command::Fault(options) => fault(options),
         Command::Fuzz(options) => fuzz(&options),
+        Command::Guest(options) => Ok(guest(&options)),
         Command::Mutants(options) => mutants(options),
         Command::Replay { script } => replay(&script),
         Command::Setup => set_up(),
@@ -249,6 +251,16 @@ fn fuzz(options: &Fuzz) -> Result<bool, Failure> {
     let subject = options.device.as_deref().and_then(fuzz::Subject::device).unwrap_or(fuzz::Subject::Kernel);
     fuzz::run(fuzz::Plan { subject, time: Duration::from_secs(options.seconds), keep: options.keep })?;
     Ok(true)
+}
+
+fn guest(options: &Guest) -> bool {
+    match options.what {
+        GuestCommand::Fetch => {
+            let (text, is_complete) = guest::fetch();
+            print!("{text}");
+            is_complete
+        }
+    }
 }
 
 fn mutants(options: Mutants) -> Result<bool, Failure> {

@@ -7,9 +7,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::build::{self, BuildError, Built};
+use crate::build::{self, BuildError, Built, Composition};
 use crate::console::ConsoleError;
 use crate::disk::{self, DiskError};
+use crate::guest::{GuestError, Wish};
 use crate::machine::{Accel, Accelerator, DEBUGGER_PORT, Drive, Machine, Serial};
 use crate::session::{BOOT_LIMIT, Session};
 use crate::setup::{self, SetupError};
@@ -41,6 +42,9 @@ pub enum RunError {
     /// The system was not built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// There is no guest to be run.
+    #[error("{0}")]
+    Guest(#[from] GuestError),
     /// QEMU could not be started.
     #[error("cannot start QEMU: {0}")]
     Start(io::Error),
@@ -58,9 +62,15 @@ pub struct Plan {
     machine: Machine,
     accel: Accel,
     disk: Disk,
+    guest: Option<Wish>,
     dialogue: Dialogue,
     timeout: Option<Duration>,
 }
+
+/// What the guest is called that a person asks for beside those of the manifest.
+const GUEST: &str = "linux";
+/// The bootable file that has it.
+const IMAGE_WITH_GUEST: &str = "bulkhead-guest.elf";
 
 /// Which disk the machine gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,11 +97,12 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`RunError::Disk`] or [`RunError::Script`].
+    /// [`RunError::Disk`], [`RunError::Guest`] or [`RunError::Script`].
     pub fn check(
         mut machine: Machine,
         accel: Accel,
         disk: Disk,
+        guest: Option<Wish>,
         script: Option<&Path>,
         timeout: Option<Duration>,
     ) -> Result<Self, RunError> {
@@ -102,6 +113,9 @@ impl Plan {
             }
             machine.drives = vec![Drive { read_only, ..Drive::new(image) }];
         }
+        if let Some(guest) = &guest {
+            guest.check()?;
+        }
         let dialogue = match script {
             Some(path) => {
                 let text =
@@ -111,7 +125,7 @@ impl Plan {
             None if io::stdin().is_terminal() => Dialogue::Person,
             None => Dialogue::StandardInput,
         };
-        Ok(Self { machine, accel, disk, dialogue, timeout })
+        Ok(Self { machine, accel, disk, guest, dialogue, timeout })
     }
 
     /// Sets up what is missing, builds, boots, and returns whether every command succeeded.
@@ -121,7 +135,15 @@ impl Plan {
     /// [`RunError`].
     pub fn carry_out(mut self) -> Result<bool, RunError> {
         let source = setup::ensure()?;
-        let built = build::system(&source)?;
+        let built = match self.guest.take() {
+            None => build::system(&source)?,
+            Some(guest) => {
+                let section = guest.fulfil()?.section(GUEST)?;
+                let built = build::build(&Composition::of_system_and(&section, IMAGE_WITH_GUEST)?, &source)?;
+                eprintln!("The guest is called {GUEST}: `guest console {GUEST}` leads to it, Ctrl-] back.");
+                built
+            }
+        };
         self.machine.image.clone_from(&built.image);
         self.machine.plugs.clone_from(&built.plugs);
         self.machine.memory = self.machine.memory.and_bytes(built.guest_memory);
@@ -253,15 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn a_script_or_disk_that_is_not_there_is_refused_before_anything_is_built() {
+    fn a_script_disk_or_kernel_that_is_not_there_is_refused_before_anything_is_built() {
         let missing = Path::new("/nonexistent/file");
         assert!(matches!(
-            Plan::check(Machine::new(""), Accel::Tcg, Disk::Default, Some(missing), None),
+            Plan::check(Machine::new(""), Accel::Tcg, Disk::Default, None, Some(missing), None),
             Err(RunError::Script { .. })
         ));
         assert!(matches!(
-            Plan::check(Machine::new(""), Accel::Tcg, Disk::Image(missing.to_owned()), None, None),
+            Plan::check(Machine::new(""), Accel::Tcg, Disk::Image(missing.to_owned()), None, None, None),
             Err(RunError::Disk(DiskError::File { .. }))
+        ));
+        let guest = Wish { kernel: Some(missing.to_owned()), ..Wish::default() };
+        assert!(matches!(
+            Plan::check(Machine::new(""), Accel::Tcg, Disk::Default, Some(guest), None, None),
+            Err(RunError::Guest(GuestError::File { .. }))
         ));
     }
 }

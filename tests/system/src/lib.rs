@@ -6,10 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use xtask::build::{self, Built};
+use xtask::build::{self, Built, Composition};
 use xtask::console::ConsoleError;
 use xtask::disk;
 use xtask::machine::{self, Drive, Machine, Slot};
@@ -85,6 +86,25 @@ impl Bench {
         let disk = bench.path("disk.img");
         fs::copy(pristine_disk(), &disk).expect("a copy of the default disk");
         bench.machine.drives = vec![Drive::new(disk)];
+        bench
+    }
+
+    /// The same, and its system is what `change` makes of the default one's manifest.
+    ///
+    /// # Panics
+    ///
+    /// As [`Bench::without_disk`].
+    pub fn with_system(change: impl FnOnce(String) -> String) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let mut bench = Self::with_default_disk();
+        // Tests run beside one another, and none is to boot what another has made.
+        let file_name = format!("bench-{}-{}.elf", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let source = setup::ensure().unwrap_or_else(|error| panic!("{error}"));
+        let composition = Composition::of_system_changed(&file_name, change).unwrap_or_else(|error| panic!("{error}"));
+        let built = build::build(&composition, &source).unwrap_or_else(|error| panic!("{error}"));
+        bench.machine.image = bench.path("system.elf");
+        fs::rename(built.image, &bench.machine.image).expect("both are where things are built");
+        bench.machine.plugs = built.plugs;
         bench
     }
 

@@ -105,13 +105,22 @@ const _: () = assert!(size_of::<Mailbox>() <= offset::STATE);
 /// A virtual processor that is not in its guest.
 #[derive(Debug)]
 pub struct Vcpu {
-    // Dropped in this order: the thread is gone before its memory is.
+    /// Destroyed before the rest goes.
     thread: Owned<Thread>,
     _budget: Owned<Budget>,
     notification: Owned<Notification>,
     left: u64,
     events: Events,
     mapping: Mapping,
+}
+
+impl Drop for Vcpu {
+    fn drop(&mut self) {
+        // It does not go with its capability, and would find its memory gone.
+        if let Err(error) = self.thread.destroy() {
+            log::error!("the thread of a guest's processor does not end: {error}");
+        }
+    }
 }
 
 /// What calls a virtual processor out of its guest. If it is not in there, nothing happens, or it comes out once without a

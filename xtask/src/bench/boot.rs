@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::group::Group;
-use super::linux::{self, Linux};
+use super::linux::{self, Rival};
 use super::row::{Figure, Peer, Row, Source, Unit};
 use super::table::Table;
 use super::{BenchError, plan};
@@ -111,10 +111,10 @@ fn rows(rounds: &[Round]) -> Vec<Row> {
 pub(super) fn boot(accelerator: Accelerator) -> Result<Table, BenchError> {
     let source = setup::ensure()?;
     let built = build::system(&source)?;
-    let linux = Linux::fetch().map_err(BenchError::NoLinux)?;
+    let rival = Rival::fetch()?;
     let mut machine = Machine::new(&built.image);
     machine.drives = disk::default_image().map(|image| vec![Drive::new(image)]).unwrap_or_default();
-    let mut linux_machine = linux.machine().map_err(BenchError::NoLinux)?;
+    let mut linux_machine = rival.machine()?;
     for machine in [&mut machine, &mut linux_machine] {
         plan::execute_by(accelerator, machine);
     }
@@ -135,7 +135,7 @@ pub(super) fn boot(accelerator: Accelerator) -> Result<Table, BenchError> {
             plan::name(accelerator),
             machine.memory
         ))
-        .note(format!("Linux {}, `{}`, no disk, a program of ten instructions.", linux.version, linux::COMMAND_LINE)))
+        .note(format!("Linux {}, `{}`, no disk, a program of ten instructions.", rival.version(), linux::COMMAND_LINE)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What can be measured, by the names of the command line.
 
 use super::table::Table;
-use super::{BenchError, Plan, block, boot, costs, density, file, recovery, rpc};
+use super::{BenchError, Plan, block, boot, costs, density, file, guest, recovery, rpc};
 use crate::machine::Accelerator;
 
 /// A group of works that is measured as one.
@@ -31,11 +31,13 @@ pub enum Group {
     File,
     /// Reading while the disk's driver is killed again and again, and the way from a death to the next request
     Recovery,
+    /// A Linux as a guest, beside the same Linux by itself, and what it costs a guest to be left for its monitor
+    Guest,
 }
 
 impl Group {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ipc,
         Self::Notify,
         Self::Map,
@@ -48,6 +50,7 @@ impl Group {
         Self::Block,
         Self::File,
         Self::Recovery,
+        Self::Guest,
     ];
 
     /// Its name on the command line.
@@ -65,6 +68,7 @@ impl Group {
             Self::Block => "block",
             Self::File => "file",
             Self::Recovery => "recovery",
+            Self::Guest => "guest",
         }
     }
 
@@ -83,6 +87,7 @@ impl Group {
             Self::Block => "what it costs a request to the disk that its driver is confined",
             Self::File => "files read directly, from an application through the file server and the driver",
             Self::Recovery => "what it costs readers that the disk's driver dies",
+            Self::Guest => "guests, beside the same Linux in a machine of its own",
         }
     }
 
@@ -91,7 +96,7 @@ impl Group {
     pub fn is_compared(self) -> bool {
         match self {
             Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Spawn | Self::Restart | Self::Rpc => true,
-            Self::Density | Self::Boot | Self::Block | Self::File | Self::Recovery => false,
+            Self::Density | Self::Boot | Self::Block | Self::File | Self::Recovery | Self::Guest => false,
         }
     }
 
@@ -99,9 +104,14 @@ impl Group {
     pub fn is_measured_by(self, accelerator: Accelerator) -> bool {
         match self {
             Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Boot => true,
-            Self::Spawn | Self::Restart | Self::Density | Self::Rpc | Self::Block | Self::File | Self::Recovery => {
-                accelerator == Accelerator::Tcg
-            }
+            Self::Spawn
+            | Self::Restart
+            | Self::Density
+            | Self::Rpc
+            | Self::Block
+            | Self::File
+            | Self::Recovery
+            | Self::Guest => accelerator == Accelerator::Tcg,
         }
     }
 
@@ -119,6 +129,7 @@ impl Group {
             Self::Block => block::block(&plan.iommu),
             Self::File => file::file(plan),
             Self::Recovery => recovery::recovery(plan),
+            Self::Guest => guest::guest(plan),
         }
     }
 }

@@ -8,6 +8,7 @@ mod costs;
 mod density;
 mod file;
 mod group;
+mod guest;
 mod linux;
 pub mod page;
 mod plan;
@@ -18,6 +19,7 @@ mod rpc;
 mod table;
 mod trace;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use baseline::Baseline;
@@ -30,6 +32,8 @@ pub use trace::{Trace, trace};
 
 use crate::build::{self, BuildError};
 use crate::console::{Console, ConsoleError};
+use crate::guest::GuestError;
+use crate::linux::LinuxError;
 use crate::machine::{Accelerator, Kvm, Machine, Memory, MonitorError};
 use crate::progress::Step;
 use crate::setup::{self, SetupError};
@@ -74,9 +78,27 @@ pub enum BenchError {
          times taken under emulation, on any machine"
     )]
     NoKvm(Kvm),
-    /// The kernel to compare with is not to be had; holds the reason.
-    #[error("cannot get a Linux kernel to compare with: {0}")]
-    NoLinux(String),
+    /// The kernel to compare with is not to be had.
+    #[error("{0}")]
+    Linux(#[from] LinuxError),
+    /// There is no guest to measure.
+    #[error("{0}")]
+    Guest(#[from] GuestError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl BenchError {
+    fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
 }
 
 /// Runs a suite of the conformance image, or those of its cases whose names contain `cases`, in a machine that counts instructions:

@@ -16,6 +16,10 @@ pub enum Unit {
     Seconds,
     /// How many times as fast as the other system in the same run.
     Times,
+    /// How many times as long as the other system in the same run.
+    Longer,
+    /// Memory, in mebibytes.
+    Mebibytes,
     /// How much more than something else, in percent.
     Percent,
     /// How many there are.
@@ -34,6 +38,8 @@ impl Unit {
             Self::Cycles => "cycles",
             Self::Seconds => "s",
             Self::Times => "times",
+            Self::Longer => "times as long",
+            Self::Mebibytes => "MiB",
             Self::Percent => "%",
             Self::Number => "",
         }
@@ -43,8 +49,8 @@ impl Unit {
     pub fn written(self, value: f64) -> String {
         match self {
             Self::Instructions | Self::Cycles | Self::Number => grouped(value.round() as i64),
-            Self::Seconds | Self::Times => format!("{value:.2}"),
-            Self::Percent => format!("{value:.1}"),
+            Self::Seconds | Self::Times | Self::Longer => format!("{value:.2}"),
+            Self::Mebibytes | Self::Percent => format!("{value:.1}"),
         }
     }
 }
@@ -110,6 +116,12 @@ impl Figure {
     pub fn times_faster(pairs: &[(f64, f64)]) -> Option<Self> {
         let ratios: Vec<f64> = pairs.iter().filter(|(own, _)| *own > 0.0).map(|(own, other)| other / own).collect();
         Self::median(Unit::Times, &ratios)
+    }
+
+    /// How many times as long as another system this one took, of the same pairs.
+    pub fn times_longer(pairs: &[(f64, f64)]) -> Option<Self> {
+        let ratios: Vec<f64> = pairs.iter().filter(|(_, other)| *other > 0.0).map(|(own, other)| own / other).collect();
+        Self::median(Unit::Longer, &ratios)
     }
 
     /// Whether the figure is on the right side of a bar.
@@ -269,6 +281,9 @@ mod tests {
         let figure = Figure::times_faster(&[(1.0, 8.0), (2.0, 18.0), (1.0, 10.0)]).expect("there are pairs");
         assert_eq!((figure.value, figure.least, figure.most), (9.0, 8.0, 10.0));
         assert_eq!(Figure::times_faster(&[(0.0, 8.0)]), None, "what took no time was not measured");
+        let figure = Figure::times_longer(&[(3.0, 2.0), (4.0, 2.0), (1.0, 1.0)]).expect("there are pairs");
+        assert_eq!((figure.value, figure.least, figure.most), (1.5, 1.0, 2.0));
+        assert!(figure.meets(1.5) && !figure.meets(1.4), "less of it is better");
     }
 
     #[test]

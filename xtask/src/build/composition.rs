@@ -100,16 +100,35 @@ impl Composition {
     ///
     /// As [`Composition::of_system`].
     pub fn of_system_where(name: &str, entry: &str, change: impl FnOnce(&str) -> String) -> Result<Self, BuildError> {
+        let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
+        Self::of_system_changed(&format!("bulkhead-{name}.elf"), |source| {
+            let source = change(&source);
+            let (before, shell) = source.split_once("[domain.shell]").unwrap_or((&source, ""));
+            let shell = shell.replacen("uses = [", &command, 1);
+            format!("{before}[domain.shell]{shell}{entry}")
+        })
+    }
+
+    /// The system with more sections at the end of its manifest, which becomes the bootable file `file_name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_system_and(sections: &str, file_name: &str) -> Result<Self, BuildError> {
+        Self::of_system_changed(file_name, |source| source + sections)
+    }
+
+    /// The system whose manifest is what `change` makes of its text, which becomes the bootable file `file_name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Composition::of_system`].
+    pub fn of_system_changed(file_name: &str, change: impl FnOnce(String) -> String) -> Result<Self, BuildError> {
         let path = workspace::root().join("system.toml");
         let source =
             std::fs::read_to_string(&path).map_err(|source| BuildError::File { path: path.clone(), source })?;
-        let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
-        let source = change(&source);
-        let (before, shell) = source.split_once("[domain.shell]").unwrap_or((&source, ""));
-        let shell = shell.replacen("uses = [", &command, 1);
-        let source = format!("{before}[domain.shell]{shell}{entry}");
-        let file_name = format!("bulkhead-{name}.elf");
-        Self::of_source(&workspace::root(), &source).map(|composition| Self { file_name, ..composition })
+        let composition = Self::of_source(&workspace::root(), &change(source))?;
+        Ok(Self { file_name: file_name.to_owned(), ..composition })
     }
 
     /// The system of the source tree in `root` with what a fault-injection campaign adds to it, and `workload` as the program

@@ -222,8 +222,8 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     fs::read(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
 }
 
-/// Writes a file so that a machine which is running from the old one, or a build that is cut short, sees no half of it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+/// Writes a file of a system so that a machine which is running from the old one, or a build that is cut short, sees no half of it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }

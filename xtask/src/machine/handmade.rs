@@ -6,11 +6,16 @@ const PROGRAM_HEADER: usize = 56;
 const NOTE: usize = 24;
 const HEADERS: usize = ELF_HEADER + 2 * PROGRAM_HEADER + NOTE;
 
+/// Where the code of an [`executable`] that is loaded at `address` begins.
+pub(crate) const fn entry(address: u32) -> u32 {
+    address + HEADERS as u32
+}
+
 /// A static x86-64 ELF executable that is loaded at `address` and starts with the first byte of `code`.
 ///
 /// It carries the note by which QEMU starts a kernel at its 32-bit entry point; whoever else loads it ignores that.
 pub(crate) fn executable(address: u32, code: &[u8]) -> Vec<u8> {
-    let entry = address + HEADERS as u32;
+    let entry = entry(address);
     let total = (HEADERS + code.len()) as u64;
     let mut file = Vec::with_capacity(HEADERS + code.len());
     // ELF header: 64 bits, little-endian, executable, x86-64.

@@ -3,9 +3,11 @@
 use std::{fs, ops::Range};
 
 use interfaces::guest::GuestClient;
-use manifest::{BLOCK, Grant, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
+use manifest::{BLOCK, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
 use toml::{Spanned, de::DeValue};
 use userlib::guest::layout::overhead;
+
+use crate::build::MONITOR;
 
 use super::{
     Environment,
@@ -16,7 +18,6 @@ use super::{
     resources::{Resources, read_resources_with},
     spelling,
 };
-use crate::build::MONITOR;
 
 const KEYS: &[&str] = &[
     "kernel",
@@ -133,15 +134,15 @@ fn read_guest<'t>(
         findings.report(Diagnostic::new(Rule::InvalidNumber, priority.span(), message).hint("1 is the lowest"));
     }
     let guest = Guest {
+        cpu: resources.cpu,
+        // What the guest computes never keeps its monitor from answering.
+        priority: resources.priority.saturating_sub(1),
+        time_slice_us: resources.time_slice_us,
         // What cannot be read is reported: that nobody has.
         memory: read_memory(&section).unwrap_or(Guest::MIN_MEMORY),
         processors: section
             .number("cpus", 1..=Guest::MAX_PROCESSORS.into())
             .map_or(1, |processors| *processors.get_ref() as u8),
-        cpu: resources.cpu,
-        // Whoever tells it what to do must not starve behind it.
-        priority: resources.priority.saturating_sub(1),
-        time_slice_us: resources.time_slice_us,
         command_line: read_command_line(&section),
         starts: section.flag("autostart").unwrap_or(true),
         disks: disks.iter().map(|disk| disk.name.get_ref().clone()).collect(),
@@ -162,7 +163,7 @@ fn read_guest<'t>(
         uses: disks,
         device: None,
         args: Vec::new(),
-        grants: Vec::<Spanned<Grant>>::new(),
+        grants: Vec::new(),
         guest: Some(GuestDeclaration {
             guest,
             memory_span: section.value("memory").map_or(name.span(), Spanned::span),

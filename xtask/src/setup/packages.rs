@@ -18,12 +18,17 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 2] = [
+const NEEDS: [Need; 3] = [
     Need { program: QEMU, package: "qemu-system-x86", why: "it is the machine that Bulkhead boots in" },
     Need {
         program: "fsck.fat",
         package: "dosfstools",
         why: "the tests check with it that Bulkhead leaves its disks in order",
+    },
+    Need {
+        program: "mkfs.ext4",
+        package: "e2fsprogs",
+        why: "the tests make disks for guests with it, and check what guests leave on them",
     },
 ];
 

@@ -22,6 +22,7 @@ pub use hostile::Hostility;
 use crate::build::BuildError;
 use crate::console::ConsoleError;
 use crate::fault::FaultError;
+use crate::guest::{GuestError, Kernel};
 use crate::setup::{self, SetupError};
 use crate::workspace;
 
@@ -57,6 +58,9 @@ pub enum SuiteError {
     /// The system was not built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// There is no kernel to run in guests.
+    #[error("{0}")]
+    Guest(#[from] GuestError),
     /// The campaign could not be carried out.
     #[error("{0}")]
     Fault(#[from] FaultError),
@@ -88,13 +92,15 @@ pub enum Suite {
     Restart,
     /// The whole system, booted and driven from the host
     System,
+    /// Guests: Linux and kernels that mean harm, in machines within the booted system
+    Guests,
     /// A small fault-injection campaign into every domain of the system; a domain's name chooses that one
     Fault,
 }
 
 impl Suite {
     /// Every suite, the quickest to fail first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Host,
         Self::Model,
         Self::Interleavings,
@@ -105,6 +111,7 @@ impl Suite {
         Self::Hostile,
         Self::Restart,
         Self::System,
+        Self::Guests,
         Self::Fault,
     ];
 
@@ -120,6 +127,7 @@ impl Suite {
             Self::Hostile => "hostile",
             Self::Restart => "restart",
             Self::System => "system",
+            Self::Guests => "guests",
             Self::Fault => "fault",
         }
     }
@@ -154,10 +162,19 @@ impl Suite {
             Self::System => {
                 libtest::run(&["test", "--no-fail-fast", "--package", "system-tests"], &["--test-threads=2"], filter)
             }
+            Self::Guests => guests(filter),
         }?;
         eprintln!("== {}: {tally} ({:.0} s) ==", self.name(), started.elapsed().as_secs_f64());
         Ok(tally)
     }
+}
+
+/// Runs the tests of guests, with the kernels for them fetched before: without these none could say anything.
+fn guests(filter: Option<&str>) -> Result<Tally, SuiteError> {
+    for kernel in Kernel::ALL {
+        kernel.obtain()?;
+    }
+    libtest::run(&["test", "--no-fail-fast", "--package", "guest-tests"], &["--test-threads=2"], filter)
 }
 
 /// How much of a suite is run, where it could go on for as long as one likes.

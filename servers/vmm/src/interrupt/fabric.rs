@@ -202,7 +202,7 @@ impl Fabric {
     /// Time has passed for a processor.
     pub fn advance(&mut self, processor: usize, now: u64) {
         if let Some(local) = self.locals.get_mut(processor) {
-            local.advance(now);
+            self.changed[processor] |= local.advance(now);
         }
     }
 

@@ -262,9 +262,9 @@ impl LocalApic {
         self.countdown.filter(|_| open).map(|countdown| countdown.zero_at)
     }
 
-    /// Time has passed: the timer interrupts if it is due, once even if it was due several times.
-    pub fn advance(&mut self, now: u64) {
-        let Some(countdown) = self.countdown.filter(|countdown| countdown.zero_at <= now) else { return };
+    /// Time has passed: the timer interrupts if it is due, once even if it was due several times. Returns whether it was.
+    pub fn advance(&mut self, now: u64) -> bool {
+        let Some(countdown) = self.countdown.filter(|countdown| countdown.zero_at <= now) else { return false };
         let periodic = self.local_vectors[TIMER] & PERIODIC != 0;
         self.countdown = periodic.then(|| {
             let period = self.period().max(MIN_PERIOD_NS);
@@ -272,6 +272,7 @@ impl LocalApic {
             Countdown { zero_at: countdown.zero_at.saturating_add(period.saturating_mul(missed + 1)) }
         });
         self.deliver_local(TIMER);
+        true
     }
 
     /// Whether the processor takes the PICs' interrupts, by its pin LINT0. It does so too before any software has

@@ -18,7 +18,7 @@ use vmm::board::Board;
 use vmm::boot::ProcessorState;
 use vmm::interrupt::Signal;
 use vmm::power::PowerRequest;
-use vmm::processor::{Outcome, Processor, begin};
+use vmm::processor::{GuestClock, Outcome, Processor, begin};
 use vmm::virtio::EntropySource;
 
 /// How many bytes that were typed wait for the guest.
@@ -61,8 +61,10 @@ struct Seat {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) resources: Resources,
-    /// The counter when the monitor began; none once it was told how long the first start took.
-    pub(super) began: Cell<Option<u64>>,
+    /// The counter when the monitor began, and the time in nanoseconds.
+    pub(super) began: (u64, u64),
+    /// Nobody was told yet how long the first start took.
+    pub(super) is_new: Cell<bool>,
     pub(super) ram: Ram,
     pub(super) disks: RefCell<Vec<Backing>>,
     /// None while the machine is off.
@@ -91,12 +93,13 @@ pub(super) struct Machine {
 
 impl Machine {
     /// One that is off.
-    pub(super) fn new(resources: Resources, began: u64) -> Self {
+    pub(super) fn new(resources: Resources, began: (u64, u64)) -> Self {
         let settings = &resources.settings;
         let ram = Ram::new(resources.memory, settings.memory, resources.own_space.clone());
         let seats = (0..settings.processors).map(|_| Seat::default()).collect();
         Self {
-            began: Cell::new(Some(began)),
+            began,
+            is_new: Cell::new(true),
             ram,
             disks: RefCell::default(),
             board: RefCell::new(None),
@@ -214,7 +217,8 @@ impl Machine {
         first: Option<ProcessorState>,
     ) {
         let Some(seat) = self.seats.get(usize::from(number)) else { return };
-        let mut processor = Processor::new(number, self.resources.settings.processors, guest::identification);
+        let count = self.resources.settings.processors;
+        let mut processor = Processor::new(number, count, guest::identification, self.clock());
         let mut is_waiting = first.is_none();
         let mut is_halted = false;
         if let Some(first) = first {
@@ -249,6 +253,17 @@ impl Machine {
         }
         drop(vcpu);
         drop(space);
+    }
+
+    /// The time of this life.
+    fn clock(&self) -> GuestClock {
+        let (counter, at) = self.began;
+        let passed = Instant::now().nanoseconds().saturating_sub(at).max(1);
+        let ticks = guest::timestamp().wrapping_sub(counter);
+        let hertz = u128::from(ticks) * 1_000_000_000 / u128::from(passed);
+        let began = self.since.get();
+        let time = self.resources.boot_time + began / 1_000_000_000;
+        GuestClock { hertz: u64::try_from(hertz).unwrap_or(u64::MAX), began, time }
     }
 
     fn take_signal(&self, number: u8) -> Option<Signal> {

@@ -14,11 +14,12 @@ use interfaces::guest::GuestService;
 use machine::Machine;
 use resources::Resources;
 use service::Service;
+use userlib::time::Instant;
 use userlib::{Environment, executor, guest, log};
 
 /// The program.
 pub(crate) fn program(environment: &'static Environment) -> ! {
-    let began = guest::timestamp();
+    let began = (guest::timestamp(), Instant::now().nanoseconds());
     let resources = match Resources::find(environment) {
         Ok(resources) => resources,
         // Its builder has not kept what the manifest promises: nothing can be done without it.

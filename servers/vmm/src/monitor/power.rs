@@ -69,14 +69,14 @@ fn switch_on(machine: &Rc<Machine>) -> Result<(), StartFailure> {
         machine.spawn(machine.clone().run_processor(life, number, space.clone(), vcpu, first));
     }
     machine.spawn(machine.clone().keep_time(life));
-    if let Some(began) = machine.began.take() {
+    if machine.is_new.take() {
         let settings = &resources.settings;
         log::info!(
             "the guest has {} MiB, {} processors and {} disks; it begins {} ticks after its monitor",
             settings.memory >> 20,
             settings.processors,
             machine.disks.borrow().len(),
-            guest::timestamp().wrapping_sub(began)
+            guest::timestamp().wrapping_sub(machine.began.0)
         );
     }
     Ok(())

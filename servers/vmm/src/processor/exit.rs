@@ -1,5 +1,6 @@
 //! What becomes of each reason for which a guest was left (AMD64 APM volume 2, appendix C).
 
+use super::clock::{GuestClock, SYSTEM_TIME, WALL_CLOCK};
 use super::identification::{Host, identify};
 use super::model_specific::ModelSpecific;
 use super::paging::translate;
@@ -103,6 +104,7 @@ pub struct Processor {
     number: u8,
     count: u8,
     host: Host,
+    clock: GuestClock,
     registers: ModelSpecific,
     /// Debug registers 0 to 3: they are kept, and nothing stops there.
     breakpoints: [u64; 4],
@@ -111,8 +113,8 @@ pub struct Processor {
 impl Processor {
     /// The one with this number, of so many, on a machine of which `host` tells what its processor says of itself.
     #[must_use]
-    pub fn new(number: u8, count: u8, host: Host) -> Self {
-        Self { number, count, host, registers: ModelSpecific::new(number), breakpoints: [0; 4] }
+    pub fn new(number: u8, count: u8, host: Host, clock: GuestClock) -> Self {
+        Self { number, count, host, clock, registers: ModelSpecific::new(number), breakpoints: [0; 4] }
     }
 
     /// Prepares an entry: what is due is delivered, or is to be as soon as the guest takes it.
@@ -186,7 +188,7 @@ impl Processor {
                 return Outcome::Halt;
             }
             code::IOIO => return self.access_port(info, state, board, memory, now),
-            code::MSR => self.access_register(info[0] & 1 != 0, state, timestamp),
+            code::MSR => self.access_register(info[0] & 1 != 0, state, memory, (timestamp, now)),
             code::NESTED_FAULT => {
                 let address = info[1];
                 if let Err(refusal) = self.access_memory(address, state, board, memory, now) {
@@ -222,20 +224,30 @@ impl Processor {
         skip(state, TWO);
     }
 
-    fn access_register(&mut self, writes: bool, state: &mut VcpuState, timestamp: u64) {
+    fn access_register(
+        &mut self,
+        writes: bool,
+        state: &mut VcpuState,
+        memory: &mut dyn GuestMemory,
+        (timestamp, now): (u64, u64),
+    ) {
         let register = state.general[RCX] as u32;
-        let done = if writes {
-            let value = state.general[RDX] << 32 | state.general[RAX] & 0xffff_ffff;
-            self.registers.write(register, value, state, timestamp)
-        } else {
-            self.registers.read(register, state, timestamp).map(|value| {
+        let value = state.general[RDX] << 32 | state.general[RAX] & 0xffff_ffff;
+        let counter = timestamp.wrapping_add(state.tsc_offset);
+        let is_done = match (writes, register) {
+            (true, WALL_CLOCK) => self.clock.write_wall_clock(value, memory).is_ok(),
+            (true, SYSTEM_TIME) => self.clock.write_system_time(value, counter, now, memory).is_ok(),
+            (true, _) => self.registers.write(register, value, state, timestamp).is_ok(),
+            (false, _) => self.registers.read(register, state, timestamp).is_ok_and(|value| {
                 state.general[RAX] = value & 0xffff_ffff;
                 state.general[RDX] = value >> 32;
-            })
+                true
+            }),
         };
-        match done {
-            Ok(()) => skip(state, TWO),
-            Err(_) => raise(state, PROTECTION, Some(0)),
+        if is_done {
+            skip(state, TWO);
+        } else {
+            raise(state, PROTECTION, Some(0));
         }
     }
 

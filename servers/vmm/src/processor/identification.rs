@@ -9,6 +9,10 @@ pub type Host = fn(leaf: u32, part: u32) -> Identification;
 
 /// Who a monitor is.
 const VENDOR: &[u8; 12] = b"Bulkhead VMM";
+/// Who tells guests the time as this monitor does, and that it does, and for all processors alike (Linux,
+/// Documentation/virt/kvm/x86/cpuid.rst).
+const TIME_TELLER: &[u8; 12] = b"KVMKVMKVM\0\0\0";
+const TIME_IS_TOLD: u32 = 1 << 3 | 1 << 24;
 
 /// Leaf 1, ecx: MONITOR, x2APIC, deadlines by the TSC, PCID, and the extended state with all that needs it (XSAVE, OSXSAVE, AVX,
 /// FMA, F16C): the processor does not tell the monitor when a guest switches components on.
@@ -29,6 +33,11 @@ const HIDDEN_EXTENDED_C: u32 = 1 << 2 | 1 << 3 | 1 << 11 | 1 << 13 | 1 << 15 | 1
 const HIDDEN_EXTENDED_D: u32 = 1 << 27 | HIDDEN_1_D;
 /// How processors are counted.
 const TOPOLOGY: u32 = 0xb;
+
+/// Four of twelve letters.
+fn word(letters: &[u8; 12], at: usize) -> u32 {
+    u32::from_le_bytes([letters[at], letters[at + 1], letters[at + 2], letters[at + 3]])
+}
 
 /// What a guest finds by CPUID on its processor with this number, of so many.
 #[must_use]
@@ -58,10 +67,10 @@ pub(super) fn identify(host: Host, leaf: u32, part: u32, processor: u8, processo
             // One core has each cache, and the package has all cores.
             [a & 0x3fff | count.saturating_sub(1) << 26, b, c, d]
         }
-        0x4000_0000 => {
-            let word = |at: usize| u32::from_le_bytes([VENDOR[at], VENDOR[at + 1], VENDOR[at + 2], VENDOR[at + 3]]);
-            [0x4000_0000, word(0), word(4), word(8)]
-        }
+        0x4000_0000 => [0x4000_0000, word(VENDOR, 0), word(VENDOR, 4), word(VENDOR, 8)],
+        // How KVM says that a guest gets its time from two registers. Linux looks for that at every multiple of 0x100.
+        0x4000_0100 => [0x4000_0101, word(TIME_TELLER, 0), word(TIME_TELLER, 4), word(TIME_TELLER, 8)],
+        0x4000_0101 => [TIME_IS_TOLD, 0, 0, 0],
         0x4000_0001..=0x4fff_ffff => [0; 4],
         0x8000_0001 => [a, b, c & !HIDDEN_EXTENDED_C, d & !HIDDEN_EXTENDED_D],
         0x8000_0007 => [0, 0, 0, 0],

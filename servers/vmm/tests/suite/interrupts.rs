@@ -257,7 +257,9 @@ fn the_timer_counts_down_once() {
     assert_eq!(fabric.read_local(0, CURRENT_COUNT, 8_050), 500);
     fabric.advance(0, 16_049);
     assert_eq!(fabric.accept(0), None);
+    fabric.take_changed(0);
     fabric.advance(0, 16_050);
+    assert!(fabric.take_changed(0), "a processor that halts has to be woken");
     assert_eq!(fabric.accept(0), interrupt(0xec));
     assert_eq!((fabric.next_deadline(0), fabric.read_local(0, CURRENT_COUNT, 20_000)), (None, 0));
 }

@@ -5,7 +5,7 @@ use vmm::board::{Board, Parts};
 use vmm::boot::ProcessorState;
 use vmm::memory::{FlatMemory, GuestMemory};
 use vmm::power::PowerRequest;
-use vmm::processor::{Fatal, Outcome, Processor, begin};
+use vmm::processor::{Fatal, GuestClock, Outcome, Processor, begin};
 use vmm::virtio::{Disk, DiskBusy, EntropySource, Request};
 
 /// A disk that takes nothing.
@@ -34,6 +34,7 @@ impl EntropySource for Dice {
     }
 }
 
+const CLOCK: GuestClock = GuestClock { hertz: 1_000_000_000, began: 0, time: 0 };
 const CODE: u64 = 0x1000;
 const RAX: usize = 0;
 const RBX: usize = 1;
@@ -67,7 +68,7 @@ impl Guest {
         state.rip = CODE;
         let mut memory = FlatMemory::new(0x4000);
         memory.write(CODE, program).unwrap();
-        Self { board: Board::new(parts), processor: Processor::new(0, 2, host), state, memory }
+        Self { board: Board::new(parts), processor: Processor::new(0, 2, host, CLOCK), state, memory }
     }
 
     fn leave(&mut self, exit: u64, info: [u64; 2]) -> Outcome {
@@ -215,6 +216,18 @@ fn model_specific_registers_that_are_not_there_are_an_exception() {
     guest.leave(code::MSR, [0, 0]);
     assert_eq!(guest.state.event, VALID | 3 << 8 | 1 << 11 | 13);
     assert_eq!(guest.state.rip, CODE + 2, "it is not stepped over");
+}
+
+#[test]
+fn a_processor_is_told_the_time_where_it_wants_it() {
+    let mut guest = Guest::new(&[0x0f, 0x30]);
+    guest.state.general[RCX] = 0x4b56_4d01;
+    guest.state.general[RAX] = 0x3001;
+    guest.leave(code::MSR, [1, 0]);
+    assert_eq!((guest.memory.read_u64(0x3008), guest.state.rip), (Ok(1000), CODE + 2));
+    guest.state.general[RAX] = 0x8000_0001;
+    guest.leave(code::MSR, [1, 0]);
+    assert_eq!(guest.state.event & 0xff, 13, "it has no memory there");
 }
 
 #[test]

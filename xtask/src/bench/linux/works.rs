@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::BenchError;
 use super::super::row::lines;
-use super::Linux;
+use super::Rival;
 use crate::build;
 use crate::console::Console;
 use crate::machine::Machine;
@@ -36,7 +36,7 @@ impl Costs {
 /// The kernel with the program that does the works.
 #[derive(Debug)]
 pub(in super::super) struct Works {
-    linux: Linux,
+    rival: Rival,
     program: PathBuf,
 }
 
@@ -44,17 +44,17 @@ impl Works {
     /// Fetches the one and builds the other, if they are not there yet.
     pub(in super::super) fn fetch() -> Result<Self, BenchError> {
         let program = build::linux_peer(&setup::ensure()?)?;
-        Ok(Self { linux: Linux::fetch().map_err(BenchError::NoLinux)?, program })
+        Ok(Self { rival: Rival::fetch()?, program })
     }
 
     /// The kernel's version.
     pub(in super::super) fn version(&self) -> &str {
-        &self.linux.version
+        self.rival.version()
     }
 
     /// Has the first process told `words`, and with that what to do, in a machine that `change` may change.
     pub(in super::super) fn run(&self, words: &str, change: impl FnOnce(&mut Machine)) -> Result<Costs, BenchError> {
-        let mut machine = self.linux.machine_of_works(&self.program, words).map_err(BenchError::NoLinux)?;
+        let mut machine = self.rival.machine_of_works(&self.program, words)?;
         change(&mut machine);
         let mut console = Console::start(&machine, None)?;
         console.wait_for("Linux's works to be done", LIMIT, |screen| {

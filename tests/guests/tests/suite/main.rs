@@ -1,0 +1,9 @@
+//! Guests, seen from outside: what a person at the shell sees of them, what they leave on their disks, and that they harm nobody.
+
+mod boot;
+mod console;
+mod disk;
+mod fetched;
+mod harm;
+mod power;
+mod several;
