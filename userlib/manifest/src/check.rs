@@ -265,6 +265,7 @@ impl System {
             Some(guest) => {
                 domain.kind == Kind::Guest
                     && guest.is_valid()
+                    && guest.priority < domain.priority
                     && domain.guest_memory >= guest.memory
                     && is_page_multiple(domain.guest_memory)
                     && guest.disks.iter().all(is_disk)

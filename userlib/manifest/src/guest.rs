@@ -4,6 +4,8 @@ use alloc::{format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::MAX_PROCESSORS;
+
 /// Most disks of a guest.
 pub const MAX_DISKS: usize = 8;
 /// Interface by which a guest's disks are reached.
@@ -84,6 +86,8 @@ impl Guest {
         (Self::MIN_MEMORY..=Self::MAX_MEMORY).contains(&self.memory)
             && self.memory.is_multiple_of(Self::MEMORY_UNIT)
             && (1..=Self::MAX_PROCESSORS).contains(&self.processors)
+            && self.cpu < MAX_PROCESSORS
+            && self.time_slice_us > 0
             && self.command_line.len() <= Self::MAX_COMMAND_LINE_BYTES
             && !self.command_line.contains('\0')
             && self.disks.len() <= MAX_DISKS

@@ -3,9 +3,11 @@
 use std::{fs, ops::Range};
 
 use interfaces::guest::GuestClient;
-use manifest::{BLOCK, Grant, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
+use manifest::{BLOCK, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
 use toml::{Spanned, de::DeValue};
 use userlib::guest::layout::overhead;
+
+use crate::build::MONITOR;
 
 use super::{
     Environment,
@@ -36,8 +38,6 @@ const KEYS: &[&str] = &[
     "heartbeat",
 ];
 
-/// The program that shows a guest its machine.
-const MONITOR: &str = "vmm";
 /// The interface by which a guest is operated.
 const GUEST: &str = GuestClient::INTERFACE.name;
 /// What the kernel is told if nothing else is written: its messages go to the port at which its operator listens.
@@ -129,6 +129,10 @@ fn read_guest<'t>(
     };
     let disks = read_disks(&section);
     let resources = read_resources_with(&section, "monitor-memory", &monitor);
+    if let Some(priority) = section.value("priority").filter(|_| resources.priority == 0) {
+        let message = "`priority` of 0 leaves none for the guest's processors, which run below their monitor";
+        findings.report(Diagnostic::new(Rule::InvalidNumber, priority.span(), message).hint("1 is the lowest"));
+    }
     let guest = Guest {
         cpu: resources.cpu,
         // What the guest computes never keeps its monitor from answering.
@@ -159,7 +163,7 @@ fn read_guest<'t>(
         uses: disks,
         device: None,
         args: Vec::new(),
-        grants: Vec::<Spanned<Grant>>::new(),
+        grants: Vec::new(),
         guest: Some(GuestDeclaration {
             guest,
             memory_span: section.value("memory").map_or(name.span(), Spanned::span),

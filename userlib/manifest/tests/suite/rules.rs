@@ -194,6 +194,9 @@ fn with_guest(change: impl FnOnce(&mut System)) -> Result<(), Inconsistency> {
     monitor.guest = Some(Guest {
         memory: 64 << 20,
         processors: 2,
+        cpu: 1,
+        priority: 99,
+        time_slice_us: 5000,
         command_line: "console=ttyS0".into(),
         starts: true,
         disks: vec!["disk0".into()],
@@ -218,6 +221,9 @@ fn a_guest_is_a_machine_that_there_can_be() {
     for processors in [0, 17] {
         assert_eq!(with_machine(|guest| guest.processors = processors), refusal);
     }
+    assert_eq!(with_machine(|guest| guest.cpu = 32), refusal);
+    assert_eq!(with_machine(|guest| guest.time_slice_us = 0), refusal);
+    assert_eq!(with_machine(|guest| guest.priority = 100), refusal, "it would keep its monitor from running");
     assert_eq!(with_machine(|guest| guest.command_line = "x".repeat(2048)), refusal);
     assert_eq!(with_machine(|guest| guest.command_line = "a\0b".into()), refusal);
     let guest_memory = |bytes| with_guest(|system| system.domains[2].guest_memory = bytes);

@@ -24,6 +24,9 @@ fn the_least_guest_is_a_kernel_and_memory() {
     let expected = Guest {
         memory: 64 << 20,
         processors: 1,
+        cpu: 0,
+        priority: 49,
+        time_slice_us: 5000,
         command_line: "console=ttyS0".into(),
         starts: true,
         disks: Vec::new(),
@@ -46,6 +49,9 @@ fn a_guest_has_what_is_written() {
     let expected = Guest {
         memory: 128 << 20,
         processors: 4,
+        cpu: 1,
+        priority: 19,
+        time_slice_us: 1000,
         command_line: "quiet".into(),
         starts: false,
         disks: vec!["disk0".into(), "disk1".into()],
@@ -179,6 +185,17 @@ mod a_guest_is_refused {
     }
 
     #[test]
+    fn whose_processors_could_not_run_below_its_monitor() {
+        assert_eq!(
+            in_guest("kernel = 'k'\nmemory = '16M'\npriority = 0"),
+            [
+                "16:12 invalid-number `0`: `priority` of 0 leaves none for the guest's processors, which run below their \
+              monitor (1 is the lowest)"
+            ]
+        );
+    }
+
+    #[test]
     fn with_a_disk_that_nobody_drives() {
         assert_eq!(
             in_guest("kernel = 'k'\nmemory = '16M'\ndisks = ['disk-c', 'shell']"),
@@ -193,7 +210,7 @@ mod a_guest_is_refused {
     fn with_the_same_disk_twice_or_too_many() {
         let found = in_guest("kernel = 'k'\nmemory = '16M'\ndisks = ['disk-a', 'disk-a']");
         assert_eq!(found, ["16:20 duplicate `'disk-a'`: `linux` uses `block` from `disk-a` twice (remove one)"]);
-        let disks = vec!["'disk-a'"; MAX_DISKS + 1].join(", ");
+        let disks = ["'disk-a'"; MAX_DISKS + 1].join(", ");
         let found = in_guest(&format!("kernel = 'k'\nmemory = '16M'\ndisks = [{disks}]"));
         assert!(
             found.iter().any(|line| line.contains("too-many `'disk-a'`: a guest has at most 8 disks")),
