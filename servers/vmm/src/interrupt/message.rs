@@ -81,8 +81,9 @@ impl Message {
             return None;
         }
         let id = (address >> 12) as u8;
-        // The redirection hint makes the destination mode count.
-        let logical = address & 0b1100 == 0b1100;
+        // By the manual the mode counts only with the redirection hint. Chip sets and KVM look at the mode alone, and Linux names
+        // processors by it without the hint.
+        let logical = address & 0b100 != 0;
         Some(Self {
             vector: data as u8,
             delivery: Delivery::from_bits(data >> 8),

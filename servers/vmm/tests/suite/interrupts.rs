@@ -390,3 +390,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_device_names_processors_by_their_logical_numbers_with_and_without_the_hint() {
+    let mut fabric = started(2);
+    for (address, processor, vector) in [(0xfee0_1004, 0, 0x31), (0xfee0_200c, 1, 0x32), (0xfee0_1000, 1, 0x33)] {
+        fabric.signal(address, vector);
+        assert_eq!(fabric.accept(processor), interrupt(vector as u8), "{address:#x}");
+        fabric.write_local(processor, END, 0, 0);
+        assert_eq!(fabric.accept(1 - processor), None);
+    }
+}
