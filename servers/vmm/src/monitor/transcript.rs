@@ -44,6 +44,12 @@ impl Transcript {
         self.start += excess as u64;
     }
 
+    /// Forgets everything: what follows is another guest's.
+    pub(crate) fn forget(&mut self) {
+        self.start = self.end();
+        self.bytes.clear();
+    }
+
     /// Fills `into` from a position on. One behind the end is the end.
     pub(crate) fn read(&self, from: u64, into: &mut [u8]) -> Part {
         let first = from.clamp(self.start, self.end());
@@ -82,5 +88,8 @@ mod tests {
         let mut bytes = [0; 2];
         assert_eq!(transcript.read(1, &mut bytes), Part { length: 2, next: 5, lost: 2 });
         assert_eq!(transcript.room_for(u64::MAX), KEPT);
+        transcript.forget();
+        transcript.add(b"e");
+        assert_eq!(transcript.read(5, &mut bytes), Part { length: 1, next: KEPT as u64 + 4, lost: KEPT as u64 - 2 });
     }
 }
