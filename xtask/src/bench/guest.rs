@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::BenchError;
@@ -94,6 +95,7 @@ fn exits() -> Result<Vec<Row>, BenchError> {
     let mut machine = machine(NAME, &guest)?;
     machine.extra.extend(["-icount", "shift=0,sleep=off"].map(Into::into));
     let mut session = Session::boot_with(&machine, None, LIMIT)?;
+    await_rest(&mut session, NAME)?;
     let attached = session.begin(&format!("guest console {NAME}"))?;
     session.console().expect_from(0, handmade::EXITS_DONE, LIMIT)?;
     session.console().type_text(LEAVE)?;
@@ -107,6 +109,24 @@ fn exits() -> Result<Vec<Row>, BenchError> {
         Row::new("guest-start", "from a monitor's start to its guest's first instruction", start).must(START_BAR),
     );
     Ok(rows)
+}
+
+/// Waits until a guest is not left any more: whoever looked on before would be counted with it.
+fn await_rest(session: &mut Session, name: &str) -> Result<(), BenchError> {
+    let until = Instant::now() + LIMIT;
+    let mut before = None;
+    loop {
+        let info = session.run_within(&format!("guest info {name}"), LIMIT)?.text;
+        let exits = info.lines().find(|line| line.contains("exits to the monitor")).map(str::to_owned);
+        if exits.is_some() && exits == before {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(BenchError::NoFigures(info));
+        }
+        before = exits;
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// How long a monitor ran before its guest did, by its log: in ticks, which are instructions in a machine that counts them.
