@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use system_tests::{Bench, Shell};
@@ -87,7 +88,7 @@ pub fn bench_with_disk(guests: &[(&str, Entry)], image: &Path) -> Bench {
 /// If the guest's prompt does not come, or the way back to Bulkhead's shell is closed.
 pub fn at_console<R>(shell: &mut Shell, name: &str, talk: impl FnOnce(&mut Talk<'_>) -> R) -> R {
     let attached = shell.begin(&format!("guest console {name}"));
-    let begun = Dialogue::begin(shell.session().console(), BOOT_LIMIT);
+    let begun = Dialogue::begin_anew(shell.session().console(), BOOT_LIMIT);
     let mut talking = Talk { dialogue: begun.unwrap_or_else(|error| panic!("{error}")) };
     let outcome = talk(&mut talking);
     leave(shell);
@@ -102,6 +103,9 @@ pub fn at_console<R>(shell: &mut Shell, name: &str, talk: impl FnOnce(&mut Talk<
 ///
 /// If QEMU does not take it.
 pub fn leave(shell: &mut Shell) {
+    // A shell within asks the terminal where its cursor is, behind its prompt. Who left in the middle of that would leave the
+    // terminal waiting for the rest.
+    thread::sleep(Duration::from_millis(500));
     shell.session().console().type_text(LEAVE).expect("QEMU takes what is typed");
 }
 

@@ -49,7 +49,7 @@ fn row(iommu: Iommu, count: u64, without: Option<u64>) -> Row {
 }
 
 /// A time as the shell shows it, in nanoseconds, which are instructions on a machine that counts them.
-pub(super) fn nanoseconds(shown: &str) -> Option<u64> {
+fn nanoseconds(shown: &str) -> Option<u64> {
     let (number, unit) = shown.trim().split_once(' ')?;
     let scale = match unit {
         "ns" => 1.0,

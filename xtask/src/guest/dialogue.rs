@@ -12,6 +12,8 @@ pub const PROMPT: &str = "guest# ";
 /// The key that leaves `guest console` (Ctrl-]).
 pub const LEAVE: &str = "\u{1d}";
 
+/// How long a shell that waits for a command takes to answer to the return key, unless it is none.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// How long the guest's shell may take to show what was typed.
 const ECHO_LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,6 +40,31 @@ impl<'a> Dialogue<'a> {
     pub fn begin(console: &'a mut Console, limit: Duration) -> Result<Self, ConsoleError> {
         console.wait_for("the guest's prompt", limit, |screen| shows_prompt(screen).then_some(()))?;
         Ok(Self { console })
+    }
+
+    /// The same where a prompt of the guest's last life may still be shown: only one that answers is believed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialogue::begin`].
+    pub fn begin_anew(console: &'a mut Console, limit: Duration) -> Result<Self, ConsoleError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            console.wait_for("the guest's prompt", left, |screen| shows_prompt(screen).then_some(()))?;
+            let first_line = console.position();
+            console.type_text("\r")?;
+            let answered =
+                console.wait_for("the guest's prompt after the return key", ANSWER_LIMIT.min(left), |screen| {
+                    let lines = screen.lines().get(first_line..).unwrap_or_default();
+                    (shows_prompt(screen) && lines.iter().any(|line| is_typed(line, ""))).then_some(())
+                });
+            match answered {
+                Err(ConsoleError::Silent { .. }) if Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(Self { console }),
+            }
+        }
     }
 
     /// Types a command and waits for the prompt that follows, which does not say whether the command has succeeded.
@@ -85,7 +112,7 @@ fn shows_prompt(screen: &Screen) -> bool {
 
 /// Whether a line is the prompt with this command behind it. Something that the kernel has said may stand before it.
 fn is_typed(line: &str, command: &str) -> bool {
-    line.trim_end().ends_with(&format!("{PROMPT}{}", command.trim_end()))
+    line.trim_end().ends_with(format!("{PROMPT}{command}").trim_end())
 }
 
 #[cfg(test)]
@@ -98,6 +125,7 @@ mod tests {
         assert!(is_typed("[    1.0] a message guest# uname -r ", "uname -r"));
         assert!(!is_typed("uname -r", "uname -r"));
         assert!(!is_typed("guest# uname", "uname -r"));
+        assert!(is_typed("guest# ", "") && !is_typed("guest# uname", ""));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use xtask::session;
 /// Says something in a guest after which it has no prompt any more, and comes back to Bulkhead's shell.
 fn say(shell: &mut Shell, command: &str) {
     let attached = shell.begin("guest console linux");
-    let begun = Dialogue::begin(shell.session().console(), BOOT_LIMIT);
+    let begun = Dialogue::begin_anew(shell.session().console(), BOOT_LIMIT);
     begun.and_then(|mut guest| guest.say(command)).unwrap_or_else(|error| panic!("{error}"));
     // The console may have ended by itself when its guest was off; then the key means nothing to the shell.
     std::thread::sleep(std::time::Duration::from_secs(2));
