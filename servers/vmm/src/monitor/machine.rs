@@ -148,10 +148,6 @@ impl Machine {
         self.state.set(GuestState::Running);
         self.exits.set(0);
         self.typed.borrow_mut().clear();
-        // Whoever comes later is not to take a former guest's prompt for this one's; who reads now has seen the end of that one.
-        if self.attentive_reader().is_none() {
-            self.transcript.borrow_mut().forget();
-        }
         self.since.set(Instant::now().nanoseconds());
         for (number, seat) in self.seats.iter().enumerate() {
             seat.is_started.set(number == 0);
@@ -453,18 +449,13 @@ impl Machine {
         }
     }
 
-    /// How far somebody has read who still reads.
-    fn attentive_reader(&self) -> Option<u64> {
-        self.reader.get().filter(|(_, at)| at.elapsed() < PATIENCE).map(|(position, _)| position)
-    }
-
     /// Takes what the guest has written, unless somebody reads who has not come so far yet.
     pub(super) fn drain_serial(&self) {
         let mut board = self.board.borrow_mut();
         let Some(board) = board.as_mut() else { return };
-        let reader = self.attentive_reader();
+        let reader = self.reader.get().filter(|(_, at)| at.elapsed() < PATIENCE);
         let mut transcript = self.transcript.borrow_mut();
-        let waits = reader.is_some_and(|position| transcript.room_for(position) < vmm::serial::OUTPUT_BYTES);
+        let waits = reader.is_some_and(|(position, _)| transcript.room_for(position) < vmm::serial::OUTPUT_BYTES);
         if waits {
             return;
         }

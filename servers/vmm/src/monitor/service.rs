@@ -47,7 +47,10 @@ impl GuestServer for Service {
     }
 
     async fn start(&self, _: &Caller) -> Result<(), GuestError> {
-        Ok(power::start(&self.0).await?)
+        power::start(&self.0).await?;
+        // Nobody is to take a former guest's prompt for this one's. (A guest that resets its machine is the same one.)
+        self.0.transcript.borrow_mut().forget();
+        Ok(())
     }
 
     async fn stop(&self, _: &Caller) -> Result<(), GuestError> {
