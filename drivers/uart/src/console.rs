@@ -1,9 +1,10 @@
 //! The console that clients call, on top of the device.
 
+use crate::delivery::{Delivery, Wanted};
 use crate::device::{Progress, Uart};
 use core::cell::RefCell;
 use driver::Interrupt;
-use interfaces::console::{ConsoleError, ConsoleServer, ConsoleSize};
+use interfaces::console::{ConsoleError, ConsoleServer, ConsoleSize, Typed};
 use userlib::executor;
 use userlib::ipc::{Caller, ReadLease, WriteLease};
 use userlib::sync::{Event, Mutex};
@@ -23,6 +24,7 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Console {
     uart: RefCell<Uart>,
+    delivery: RefCell<Delivery>,
     writer: Mutex<()>,
     reader: Mutex<()>,
     sent: Event,
@@ -30,10 +32,11 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console on a started device.
-    pub fn new(uart: Uart) -> Self {
+    /// A console on a started device, of the driver's instance with this number.
+    pub fn new(uart: Uart, instance: u32) -> Self {
         Self {
             uart: RefCell::new(uart),
+            delivery: RefCell::new(Delivery::new(instance)),
             writer: Mutex::new(()),
             reader: Mutex::new(()),
             sent: Event::new(),
@@ -109,23 +112,28 @@ impl ConsoleServer for Console {
         Ok(())
     }
 
-    async fn read(&self, _: &Caller, bytes: WriteLease) -> Result<usize, ConsoleError> {
+    async fn read(&self, caller: &Caller, from: u64, bytes: WriteLease) -> Result<Typed, ConsoleError> {
         let _turn = self.reader.lock().await;
-        if bytes.length()? == 0 {
-            return Ok(0);
+        // A reader that is gone meanwhile asks for nothing: what others were delivered stays theirs.
+        let room = bytes.length()?.min(PIECE);
+        let asked = self.delivery.borrow_mut().ask(caller.client(), from);
+        if asked.arrived > 0 {
+            self.uart.borrow_mut().received.drop_first(asked.arrived);
+            // There is room again for what the device holds back.
+            self.service();
+        }
+        if room == 0 || asked.wanted == Wanted::Unknown {
+            return Ok(Typed { length: 0, next: self.delivery.borrow().first() });
         }
         loop {
             let received = self.received.next();
             let mut piece = [0; PIECE];
-            let count = self.uart.borrow().received.peek(&mut piece);
+            let count = self.uart.borrow().received.peek(&mut piece[..room]);
             if count > 0 {
-                let count = count.min(bytes.length()?);
-                // A reader that is gone meanwhile takes nothing with it: the bytes are the next one's.
                 bytes.write(0, &piece[..count])?;
-                self.uart.borrow_mut().received.drop_first(count);
-                // There is room again for what the device holds back.
-                self.service();
-                return Ok(count);
+                // They stay in the queue: the answer may come too late.
+                let next = self.delivery.borrow_mut().deliver(count);
+                return Ok(Typed { length: count as u32, next });
             }
             received.await;
         }
@@ -153,7 +161,9 @@ mod tests {
     use core::cell::Cell;
     use driver::double::{self, RegisterDouble};
     use interfaces::console::{ConsoleClient, ConsoleDouble};
-    use userlib::ipc::CallError;
+    use userlib::host::Fault;
+    use userlib::ipc::RetriedError;
+    use userlib::session::ClientId;
 
     /// A device without interrupts that sends what it has each time somebody has looked a few times.
     #[derive(Default)]
@@ -201,13 +211,34 @@ mod tests {
         }
     }
 
-    fn double() -> (Rc<Line>, ConsoleDouble) {
-        let line = Rc::new(Line::default());
+    /// Bytes that a queue holds.
+    const QUEUE: usize = 100;
+
+    fn console(line: &Rc<Line>, instance: u32) -> Console {
         let registers = double::window(line.clone()).block().expect("the device has all registers");
-        let uart = Uart::start(registers, Queue::new(100), Queue::new(100)).expect("the device is there");
+        let uart = Uart::start(registers, Queue::new(QUEUE), Queue::new(QUEUE)).expect("the device is there");
         // The divisor went through the same register as bytes do.
         line.fifo.borrow_mut().clear();
-        (line, ConsoleDouble::new(Console::new(uart)))
+        Console::new(uart, instance)
+    }
+
+    fn double() -> (Rc<Line>, ConsoleDouble) {
+        let line = Rc::new(Line::default());
+        let console = console(&line, 0);
+        (line, ConsoleDouble::new(console))
+    }
+
+    /// Types, and has the driver look at its device.
+    fn typed(line: &Line, client: ConsoleClient, bytes: &[u8]) {
+        line.typed.borrow_mut().extend(bytes);
+        client.flush().unwrap();
+    }
+
+    /// Reads at most `room` bytes: those, and from where to ask next.
+    fn read(client: ConsoleClient, from: u64, room: usize) -> (Vec<u8>, u64) {
+        let mut bytes = [0; 2 * QUEUE];
+        let Typed { length, next } = client.read(from, &mut bytes[..room]).unwrap();
+        (bytes[..length as usize].to_vec(), next)
     }
 
     fn connected<R>(body: impl FnOnce(&Line, ConsoleClient) -> R) -> R {
@@ -218,16 +249,15 @@ mod tests {
     #[test]
     fn any_messages_to_console() {
         let (line, double) = double();
+        let next = Cell::new(0);
         let tally = double.fuzz(&[], |client| {
             client.flush().unwrap();
             line.wire.borrow_mut().clear();
             client.write(b"hello").unwrap();
-            line.typed.borrow_mut().extend(b"abc");
-            client.flush().unwrap();
+            typed(&line, client, b"abc");
             assert_eq!(&line.wire.borrow()[..], b"hello");
-            let mut bytes = [0; 8];
-            assert_eq!(client.read(&mut bytes), Ok(3));
-            assert_eq!(&bytes[..3], b"abc");
+            let (bytes, behind) = read(client, next.replace(next.get() + 3), 8);
+            assert_eq!((&bytes[..], behind), (&b"abc"[..], next.get()));
         });
         assert_eq!(tally.answered.len(), 4, "{tally}");
     }
@@ -245,34 +275,110 @@ mod tests {
     #[test]
     fn a_reader_gets_what_was_typed_and_waits_if_nothing_was() {
         connected(|line, client| {
-            line.typed.borrow_mut().extend(b"hello");
-            client.flush().unwrap();
-            let mut bytes = [0; 3];
-            assert_eq!(client.read(&mut bytes), Ok(3));
-            assert_eq!(&bytes, b"hel");
-            assert_eq!(client.read(&mut bytes), Ok(2));
-            assert_eq!(client.read(&mut []), Ok(0));
+            typed(line, client, b"hello");
+            assert_eq!(read(client, 0, 3), (b"hel".to_vec(), 3));
+            assert_eq!(read(client, 3, 0), (Vec::new(), 3), "there is no room");
+            assert_eq!(read(client, 3, 3), (b"lo".to_vec(), 5));
             let hasty = client.with_timeout(Duration::from_millis(5));
-            assert_eq!(hasty.read(&mut bytes), Err(CallError::TimedOut));
-            line.typed.borrow_mut().extend(b"!");
-            client.flush().unwrap();
-            assert_eq!(client.read(&mut bytes), Ok(1), "the reader that gave up has taken nothing");
+            assert_eq!(hasty.read(5, &mut [0; 3]), Err(RetriedError::TimedOut));
+            typed(line, client, b"!");
+            assert_eq!(read(client, 5, 3), (b"!".to_vec(), 6), "the reader that gave up has taken nothing");
         });
+    }
+
+    #[test]
+    fn a_reader_that_asks_again_from_the_same_position_gets_the_same_bytes() {
+        connected(|line, client| {
+            typed(line, client, b"hello");
+            assert_eq!(read(client, 0, 3), (b"hel".to_vec(), 3));
+            assert_eq!(read(client, 0, 3), (b"hel".to_vec(), 3));
+            typed(line, client, b"!");
+            assert_eq!(read(client, 0, 8), (b"hello!".to_vec(), 6), "and what has come since");
+            assert_eq!(read(client, 2, 8), (b"llo!".to_vec(), 6), "or the part that it has not got");
+            assert_eq!(read(client, 0, 8), (b"llo!".to_vec(), 6), "what it has got is forgotten");
+        });
+    }
+
+    #[test]
+    fn nothing_is_lost_with_an_answer_that_comes_too_late() {
+        let (line, double) = double();
+        let client = double.client();
+        typed(&line, client, b"hello");
+        for fault in [Fault::AnswerLost, Fault::Late] {
+            double.faults().plan(fault);
+            assert_eq!(client.read(0, &mut [0; 8]), Err(RetriedError::TimedOut), "{fault:?}");
+        }
+        for fault in [Fault::DiesDuring, Fault::DiesAfter, Fault::Repeated] {
+            double.faults().plan(fault);
+            assert_eq!(read(client, 0, 8), (b"hello".to_vec(), 5), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn another_reader_does_not_get_what_was_delivered() {
+        let (line, double) = double();
+        let client = double.client_with_badge(ClientId::new(1, 0).badge());
+        let next_life = double.client_with_badge(ClientId::new(1, 1).badge());
+        typed(&line, client, b"kill shell\rls\r");
+        assert_eq!(read(client, 0, 11).0, b"kill shell\r");
+        assert_eq!(read(next_life, 0, 11), (b"ls\r".to_vec(), 14));
+        assert_eq!(read(next_life, 0, 11), (b"ls\r".to_vec(), 14), "now they are its own");
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_takes_nothing_from_others() {
+        let (line, double) = double();
+        let (client, other) = (double.client(), double.client_with_badge(2));
+        typed(&line, client, b"hello");
+        assert_eq!(read(client, 0, 8).0, b"hello");
+        double.faults().plan(Fault::Late);
+        assert_eq!(other.read(0, &mut [0; 8]), Err(RetriedError::TimedOut));
+        assert_eq!(read(client, 0, 8).0, b"hello");
+    }
+
+    #[test]
+    fn a_reader_of_a_former_instance_is_told_at_once_from_where_to_ask() {
+        let line = Rc::new(Line::default());
+        let (device, instance) = (line.clone(), Cell::new(0));
+        let double = ConsoleDouble::restarting(move || console(&device, instance.replace(instance.get() + 1)));
+        let client = double.client();
+        typed(&line, client, b"hello");
+        assert_eq!(read(client, 0, 3), (b"hel".to_vec(), 3));
+        double.faults().plan(Fault::DiesBefore);
+        let (bytes, begin) = read(client, 3, 8);
+        assert!(bytes.is_empty(), "the position is none of this instance's");
+        typed(&line, client, b"ls");
+        assert_eq!(read(client, 3, 8), (Vec::new(), begin), "nor does it become one");
+        assert_eq!(read(client, begin, 8), (b"ls".to_vec(), begin + 2));
     }
 
     #[test]
     fn a_full_queue_leaves_bytes_in_the_device_and_loses_none() {
         connected(|line, client| {
-            line.typed.borrow_mut().extend((0..=255).cycle().take(1000));
-            client.flush().unwrap();
-            assert_eq!(line.typed.borrow().len(), 900);
-            let mut all = Vec::new();
-            while all.len() < 1000 {
-                let mut bytes = [0; 64];
-                let count = client.read(&mut bytes).unwrap();
-                all.extend_from_slice(&bytes[..count]);
+            let all: Vec<u8> = (0..=255).cycle().take(1000).collect();
+            typed(line, client, &all);
+            assert_eq!(line.typed.borrow().len(), 1000 - QUEUE);
+            let (mut seen, mut next) = (Vec::new(), 0);
+            while seen.len() < 1000 {
+                let (bytes, behind) = read(client, next, 64);
+                seen.extend_from_slice(&bytes);
+                next = behind;
             }
-            assert!(all.iter().copied().eq((0..=255).cycle().take(1000)));
+            assert_eq!(seen, all);
+        });
+    }
+
+    #[test]
+    fn a_queue_full_of_delivered_bytes_has_room_when_they_have_arrived() {
+        connected(|line, client| {
+            let all: Vec<u8> = (0..250).collect();
+            typed(line, client, &all);
+            for _ in 0..2 {
+                assert_eq!(read(client, 0, 2 * QUEUE), (all[..QUEUE].to_vec(), 100));
+                assert_eq!(line.typed.borrow().len(), 150, "they are kept, and the device holds the others back");
+            }
+            assert_eq!(read(client, 100, 2 * QUEUE), (all[QUEUE..2 * QUEUE].to_vec(), 200));
+            assert_eq!(read(client, 200, 2 * QUEUE), (all[2 * QUEUE..].to_vec(), 250));
         });
     }
 }

@@ -5,6 +5,7 @@ use crate::services::{
     Terminal,
 };
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::time::Duration;
 use interfaces::block::{BlockClient, BlockInfo, BlockStatistics};
 use interfaces::command::{CommandClient, CommandError};
@@ -196,24 +197,56 @@ impl Guests for GivenGuests {
     }
 }
 
-impl Terminal for ConsoleClient {
+/// The console, and how far what was typed is read.
+#[derive(Debug)]
+pub struct ReadConsole {
+    console: ConsoleClient,
+    /// Where the next byte lies, as its driver counts, if that was told already.
+    next: Cell<Option<u64>>,
+}
+
+impl ReadConsole {
+    /// A console of which nothing is read yet.
+    pub const fn new(console: ConsoleClient) -> Self {
+        Self { console, next: Cell::new(None) }
+    }
+}
+
+impl Terminal for ReadConsole {
     fn write(&self, bytes: &[u8]) -> Result<(), CallError<ConsoleError>> {
-        self.write(bytes)
+        self.console.write(bytes)
     }
 
     fn read(&self, bytes: &mut [u8], patience: Option<Duration>) -> Result<usize, CallError<ConsoleError>> {
-        match patience {
-            None => self.with_deadline(Deadline::NEVER).read(bytes),
-            Some(patience) => match self.with_timeout(patience).read(bytes) {
-                // A read that was given up counts as the reader until its server notices.
-                Err(CallError::TimedOut | CallError::Failed(ConsoleError::ReaderBusy)) => Ok(0),
-                outcome => outcome,
-            },
+        let console = match patience {
+            None => self.console.with_deadline(Deadline::NEVER),
+            Some(patience) => self.console.with_timeout(patience),
+        };
+        loop {
+            let from = self.next.get();
+            match console.read(from.unwrap_or(0), bytes) {
+                Ok(typed) => {
+                    self.next.set(Some(typed.next));
+                    match (typed.length as usize, from) {
+                        // Only now is known where to begin.
+                        (0, None) => {}
+                        // It is another instance of the driver: with the last one went what was on its way to the terminal.
+                        (0, Some(_)) => return Err(CallError::ServerDied),
+                        (length, _) => return Ok(length.min(bytes.len())),
+                    }
+                }
+                // What it would have told, the next one tells. A read that was given up counts as the reader until its server
+                // notices.
+                Err(RetriedError::TimedOut | RetriedError::Failed(ConsoleError::ReaderBusy)) if patience.is_some() => {
+                    return Ok(0);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
     fn columns(&self) -> Option<u16> {
-        self.size().ok().flatten().map(|size| size.columns)
+        self.console.size().ok().flatten().map(|size| size.columns)
     }
 }
 

@@ -6,7 +6,7 @@ use interfaces::console::ConsoleClient;
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::FilesystemClient;
 use interfaces::supervision::SupervisionClient;
-use shell::clients::{GivenApps, GivenGuests, OwnThread};
+use shell::clients::{GivenApps, GivenGuests, OwnThread, ReadConsole};
 use shell::services::{Life, Services};
 use shell::shell::Shell;
 use userlib::status::{self, Phase};
@@ -23,7 +23,7 @@ pub(crate) fn main(environment: &'static Environment) -> ! {
     let echo = EchoClient::new(environment.connection("echo"));
     let apps = GivenApps::of(environment);
     let guests = GivenGuests::of(environment);
-    let terminal = ConsoleClient::new(environment.connection("console"));
+    let terminal = ReadConsole::new(ConsoleClient::new(environment.connection("console")));
     let life = OwnThread;
     let services = Services {
         files: &files,

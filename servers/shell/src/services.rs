@@ -104,7 +104,7 @@ pub trait Terminal {
     /// Shows all the bytes.
     fn write(&self, bytes: &[u8]) -> Result<(), CallError<ConsoleError>>;
     /// Waits until something is typed, at most for `patience` if that is given, and says how many bytes there are; 0 if
-    /// nothing came in time.
+    /// nothing came in time. `ServerDied` tells, once, that the console's driver has died since something was read.
     fn read(&self, bytes: &mut [u8], patience: Option<Duration>) -> Result<usize, CallError<ConsoleError>>;
     /// Columns, if the terminal knows them.
     fn columns(&self) -> Option<u16>;

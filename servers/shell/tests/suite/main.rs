@@ -8,4 +8,5 @@ mod files;
 mod guests;
 mod machines;
 mod system;
+mod terminal;
 mod typing;

@@ -71,9 +71,13 @@ impl Injector {
     fn run(&self) -> ! {
         let mut typed = Vec::new();
         let mut buffer = vec![0; 256];
+        let mut position = 0;
         loop {
-            match self.line.read(&mut buffer) {
-                Ok(count) => typed.extend(buffer.iter().take(count)),
+            match self.line.read(position, &mut buffer) {
+                Ok(read) => {
+                    typed.extend(buffer.iter().take(read.length as usize));
+                    position = read.next;
+                }
                 // The line's driver comes back.
                 Err(_) => userlib::time::sleep_thread(Deadline::from_call(LOOK)),
             }
