@@ -9,7 +9,6 @@ use abi::syscall::{MapAccess, RECEIVED_BITS, Syscall};
 use abi::vcpu::{VcpuState, offset};
 use abi::{Error, PAGE_SIZE};
 use core::fmt;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -156,8 +155,11 @@ impl Vcpu {
         mapping.shared().fill_zero();
         let buffer = mapping.address();
         let thread = seat.account.create_thread(seat.domain, budget.cap()).map_err(at("make the thread"))?;
+        // From here on it goes with the value, whatever fails.
+        let vcpu = Self { thread, _budget: budget, notification, left: 0, events: executor::events(seat.bit), mapping };
+        let thread = vcpu.thread.cap();
         thread.set_buffer(memory, first, buffer).map_err(at("set the message buffer"))?;
-        thread.bind(Some(notification.cap())).map_err(at("bind the notification"))?;
+        thread.bind(Some(vcpu.notification.cap())).map_err(at("bind the notification"))?;
         loop {
             match thread.create_vcpu(seat.guest.cap()) {
                 Ok(()) => break,
@@ -167,7 +169,6 @@ impl Vcpu {
                 Err(MapFailure::Refused(error)) => return Err(at("make the other face")(error)),
             }
         }
-        let vcpu = Self { thread, _budget: budget, notification, left: 0, events: executor::events(seat.bit), mapping };
         let mailbox = vcpu.mailbox();
         mailbox.own.store(vcpu.notification.handle().0, Ordering::Relaxed);
         mailbox.monitor.store(seat.monitor.handle().0, Ordering::Relaxed);
@@ -188,11 +189,11 @@ impl Vcpu {
 
     /// The state of the guest's processor.
     pub fn state(&mut self) -> &mut VcpuState {
-        let place = NonNull::from(self.mailbox()).cast::<u8>();
-        // SAFETY: the state lies at that place of the buffer's page, which is mapped as long as `self` lives. Every pattern of
-        // bits is one. The kernel touches it only while the thread is in the guest, and then there is no `Vcpu` to call this on:
-        // `run` takes it.
-        unsafe { place.add(offset::STATE).cast::<VcpuState>().as_mut() }
+        let place = (self.mapping.address() as usize + offset::STATE) as *mut VcpuState;
+        // SAFETY: the state lies at that place of the buffer's page, behind the mailbox, and the page is mapped as long as `self`
+        // lives. Every pattern of bits is one. The kernel touches it only while the thread is in the guest, and then there is no
+        // `Vcpu` to call this on: `run` takes it.
+        unsafe { &mut *place }
     }
 
     /// Enters the guest, and waits until it is left. If the future is dropped before, the processor is gone.

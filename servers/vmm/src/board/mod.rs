@@ -149,7 +149,10 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
             return self.counter.read(now);
         }
         let (config, mut slots) = self.functions();
-        if !config.read(port, &mut bytes[..size], &mut slots) {
+        if config.read(port, &mut bytes[..size], &mut slots) {
+            // To look may take an interrupt back.
+            self.settle_functions();
+        } else {
             for (byte, port) in bytes[..size].iter_mut().zip(port..=u16::MAX) {
                 *byte = self.input_byte(port, now);
             }
@@ -210,6 +213,8 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
                 let size = size.clamp(1, 8);
                 if let Some((slot, (memory, offset))) = self.slot_at(address) {
                     slot.read(memory, offset, &mut bytes[..size]);
+                    // To look may take an interrupt back.
+                    self.settle_functions();
                 }
                 u64::from_le_bytes(bytes)
             }
@@ -271,8 +276,9 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
             self.fabric.advance(processor, now);
         }
         if self.timer.advance(now) {
-            self.fabric.set_line(TIMER_LINE, true);
+            // The output rests at high: a request whose line falls again is none to the old controllers.
             self.fabric.set_line(TIMER_LINE, false);
+            self.fabric.set_line(TIMER_LINE, true);
         }
     }
 

@@ -95,7 +95,10 @@ impl Fabric {
 
     /// A processor writes control register 8.
     pub fn set_task_priority_class(&mut self, processor: usize, class: u8) {
-        if let Some(local) = self.locals.get_mut(processor) {
+        if let Some(local) = self.locals.get_mut(processor)
+            // The register that memory shows has a finer part, which stays.
+            && local.task_priority_class() != class & 0x0f
+        {
             local.set_task_priority_class(class & 0x0f);
         }
     }

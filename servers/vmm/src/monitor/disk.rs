@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec;
+use core::cell::Cell;
 use core::time::Duration;
 use interfaces::block::{BlockClient, BlockInfo};
 use userlib::block_ring::{BlockRing, BufferArea, Run};
@@ -17,6 +18,8 @@ const INFO_TIME: Duration = Duration::from_millis(300);
 const RETRY: Duration = Duration::from_millis(200);
 const ATTEMPTS: u32 = 25;
 const PAGE: usize = 4096;
+/// Requests that are carried out at most, those among them that the guest has forgotten by a reset of its disk.
+const JOBS: usize = 128;
 
 /// A disk of the real machine, of which one guest after the other makes use.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Backing {
     pub(crate) ring: Rc<BlockRing>,
     area: Rc<BufferArea>,
     info: BlockInfo,
+    /// How many requests are carried out, or are to be.
+    jobs: Rc<Cell<usize>>,
 }
 
 impl Backing {
@@ -48,7 +53,7 @@ impl Backing {
         let (collector, watcher) = (ring.clone(), ring.clone());
         executor::spawn(async move { collector.run().await });
         executor::spawn(async move { watcher.watch().await });
-        Some(Self { ring, area, info })
+        Some(Self { ring, area, info, jobs: Rc::default() })
     }
 
     /// Carries out a request that the guest's disk has taken.
@@ -99,6 +104,28 @@ pub(crate) struct Job {
     pub(crate) length: u64,
     /// Where its data is.
     run: Option<Run>,
+    /// Counts it, until it is dropped.
+    _place: Place,
+}
+
+/// One of the [`JOBS`] places.
+#[derive(Debug)]
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    fn take(jobs: &Rc<Cell<usize>>) -> Result<Self, DiskBusy> {
+        if jobs.get() >= JOBS {
+            return Err(DiskBusy);
+        }
+        jobs.set(jobs.get() + 1);
+        Ok(Self(jobs.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// The disk of one guest.
@@ -131,6 +158,7 @@ impl Disk for RingDisk {
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DiskBusy> {
         let Request { tag, operation, sector, length, .. } = *request;
+        let place = Place::take(&self.backing.jobs)?;
         let mut run = None;
         if operation != Operation::Flush {
             let pages = (length as usize).div_ceil(PAGE);
@@ -140,7 +168,7 @@ impl Disk for RingDisk {
             }
             run = Some(taken);
         }
-        self.jobs.push_back(Job { tag, operation, sector, length, run });
+        self.jobs.push_back(Job { tag, operation, sector, length, run, _place: place });
         Ok(())
     }
 }

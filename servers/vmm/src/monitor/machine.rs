@@ -1,5 +1,6 @@
 //! The guest's machine while it is on: its processors take turns with its devices, all in one thread of the monitor.
 
+use super::clock::Reading;
 use super::disk::{Backing, Job, RingDisk};
 use super::ram::Ram;
 use super::resources::Resources;
@@ -61,12 +62,15 @@ struct Seat {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) resources: Resources,
-    /// The counter when the monitor began, and the time in nanoseconds.
-    pub(super) began: (u64, u64),
+    /// When the monitor began.
+    pub(super) began: Reading,
     /// Nobody was told yet how long the first start took.
     pub(super) is_new: Cell<bool>,
     pub(super) ram: Ram,
     pub(super) disks: RefCell<Vec<Backing>>,
+    /// All of them were asked for.
+    are_disks_known: Cell<bool>,
+    found: Event,
     /// None while the machine is off.
     pub(super) board: RefCell<Option<Devices>>,
     seats: Vec<Seat>,
@@ -93,7 +97,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// One that is off.
-    pub(super) fn new(resources: Resources, began: (u64, u64)) -> Self {
+    pub(super) fn new(resources: Resources, began: Reading) -> Self {
         let settings = &resources.settings;
         let ram = Ram::new(resources.memory, settings.memory, resources.own_space.clone());
         let seats = (0..settings.processors).map(|_| Seat::default()).collect();
@@ -102,6 +106,8 @@ impl Machine {
             is_new: Cell::new(true),
             ram,
             disks: RefCell::default(),
+            are_disks_known: Cell::new(false),
+            found: Event::new(),
             board: RefCell::new(None),
             seats,
             state: Cell::new(GuestState::Off),
@@ -129,6 +135,8 @@ impl Machine {
                 self.disks.borrow_mut().push(disk);
             }
         }
+        self.are_disks_known.set(true);
+        self.found.signal();
     }
 
     /// Whether the machine is on.
@@ -142,13 +150,13 @@ impl Machine {
     }
 
     /// The machine is on from now on. Returns the number of its life.
-    pub(super) fn begin_life(&self, board: Devices) -> u64 {
+    pub(super) fn begin_life(&self, board: Devices, now: Reading) -> u64 {
         *self.board.borrow_mut() = Some(board);
         self.life.set(self.life.get() + 1);
         self.state.set(GuestState::Running);
         self.exits.set(0);
         self.typed.borrow_mut().clear();
-        self.since.set(Instant::now().nanoseconds());
+        self.since.set(now.at);
         for (number, seat) in self.seats.iter().enumerate() {
             seat.is_started.set(number == 0);
         }
@@ -168,6 +176,18 @@ impl Machine {
         }
         self.rescheduled.signal();
         *self.board.borrow_mut() = None;
+    }
+
+    /// The number of the present life.
+    pub(super) fn life(&self) -> u64 {
+        self.life.get()
+    }
+
+    /// Waits until it is known which disks there are.
+    pub(super) async fn disks_found(&self) {
+        while !self.are_disks_known.get() {
+            self.found.next().await;
+        }
     }
 
     /// Waits until no task of an earlier life is left.
@@ -215,10 +235,11 @@ impl Machine {
         space: Rc<GuestSpace>,
         mut vcpu: Vcpu,
         first: Option<ProcessorState>,
+        clock: GuestClock,
     ) {
         let Some(seat) = self.seats.get(usize::from(number)) else { return };
         let count = self.resources.settings.processors;
-        let mut processor = Processor::new(number, count, guest::identification, self.clock());
+        let mut processor = Processor::new(number, count, guest::identification, clock);
         let mut is_waiting = first.is_none();
         let mut is_halted = false;
         if let Some(first) = first {
@@ -253,17 +274,6 @@ impl Machine {
         }
         drop(vcpu);
         drop(space);
-    }
-
-    /// The time of this life.
-    fn clock(&self) -> GuestClock {
-        let (counter, at) = self.began;
-        let passed = Instant::now().nanoseconds().saturating_sub(at).max(1);
-        let ticks = guest::timestamp().wrapping_sub(counter);
-        let hertz = u128::from(ticks) * 1_000_000_000 / u128::from(passed);
-        let began = self.since.get();
-        let time = self.resources.boot_time + began / 1_000_000_000;
-        GuestClock { hertz: u64::try_from(hertz).unwrap_or(u64::MAX), began, time }
     }
 
     fn take_signal(&self, number: u8) -> Option<Signal> {
@@ -340,14 +350,10 @@ impl Machine {
                 self.end_life(GuestState::PoweredOff);
             }
             Some(PowerRequest::Reset) => {
-                self.end_life(GuestState::Off);
+                // To others it runs on.
+                self.end_life(self.state.get());
                 self.resets.set(self.resets.get().saturating_add(1));
-                let machine = self.clone();
-                executor::spawn(async move {
-                    if let Err(error) = super::power::start(&machine).await {
-                        log::error!("the guest's machine is not switched on again: {error}");
-                    }
-                });
+                executor::spawn(super::power::begin_again(self.clone()));
             }
             None => {}
         }

@@ -1,5 +1,6 @@
 //! The program around the models: memory, processors and disks of the real machine behind those of the guest.
 
+mod clock;
 mod disk;
 mod failure;
 mod machine;
@@ -10,16 +11,16 @@ mod service;
 mod transcript;
 
 use alloc::rc::Rc;
+use clock::Reading;
 use interfaces::guest::GuestService;
 use machine::Machine;
 use resources::Resources;
 use service::Service;
-use userlib::time::Instant;
-use userlib::{Environment, executor, guest, log};
+use userlib::{Environment, executor, log};
 
 /// The program.
 pub(crate) fn program(environment: &'static Environment) -> ! {
-    let began = (guest::timestamp(), Instant::now().nanoseconds());
+    let began = Reading::take();
     let resources = match Resources::find(environment) {
         Ok(resources) => resources,
         // Its builder has not kept what the manifest promises: nothing can be done without it.

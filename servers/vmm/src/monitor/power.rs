@@ -1,5 +1,6 @@
 //! Switching the guest's machine on and off.
 
+use super::clock::Reading;
 use super::disk::RingDisk;
 use super::failure::StartFailure;
 use super::machine::{Devices, Machine, Source};
@@ -13,6 +14,7 @@ use userlib::log;
 use userlib::time::Instant;
 use vmm::board::{Board, Parts};
 use vmm::boot::{self, Boot, MemoryMap, ProcessorState, acpi};
+use vmm::processor::GuestClock;
 
 /// The bit of the monitor's notification by which the guest's first processor says that it has left the guest; those of the
 /// others follow. Manifests assign lower ones.
@@ -26,17 +28,25 @@ pub(super) async fn start(machine: &Rc<Machine>) -> Result<(), StartFailure> {
     if machine.is_on() {
         return Err(StartFailure::On);
     }
+    machine.disks_found().await;
     machine.quiet().await;
     // Somebody else may have been faster.
     if machine.is_on() {
         return Err(StartFailure::On);
     }
-    let started = switch_on(machine);
-    match &started {
-        Err(StartFailure::On) | Ok(()) => {}
-        Err(_) => machine.end_life(GuestState::Failed),
+    switch_on(machine).inspect_err(|_| machine.end_life(GuestState::Failed))
+}
+
+/// Switches the machine of a guest that resets it on again, unless somebody has taken its power away meanwhile.
+pub(super) async fn begin_again(machine: Rc<Machine>) {
+    let life = machine.life();
+    machine.quiet().await;
+    if machine.life() == life
+        && let Err(error) = switch_on(&machine)
+    {
+        log::error!("the guest's machine is not switched on again: {error}");
+        machine.end_life(GuestState::Failed);
     }
-    started
 }
 
 /// Takes its power away.
@@ -55,18 +65,23 @@ fn switch_on(machine: &Rc<Machine>) -> Result<(), StartFailure> {
     })?);
     let board = make_board(machine);
     let first = load(machine, &board).map_err(StartFailure::Boot)?;
-    let offset = guest::timestamp().wrapping_neg();
+    // All processors of the guest have the same time, which begins now.
+    let now = Reading::take();
+    let clock = GuestClock {
+        hertz: now.hertz_since(machine.began),
+        counter: now.counter,
+        time: resources.boot_time + now.at / 1_000_000_000,
+    };
     let mut vcpus = Vec::new();
     for number in 0..resources.settings.processors {
         let mut vcpu = Vcpu::create(&seat(machine, &space, number)).map_err(StartFailure::Processor)?;
-        // All processors of the guest have the same time, which begins now.
-        vcpu.state().tsc_offset = offset;
+        vcpu.state().tsc_offset = now.counter.wrapping_neg();
         vcpus.push(vcpu);
     }
-    let life = machine.begin_life(board);
+    let life = machine.begin_life(board, now);
     for (number, vcpu) in (0_u8..).zip(vcpus) {
         let first = (number == 0).then_some(first);
-        machine.spawn(machine.clone().run_processor(life, number, space.clone(), vcpu, first));
+        machine.spawn(machine.clone().run_processor(life, number, space.clone(), vcpu, first, clock));
     }
     machine.spawn(machine.clone().keep_time(life));
     if machine.is_new.take() {
@@ -76,7 +91,7 @@ fn switch_on(machine: &Rc<Machine>) -> Result<(), StartFailure> {
             settings.memory >> 20,
             settings.processors,
             machine.disks.borrow().len(),
-            guest::timestamp().wrapping_sub(machine.began.0)
+            guest::timestamp().wrapping_sub(machine.began.counter)
         );
     }
     Ok(())

@@ -21,8 +21,9 @@ const SECOND: u64 = 1_000_000_000;
 pub struct GuestClock {
     /// How often the time-stamp counter counts in a second.
     pub hertz: u64,
-    /// When the guest was switched on, in nanoseconds.
-    pub began: u64,
+    /// What the machine's counter said when the guest was switched on. All processors of a guest are told the same: they would not
+    /// agree on the time if each were told what was found out for it.
+    pub counter: u64,
     /// The time of day at that moment.
     pub time: UnixTime,
 }
@@ -55,15 +56,15 @@ impl GuestClock {
         memory.write(address, &image)
     }
 
-    /// Writes what the processor's counter says at `now` to where the guest wants it, if it does.
+    /// Writes what a processor's counter said when the guest was switched on, to where the guest wants it, if it does. `offset` is what
+    /// that counter is ahead of the machine's.
     ///
     /// # Errors
     /// If it has no memory there.
     pub(super) fn write_system_time(
         &self,
         wanted: u64,
-        counter: u64,
-        now: u64,
+        offset: u64,
         memory: &mut dyn GuestMemory,
     ) -> Result<(), OutsideMemory> {
         if wanted & ENABLED == 0 {
@@ -72,8 +73,8 @@ impl GuestClock {
         let (shift, factor) = self.scale();
         let mut image = [0; 32];
         image[..4].copy_from_slice(&WHOLE.to_le_bytes());
-        image[8..16].copy_from_slice(&counter.to_le_bytes());
-        image[16..24].copy_from_slice(&now.saturating_sub(self.began).to_le_bytes());
+        // Then no time had passed: that stays zero.
+        image[8..16].copy_from_slice(&self.counter.wrapping_add(offset).to_le_bytes());
         image[24..28].copy_from_slice(&factor.to_le_bytes());
         image[28] = shift as u8;
         image[29] = STABLE;
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn a_second_is_as_many_ticks_as_the_counter_has_hertz() {
         for hertz in [1_000_000, 999_999_999, SECOND, SECOND + 1, 2_596_123_456, 5_100_000_000] {
-            let clock = GuestClock { hertz, began: 0, time: 0 };
+            let clock = GuestClock { hertz, counter: 0, time: 0 };
             let found = nanoseconds(clock, hertz * 10);
             assert!(found.abs_diff(10 * SECOND) < 100, "{hertz} Hz: {found} ns");
         }
@@ -104,14 +105,14 @@ mod tests {
 
     #[test]
     fn the_times_are_written_where_the_guest_wants_them() {
-        let clock = GuestClock { hertz: 2 * SECOND, began: 100, time: 1_795_368_955 };
+        let clock = GuestClock { hertz: 2 * SECOND, counter: 100, time: 1_795_368_955 };
         let mut memory = FlatMemory::new(0x1000);
         clock.write_wall_clock(0x100, &mut memory).unwrap();
         assert_eq!(memory.read_u32(0x104), Ok(1_795_368_955));
-        clock.write_system_time(0x200, 77, 150, &mut memory).unwrap();
+        clock.write_system_time(0x200, 77, &mut memory).unwrap();
         assert_eq!(memory.read_u64(0x208), Ok(0), "it is not wanted");
-        clock.write_system_time(0x201, 77, 150, &mut memory).unwrap();
-        assert_eq!((memory.read_u64(0x208), memory.read_u64(0x210)), (Ok(77), Ok(50)));
-        assert!(clock.write_system_time(0xfff1, 0, 0, &mut memory).is_err());
+        clock.write_system_time(0x201, 77, &mut memory).unwrap();
+        assert_eq!((memory.read_u64(0x208), memory.read_u64(0x210)), (Ok(177), Ok(0)));
+        assert!(clock.write_system_time(0xfff1, 0, &mut memory).is_err());
     }
 }

@@ -89,6 +89,8 @@ const ALIGNMENT: u64 = 17;
 /// Lengths of instructions that the processor does not tell.
 const TWO: u64 = 2;
 const HALT_OPCODE: u8 = 0xf4;
+/// The priority that the guest has set, in the word about interrupts.
+const TASK_PRIORITY: u64 = 0xf;
 /// Bits of the first information about a port (section 15.10.2).
 const PORT_IN: u64 = 1;
 const PORT_STRING: u64 = 1 << 2;
@@ -125,7 +127,8 @@ impl Processor {
         memory: &dyn GuestMemory,
     ) {
         let number = usize::from(self.number);
-        board.fabric().set_task_priority_class(number, (state.interrupts & 0xf) as u8);
+        // It may have been called out since it has set it.
+        board.fabric().set_task_priority_class(number, (state.interrupts & TASK_PRIORITY) as u8);
         let due = board.fabric().next_interrupt(number);
         state.interrupts &= !interrupt::WINDOW;
         // What was being delivered when the guest was left comes first.
@@ -179,16 +182,33 @@ impl Processor {
         memory: &mut dyn GuestMemory,
         (timestamp, now): (u64, u64),
     ) -> Outcome {
+        let number = usize::from(self.number);
+        // The guest sets the priority by its control register, which no exit tells, or by the APIC's register.
+        board.fabric().set_task_priority_class(number, (state.interrupts & TASK_PRIORITY) as u8);
+        let outcome = self.carry_out((exit, info), state, board, memory, (timestamp, now));
+        let class = board.fabric().task_priority_class(number);
+        state.interrupts = state.interrupts & !TASK_PRIORITY | u64::from(class);
+        outcome
+    }
+
+    fn carry_out<D: Disk, E: EntropySource>(
+        &mut self,
+        (exit, info): (u64, [u64; 2]),
+        state: &mut VcpuState,
+        board: &mut Board<D, E>,
+        memory: &mut dyn GuestMemory,
+        (timestamp, now): (u64, u64),
+    ) -> Outcome {
         let instruction = state.rip;
         match exit {
             code::WINDOW => {}
             code::CPUID => self.identify(state),
             code::HLT => {
-                skip(state, 1);
+                step(state, 1);
                 return Outcome::Halt;
             }
             code::IOIO => return self.access_port(info, state, board, memory, now),
-            code::MSR => self.access_register(info[0] & 1 != 0, state, memory, (timestamp, now)),
+            code::MSR => self.access_register(info[0] & 1 != 0, state, memory, timestamp),
             code::NESTED_FAULT => {
                 let address = info[1];
                 if let Err(refusal) = self.access_memory(address, state, board, memory, now) {
@@ -196,7 +216,7 @@ impl Processor {
                 }
             }
             code::SHUTDOWN => return Outcome::Stop(Fatal::TripleFault { instruction }),
-            code::INVD | code::WBINVD => skip(state, TWO),
+            code::INVD | code::WBINVD => step(state, TWO),
             code::RDPMC => raise(state, PROTECTION, Some(0)),
             code::RSM
             | code::INVLPGA
@@ -221,22 +241,15 @@ impl Processor {
         for (register, value) in [RAX, RBX, RCX, RDX].into_iter().zip(found) {
             state.general[register] = value.into();
         }
-        skip(state, TWO);
+        step(state, TWO);
     }
 
-    fn access_register(
-        &mut self,
-        writes: bool,
-        state: &mut VcpuState,
-        memory: &mut dyn GuestMemory,
-        (timestamp, now): (u64, u64),
-    ) {
+    fn access_register(&mut self, writes: bool, state: &mut VcpuState, memory: &mut dyn GuestMemory, timestamp: u64) {
         let register = state.general[RCX] as u32;
         let value = state.general[RDX] << 32 | state.general[RAX] & 0xffff_ffff;
-        let counter = timestamp.wrapping_add(state.tsc_offset);
         let is_done = match (writes, register) {
             (true, WALL_CLOCK) => self.clock.write_wall_clock(value, memory).is_ok(),
-            (true, SYSTEM_TIME) => self.clock.write_system_time(value, counter, now, memory).is_ok(),
+            (true, SYSTEM_TIME) => self.clock.write_system_time(value, state.tsc_offset, memory).is_ok(),
             (true, _) => self.registers.write(register, value, state, timestamp).is_ok(),
             (false, _) => self.registers.read(register, state, timestamp).is_ok_and(|value| {
                 state.general[RAX] = value & 0xffff_ffff;
@@ -245,7 +258,7 @@ impl Processor {
             }),
         };
         if is_done {
-            skip(state, TWO);
+            step(state, TWO);
         } else {
             raise(state, PROTECTION, Some(0));
         }
@@ -340,6 +353,15 @@ impl Processor {
     }
 }
 
+/// The instruction for which the guest was left is over. The processor may tell where the next one is; this length is that of the
+/// instruction without superfluous prefixes.
+fn step(state: &mut VcpuState, length: u64) {
+    match state.exit.next_rip {
+        0 => skip(state, length),
+        next => skip(state, next.wrapping_sub(state.rip)),
+    }
+}
+
 /// The instruction of this length is over.
 fn skip(state: &mut VcpuState, length: u64) {
     state.rip = state.rip.wrapping_add(length);
@@ -350,7 +372,7 @@ fn skip(state: &mut VcpuState, length: u64) {
     state.interrupts &= !interrupt::SHADOW;
 }
 
-/// The guest is to take an exception. One that it takes already stays.
+/// The guest is to take an exception.
 fn raise(state: &mut VcpuState, vector: u64, error: Option<u32>) {
     let error = error.map_or(0, |error| EVENT_ERROR | u64::from(error) << 32);
     state.event = EVENT_VALID | EVENT_EXCEPTION | vector | error;
@@ -418,15 +440,15 @@ impl<D: Disk, E: EntropySource> PortTarget for Ports<'_, D, E> {
 
     fn load(&mut self, address: u64, into: &mut [u8]) -> bool {
         // An element lies in one page or is read byte by byte.
-        into.iter_mut().zip(address..).all(|(byte, address)| {
-            let place = translate(self.state, &*self.memory, address);
+        into.iter_mut().zip(0..).all(|(byte, index)| {
+            let place = translate(self.state, &*self.memory, address.wrapping_add(index));
             place.is_some_and(|place| self.memory.read(place, core::slice::from_mut(byte)).is_ok())
         })
     }
 
     fn store(&mut self, address: u64, bytes: &[u8]) -> bool {
-        bytes.iter().zip(address..).all(|(byte, address)| {
-            let place = translate(self.state, &*self.memory, address);
+        bytes.iter().zip(0..).all(|(byte, index)| {
+            let place = translate(self.state, &*self.memory, address.wrapping_add(index));
             place.is_some_and(|place| self.memory.write(place, core::slice::from_ref(byte)).is_ok())
         })
     }

@@ -26,9 +26,11 @@ const SEVERAL: u32 = 1 << 28;
 /// Leaf 7, ebx: adjusting the TSC, AVX2, invalidating by PCID, and all of AVX-512.
 const HIDDEN_7_B: u32 = 1 << 1 | 1 << 5 | 1 << 10 | 0xdc23_0000;
 /// Leaf 7, ecx: protection keys, tables of five levels, RDPID, vectors.
-const HIDDEN_7_C: u32 = 1 << 1 | 0x5f << 3 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 22;
-/// Leaf 0x80000001, ecx: virtual machines, extended APIC registers, watchdog, counters and FMA4, XOP.
-const HIDDEN_EXTENDED_C: u32 = 1 << 2 | 1 << 3 | 1 << 11 | 1 << 13 | 1 << 15 | 1 << 16 | 0x1f << 22 | 1 << 28;
+const HIDDEN_7_C: u32 = 1 << 1 | 0x5f << 3 | 0xf << 9 | 1 << 14 | 1 << 16 | 1 << 22;
+/// Leaf 0x80000001, ecx: virtual machines, extended APIC registers, sampling, XOP, watchdog, FMA4, nodes, counters, MONITORX.
+const HIDDEN_EXTENDED_C: u32 = 1 << 2 | 1 << 3 | 0b11 << 10 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 19 | 0xff << 22;
+/// The last leaf of the second range that a guest is shown: what lies behind tells of the machine.
+const LAST_EXTENDED: u32 = 0x8000_0008;
 /// The same, edx: RDTSCP, whose register is not switched; and what leaf 1 hides.
 const HIDDEN_EXTENDED_D: u32 = 1 << 27 | HIDDEN_1_D;
 /// How processors are counted.
@@ -75,8 +77,8 @@ pub(super) fn identify(host: Host, leaf: u32, part: u32, processor: u8, processo
         0x8000_0001 => [a, b, c & !HIDDEN_EXTENDED_C, d & !HIDDEN_EXTENDED_D],
         0x8000_0007 => [0, 0, 0, 0],
         0x8000_0008 => [a, 0, count.saturating_sub(1), 0],
-        0x8000_000a => [0; 4],
-        0x8000_001d..=0x8000_001f => [0; 4],
+        0x8000_0000 => [a.min(LAST_EXTENDED), b, c, d],
+        _ if leaf > LAST_EXTENDED => [0; 4],
         _ => [a, b, c, d],
     }
 }
@@ -107,7 +109,10 @@ mod tests {
         assert_eq!(c & IS_GUEST, IS_GUEST);
         let [_, _, c, _] = identify(all_ones, 0x8000_0001, 0, 0, 1);
         assert_eq!(c & 1 << 2, 0, "no guests of its own");
+        assert_eq!(c & 1 << 29, 0, "no MONITORX");
         assert_eq!(identify(all_ones, 0x8000_000a, 0, 0, 1), [0; 4]);
+        assert_eq!(identify(all_ones, 0x8000_0026, 0, 0, 1), [0; 4], "nothing of the machine's own topology");
+        assert_eq!(identify(all_ones, 0x8000_0000, 0, 0, 1)[0], LAST_EXTENDED);
         assert_eq!(identify(all_ones, 0xd, 1, 0, 1), [0; 4]);
     }
 

@@ -3,6 +3,7 @@
 use abi::vcpu::{Segment, VcpuState, code, interrupt};
 use vmm::board::{Board, Parts};
 use vmm::boot::ProcessorState;
+use vmm::interrupt::Pending;
 use vmm::memory::{FlatMemory, GuestMemory};
 use vmm::power::PowerRequest;
 use vmm::processor::{Fatal, GuestClock, Outcome, Processor, begin};
@@ -34,7 +35,7 @@ impl EntropySource for Dice {
     }
 }
 
-const CLOCK: GuestClock = GuestClock { hertz: 1_000_000_000, began: 0, time: 0 };
+const CLOCK: GuestClock = GuestClock { hertz: 1_000_000_000, counter: 900, time: 0 };
 const CODE: u64 = 0x1000;
 const RAX: usize = 0;
 const RBX: usize = 1;
@@ -224,10 +225,48 @@ fn a_processor_is_told_the_time_where_it_wants_it() {
     guest.state.general[RCX] = 0x4b56_4d01;
     guest.state.general[RAX] = 0x3001;
     guest.leave(code::MSR, [1, 0]);
-    assert_eq!((guest.memory.read_u64(0x3008), guest.state.rip), (Ok(1000), CODE + 2));
+    assert_eq!((guest.memory.read_u64(0x3008), guest.state.rip), (Ok(900), CODE + 2));
     guest.state.general[RAX] = 0x8000_0001;
     guest.leave(code::MSR, [1, 0]);
     assert_eq!(guest.state.event & 0xff, 13, "it has no memory there");
+}
+
+#[test]
+fn the_interval_timer_interrupts_through_the_old_controllers() {
+    let mut guest = Guest::new(&[]);
+    // The first controller: vectors from 0x20 on, only line 0 open. The timer: every 1,193 counts.
+    for (port, value) in
+        [(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xfe), (0x43, 0x34), (0x40, 0xa9), (0x40, 4)]
+    {
+        guest.board.output(port, 1, value, 0);
+    }
+    assert_eq!(guest.board.fabric().accept(0), None);
+    for round in 1..4 {
+        guest.board.advance(round * 1_000_000);
+        assert_eq!(guest.board.fabric().accept(0), Some(Pending::Interrupt(0x20)), "round {round}");
+        guest.board.output(0x20, 1, 0x20, 0);
+    }
+}
+
+#[test]
+fn a_priority_is_the_same_in_both_of_its_registers() {
+    // mov [0xfee00080], eax
+    let mut guest = Guest::new(&[0xa3, 0x80, 0x00, 0xe0, 0xfe]);
+    guest.state.general[RAX] = 0x35;
+    guest.leave(code::NESTED_FAULT, [1, 0xfee0_0080]);
+    assert_eq!(guest.state.interrupts & 0xf, 3);
+    assert_eq!(guest.board.read(0, 0xfee0_0080, 4, 0), 0x35);
+    guest.state.interrupts = 8;
+    guest.leave(code::HLT, [0, 0]);
+    assert_eq!(guest.board.read(0, 0xfee0_0080, 4, 0), 0x80);
+}
+
+#[test]
+fn the_processor_may_tell_where_the_next_instruction_is() {
+    let mut guest = Guest::new(&[0xf3, 0x0f, 0x09]);
+    guest.state.exit.next_rip = CODE + 3;
+    guest.leave(code::WBINVD, [0, 0]);
+    assert_eq!(guest.state.rip, CODE + 3);
 }
 
 #[test]
