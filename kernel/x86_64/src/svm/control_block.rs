@@ -83,6 +83,13 @@ const EFER_GUEST: u64 = 1 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 14;
 /// `EFER`: virtual machines, without which a guest cannot be entered.
 const EFER_SVME: u64 = 1 << 12;
 
+/// Whether what was being delivered is to be delivered again. An instruction that interrupts (INT, INT3, INTO) is executed again
+/// instead: the guest is still in front of it (AMD64 manual volume 2, 15.20).
+const fn comes_again(event: u64) -> bool {
+    let by_instruction = matches!((event >> 8 & 7, event & 0xff), (4, _) | (3, 3 | 4));
+    event & EVENT_VALID != 0 && !by_instruction
+}
+
 /// Registers whose place in the control block does not follow from that of their neighbours.
 const SINGLE: [(usize, usize); 10] = [
     (offset_of!(VcpuState, rip), field::RIP),
@@ -207,12 +214,29 @@ impl ControlBlock {
     /// Why the guest was left: code and information. An event that was being delivered is to be delivered again.
     pub fn exit(self) -> [u64; 3] {
         let event = self.get(field::EXIT_EVENT);
-        self.set(field::EVENT, if event & EVENT_VALID != 0 { event } else { 0 });
+        self.set(field::EVENT, if comes_again(event) { event } else { 0 });
         core::array::from_fn(|index| self.get(field::EXIT + 8 * index))
     }
 
     /// Its physical address.
     pub fn address(self) -> u64 {
         self.0.frame().address()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_instruction_has_raised_is_left_to_the_instruction() {
+        let event = |kind: u64, vector: u64| EVENT_VALID | kind << 8 | vector;
+        for (kind, vector) in [(0, 0x30), (2, 2), (3, 14), (3, 1)] {
+            assert!(comes_again(event(kind, vector)));
+        }
+        for (kind, vector) in [(4, 0x80), (4, 3), (3, 3), (3, 4)] {
+            assert!(!comes_again(event(kind, vector)));
+        }
+        assert!(!comes_again(0x30));
     }
 }
