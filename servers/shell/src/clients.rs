@@ -12,7 +12,8 @@ use interfaces::command::{CommandClient, CommandError};
 use interfaces::console::{ConsoleClient, ConsoleError};
 use interfaces::echo::EchoClient;
 use interfaces::filesystem::{Access, FileId, FilesystemClient, Listing, Metadata, OpenFile, VolumeInfo};
-use interfaces::guest::{GuestClient, GuestInfo, Output};
+use interfaces::guest::{GuestClient, GuestInfo};
+use interfaces::stream::Received;
 use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionClient, TextPart};
 use userlib::Environment;
 use userlib::abi::Error;
@@ -184,7 +185,7 @@ impl Guests for GivenGuests {
     fn kill(&self, name: &str) -> GuestResult<()> {
         self.find(name)?.kill()
     }
-    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Output>> {
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Received>> {
         match self.find(name)?.with_timeout(patience).output(from, bytes) {
             Ok(output) => Ok(Some(output)),
             // Calls that were given up count until the monitor notices. What they would have told, the next one tells.

@@ -6,7 +6,8 @@ use crate::session::Session;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use core::time::Duration;
-use interfaces::guest::{GuestError, GuestState, Output};
+use interfaces::guest::{GuestError, GuestState};
+use interfaces::stream::Received;
 use interfaces::supervision::DomainState;
 use userlib::ipc::CallError;
 
@@ -82,7 +83,7 @@ impl<'n> GuestConsole<'n> {
     }
 
     /// The next bytes that the guest has written, if there are any.
-    fn fetch(&mut self, session: &Session<'_>, bytes: &mut [u8]) -> Result<Option<Output>, Failure> {
+    fn fetch(&mut self, session: &Session<'_>, bytes: &mut [u8]) -> Result<Option<Received>, Failure> {
         match session.services.guests.output(self.name, self.position, bytes, TURN) {
             Ok(Some(output)) if output.next < self.position => Err(self.died()),
             Ok(Some(output)) => {

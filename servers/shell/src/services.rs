@@ -8,7 +8,8 @@ use interfaces::block::{BlockError, BlockInfo, BlockStatistics};
 use interfaces::command::CommandError;
 use interfaces::console::ConsoleError;
 use interfaces::filesystem::{Access, FileId, FsError, Listing, Metadata, OpenFile, VolumeInfo};
-use interfaces::guest::{GuestError, GuestInfo, Output};
+use interfaces::guest::{GuestError, GuestInfo};
+use interfaces::stream::Received;
 use interfaces::supervision::{CapabilityInfo, Confinement, Crash, DomainInfo, MemoryUse, SupervisionError, TextPart};
 use userlib::ipc::CallError;
 
@@ -95,7 +96,7 @@ pub trait Guests {
     fn stop(&self, name: &str) -> GuestResult<()>;
     fn kill(&self, name: &str) -> GuestResult<()>;
     /// As `output` of the interface, but gives up after so long: `None`.
-    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Output>>;
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Received>>;
     fn input(&self, name: &str, bytes: &[u8]) -> GuestResult<u32>;
 }
 

@@ -38,6 +38,7 @@ const CLOSE: u64 = 3;
 const SEEK: u64 = 8;
 const MAP: u64 = 9;
 const UNMAP: u64 = 11;
+const CONTROL: u64 = 16;
 const READ_AT: u64 = 17;
 const PIPE: u64 = 22;
 const DUPLICATE: u64 = 33;
@@ -133,6 +134,30 @@ pub(crate) fn open(path: &CStr, flags: u64) -> Outcome<i32> {
 pub(crate) fn close(file: i32) -> Outcome<()> {
     // SAFETY: it writes nothing here.
     unsafe { call("close", CLOSE, [file as u64, 0, 0, 0, 0, 0]) }.map(|_| ())
+}
+
+/// Has a terminal pass on every byte as it is, and answer a read once there is one.
+pub(crate) fn make_raw(terminal: i32) -> Outcome<()> {
+    /// `struct termios` of `include/uapi/asm-generic/termbits.h`, which has 36 bytes.
+    #[repr(C)]
+    struct Settings {
+        input: u32,
+        output: u32,
+        control: u32,
+        local: u32,
+        discipline: u8,
+        characters: [u8; 19],
+    }
+    const SET: u64 = 0x5402;
+    /// 38,400 baud, 8 bits, receiver on.
+    const CONTROL_FLAGS: u32 = 0o17 | 0o60 | 0o200;
+    /// Where the number of bytes is for which a read waits.
+    const LEAST: usize = 6;
+    let mut characters = [0; 19];
+    characters[LEAST] = 1;
+    let settings = Settings { input: 0, output: 0, control: CONTROL_FLAGS, local: 0, discipline: 0, characters };
+    // SAFETY: it reads the settings and writes nothing here.
+    unsafe { call("ioctl", CONTROL, [terminal as u64, SET, &raw const settings as u64, 0, 0, 0]) }.map(|_| ())
 }
 
 /// How long a file or a disk is.

@@ -4,13 +4,16 @@
 //!
 //! The kernel's command line says which: `works=NAME,NAME`, where a name stands for every work that begins with it, and
 //! with `rounds=N` how often each of the short ones is done. Each work writes two lines, `cost NAME N` with the fewest ticks of a round and `middle NAME N` with the median; the last line of all is
-//! `linux: N measured`.
+//! `linux: N measured`. With `serves=keyvalue` it measures nothing and is a server of values by their keys.
 #![no_std]
 #![no_main]
+
+extern crate alloc;
 
 mod disk;
 mod files;
 mod kernel;
+mod keyvalue;
 mod processes;
 mod rounds;
 mod text;
@@ -57,20 +60,24 @@ core::arch::global_asm!(
 unsafe extern "C" fn main(stack: *const *const c_char) -> ! {
     // SAFETY: there is the number of arguments, and behind them and a null the environment, which ends with a null as well; the
     // kernel puts words of its command line that have an `=` there. They stay for as long as the process does.
-    let wanted = unsafe {
+    let (wanted, serves) = unsafe {
         let arguments = *stack.cast::<usize>();
         let mut variable = stack.add(arguments + 2);
-        let mut wanted = "";
+        let (mut wanted, mut serves) = ("", false);
         while !(*variable).is_null() {
             let text = CStr::from_ptr(*variable).to_str().unwrap_or_default();
             wanted = text.strip_prefix("works=").unwrap_or(wanted);
+            serves |= text == "serves=keyvalue";
             if let Some(count) = text.strip_prefix("rounds=").and_then(|count| count.parse().ok()) {
                 rounds::set_count(count);
             }
             variable = variable.add(1);
         }
-        wanted
+        (wanted, serves)
     };
+    if serves && let Err(refused) = keyvalue::serve() {
+        line(format_args!("FAIL keyvalue: {refused}"));
+    }
     let mut measured = 0;
     for (name, work) in WORKS {
         if !wanted.split(',').any(|prefix| !prefix.is_empty() && name.starts_with(prefix)) {

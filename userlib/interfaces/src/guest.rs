@@ -1,6 +1,7 @@
 //! A guest: a whole machine that somebody else's operating system believes to be its own, and the monitor that shows it one.
 
 use crate::sentences;
+use crate::stream::Received;
 use userlib::ipc::LeaseError;
 use userlib::{Value, interface};
 
@@ -76,17 +77,6 @@ pub struct GuestInfo {
     pub resets: u32,
 }
 
-/// A piece of what a guest has written to its serial port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
-pub struct Output {
-    /// Bytes that were put into the caller's memory; 0 if nothing came for a while.
-    pub length: u32,
-    /// Where in all that the guest has ever written the next byte lies.
-    pub next: u64,
-    /// Bytes that were written before and are forgotten, because nobody asked for them in time.
-    pub lost: u64,
-}
-
 /// A guest.
 #[interface(name = "guest", version = 1)]
 pub trait Guest {
@@ -103,10 +93,9 @@ pub trait Guest {
     /// Takes its power away, at once.
     fn kill() -> Result<(), GuestError>;
 
-    /// What it has written to its serial port from the position `from` on, which counts all bytes since the monitor started:
-    /// waits for a byte, for up to half a second. While somebody asks again and again nothing is lost: the guest waits instead.
+    /// What it has written to its serial port from the position `from` on, as [`receive`](crate::stream::Stream) has it.
     #[idempotent]
-    fn output(from: u64, bytes: &mut [u8]) -> Result<Output, GuestError>;
+    fn output(from: u64, bytes: &mut [u8]) -> Result<Received, GuestError>;
 
     /// Types at its serial port. Returns how many bytes were taken: the rest is to be typed later.
     fn input(bytes: &[u8]) -> Result<u32, GuestError>;

@@ -18,6 +18,7 @@ pub mod filesystem;
 pub mod guest;
 pub mod mutation;
 pub mod pci;
+pub mod stream;
 pub mod supervision;
 
 // What a crate outside of this repository needs, it finds in `userlib` itself.
@@ -34,6 +35,7 @@ pub const ALL: &[InterfaceInfo] = &[
     filesystem::FilesystemClient::INTERFACE,
     guest::GuestClient::INTERFACE,
     pci::PciClient::INTERFACE,
+    stream::StreamClient::INTERFACE,
     supervision::SupervisionClient::INTERFACE,
 ];
 

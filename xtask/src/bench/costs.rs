@@ -196,9 +196,14 @@ fn works(group: Group) -> (&'static str, &'static str, &'static [Work]) {
         Group::Irq => ("costs", "irq", IRQ),
         Group::Spawn => ("domains", "spawn", SPAWN),
         Group::Restart => ("domains", "restart", RESTART),
-        Group::Density | Group::Rpc | Group::Boot | Group::Block | Group::File | Group::Recovery | Group::Guest => {
-            ("", "", &[])
-        }
+        Group::Density
+        | Group::Rpc
+        | Group::Boot
+        | Group::Block
+        | Group::File
+        | Group::Recovery
+        | Group::Guest
+        | Group::Appliance => ("", "", &[]),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be measured, by the names of the command line.
 
 use super::table::Table;
-use super::{BenchError, Plan, block, boot, costs, density, file, guest, recovery, rpc};
+use super::{BenchError, Plan, appliance, block, boot, costs, density, file, guest, recovery, rpc};
 use crate::machine::Accelerator;
 
 /// A group of works that is measured as one.
@@ -33,11 +33,13 @@ pub enum Group {
     Recovery,
     /// A Linux as a guest, beside the same Linux by itself, and what it costs a guest to be left for its monitor
     Guest,
+    /// A small server as a domain, beside the same in a Linux guest
+    Appliance,
 }
 
 impl Group {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ipc,
         Self::Notify,
         Self::Map,
@@ -51,6 +53,7 @@ impl Group {
         Self::File,
         Self::Recovery,
         Self::Guest,
+        Self::Appliance,
     ];
 
     /// Its name on the command line.
@@ -69,6 +72,7 @@ impl Group {
             Self::File => "file",
             Self::Recovery => "recovery",
             Self::Guest => "guest",
+            Self::Appliance => "appliance",
         }
     }
 
@@ -88,6 +92,7 @@ impl Group {
             Self::File => "files read directly, from an application through the file server and the driver",
             Self::Recovery => "what it costs readers that the disk's driver dies",
             Self::Guest => "guests, beside the same Linux in a machine of its own",
+            Self::Appliance => "a small server as a domain, beside the same as the only process of a Linux guest",
         }
     }
 
@@ -96,7 +101,9 @@ impl Group {
     pub fn is_compared(self) -> bool {
         match self {
             Self::Ipc | Self::Notify | Self::Map | Self::Irq | Self::Spawn | Self::Restart | Self::Rpc => true,
-            Self::Density | Self::Boot | Self::Block | Self::File | Self::Recovery | Self::Guest => false,
+            Self::Density | Self::Boot | Self::Block | Self::File | Self::Recovery | Self::Guest | Self::Appliance => {
+                false
+            }
         }
     }
 
@@ -111,7 +118,8 @@ impl Group {
             | Self::Block
             | Self::File
             | Self::Recovery
-            | Self::Guest => accelerator == Accelerator::Tcg,
+            | Self::Guest
+            | Self::Appliance => accelerator == Accelerator::Tcg,
         }
     }
 
@@ -130,6 +138,7 @@ impl Group {
             Self::File => file::file(plan),
             Self::Recovery => recovery::recovery(plan),
             Self::Guest => guest::guest(plan),
+            Self::Appliance => appliance::appliance(),
         }
     }
 }

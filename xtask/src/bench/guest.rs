@@ -190,8 +190,8 @@ fn as_guest(session: &mut Session, name: &str) -> Result<Sample, BenchError> {
     Ok(sample)
 }
 
-/// Mebibytes that a monitor has beside its guest's memory, by the table of `ps`.
-fn memory_beside(name: &str, table: &str) -> Option<f64> {
+/// Mebibytes that a domain has, by the table of `ps`.
+pub(super) fn memory_of(name: &str, table: &str) -> Option<f64> {
     let line = table.lines().find(|line| line.split_whitespace().next() == Some(name))?;
     // Columns are two spaces apart at least; memory is the seventh.
     let mut columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
@@ -202,7 +202,12 @@ fn memory_beside(name: &str, table: &str) -> Option<f64> {
         "GiB" => 1024.0,
         _ => return None,
     };
-    let mebibytes = number.parse::<f64>().ok()? * scale;
+    Some(number.parse::<f64>().ok()? * scale)
+}
+
+/// Mebibytes that a monitor has beside its guest's memory, by the same table.
+fn memory_beside(name: &str, table: &str) -> Option<f64> {
+    let mebibytes = memory_of(name, table)?;
     let guests = (guest::Memory::default().bytes() >> 20) as f64;
     Some(if mebibytes >= guests { mebibytes - guests } else { mebibytes })
 }

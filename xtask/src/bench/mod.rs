@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements, each beside the same figure for something well known, taken in the same run.
 
+mod appliance;
 pub mod baseline;
 mod block;
 mod boot;

@@ -169,6 +169,8 @@ pub struct Entry {
     pub disks: Vec<String>,
     /// Whether it is switched on with the system.
     pub starts: bool,
+    /// The domain that may operate it.
+    pub console: String,
     /// Further keys, a line each, as they are to stand there.
     pub more: String,
 }
@@ -183,13 +185,14 @@ impl Default for Entry {
             processors: Processors::default(),
             disks: Vec::new(),
             starts: true,
+            console: "shell".to_owned(),
             more: String::new(),
         }
     }
 }
 
 impl Entry {
-    /// The section of a guest called `name`, which the shell may operate. Its files are found wherever the manifest is.
+    /// The section of a guest called `name`. Its files are found wherever the manifest is.
     ///
     /// # Errors
     ///
@@ -209,7 +212,7 @@ impl Entry {
         if !self.disks.is_empty() {
             let _ = writeln!(text, "disks = {:?}", self.disks);
         }
-        let _ = writeln!(text, "console = \"shell\"\nautostart = {}\n{}", self.starts, self.more);
+        let _ = writeln!(text, "console = \"{}\"\nautostart = {}\n{}", self.console, self.starts, self.more);
         Ok(text)
     }
 }

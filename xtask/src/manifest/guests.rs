@@ -3,6 +3,7 @@
 use std::{fs, ops::Range};
 
 use interfaces::guest::GuestClient;
+use interfaces::stream::StreamClient;
 use manifest::{BLOCK, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
 use toml::{Spanned, de::DeValue};
 use userlib::guest::layout::overhead;
@@ -40,6 +41,8 @@ const KEYS: &[&str] = &[
 
 /// The interface by which a guest is operated.
 const GUEST: &str = GuestClient::INTERFACE.name;
+/// That by which others reach the terminal beside its serial port.
+const STREAM: &str = StreamClient::INTERFACE.name;
 /// What the kernel is told if nothing else is written: its messages go to the port at which its operator listens.
 const COMMAND_LINE: &str = "console=ttyS0";
 /// Memory of the monitor itself.
@@ -115,7 +118,7 @@ fn read_guest<'t>(
     };
     let elsewhere = Elsewhere {
         keys: DOMAIN_KEYS,
-        hint: "a guest's monitor provides `guest` and uses the guest's `disks`: nothing else is to be said of that",
+        hint: "a guest's monitor provides `guest` and `stream`, and uses the guest's `disks`: nothing else is to be said of that",
     };
     let what = format!("guest `{}`", name.get_ref());
     let section = Section::open(table, name.span(), what, KEYS, Some(elsewhere), findings);
@@ -159,7 +162,7 @@ fn read_guest<'t>(
         bound: None,
         memory_span: section.value("monitor-memory").map_or(name.span(), Spanned::span),
         vault: 0,
-        provides: vec![Spanned::new(name.span(), GUEST.to_owned())],
+        provides: [GUEST, STREAM].map(|interface| Spanned::new(name.span(), interface.to_owned())).into(),
         uses: disks,
         device: None,
         args: Vec::new(),

@@ -1,6 +1,7 @@
 //! Guests, and their monitors.
 
-use interfaces::guest::{GuestError, GuestInfo, GuestState, Output};
+use interfaces::guest::{GuestError, GuestInfo, GuestState};
+use interfaces::stream::Received;
 use shell::services::{GuestResult, Guests, PlainResult};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -104,10 +105,10 @@ impl Guests for Machines {
         self.switch(name, &on, GuestState::Off, GuestError::Off)
     }
 
-    fn output(&self, name: &str, from: u64, bytes: &mut [u8], _: Duration) -> GuestResult<Option<Output>> {
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], _: Duration) -> GuestResult<Option<Received>> {
         let Some(machine) = self.call(name) else {
             // The client's library asks the next instance, which has heard nothing yet.
-            return Ok(Some(Output { length: 0, next: 0, lost: 0 }));
+            return Ok(Some(Received { length: 0, next: 0, lost: 0 }));
         };
         let written = machine.written.borrow();
         let start = from.max(machine.kept_from.get()).min(written.len() as u64);
@@ -117,7 +118,7 @@ impl Guests for Machines {
             return Ok(None);
         }
         bytes[..length].copy_from_slice(&rest[..length]);
-        Ok(Some(Output { length: length as u32, next: start + length as u64, lost: start.saturating_sub(from) }))
+        Ok(Some(Received { length: length as u32, next: start + length as u64, lost: start.saturating_sub(from) }))
     }
 
     fn input(&self, name: &str, bytes: &[u8]) -> GuestResult<u32> {

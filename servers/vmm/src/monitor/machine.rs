@@ -4,28 +4,24 @@ use super::clock::Reading;
 use super::disk::{Backing, Job, RingDisk};
 use super::ram::Ram;
 use super::resources::Resources;
-use super::transcript::Transcript;
-use alloc::collections::VecDeque;
+use super::terminal::Terminal;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use interfaces::guest::GuestState;
+use interfaces::stream::Outlet;
 use userlib::abi::vcpu::{VcpuState, code};
 use userlib::guest::{self, GuestSpace, Kicker, Left, Vcpu};
 use userlib::sync::{Either, Event, either};
-use userlib::time::{Duration, Instant};
+use userlib::time::Instant;
 use userlib::{Environment, executor, log};
 use vmm::board::Board;
 use vmm::boot::ProcessorState;
 use vmm::interrupt::Signal;
 use vmm::power::PowerRequest;
 use vmm::processor::{GuestClock, Outcome, Processor, begin};
-use vmm::virtio::EntropySource;
+use vmm::virtio::{CONSOLE_BYTES, EntropySource};
 
-/// How many bytes that were typed wait for the guest.
-const TYPED: usize = 4096;
-/// Whoever has read the guest's output within this time is waited for.
-const PATIENCE: Duration = Duration::from_millis(1500);
 /// Names of disks.
 const DISKS: [&str; manifest::MAX_DISKS] = ["disk0", "disk1", "disk2", "disk3", "disk4", "disk5", "disk6", "disk7"];
 
@@ -84,12 +80,12 @@ pub(super) struct Machine {
     /// When the next deadline may have become another one.
     rescheduled: Event,
     armed: Cell<Option<u64>>,
-    pub(super) transcript: RefCell<Transcript>,
-    /// Something was written.
-    pub(super) written: Event,
-    /// How far the last reader has read, and when that was.
-    pub(super) reader: Cell<Option<(u64, Instant)>>,
-    typed: RefCell<VecDeque<u8>>,
+    /// The serial port.
+    pub(super) serial: Terminal,
+    /// The terminal beside it, which is a stream to others.
+    pub(super) stream: Terminal,
+    /// There is something to move between the stream and the guest.
+    stream_stirred: Event,
     pub(super) exits: Cell<u64>,
     pub(super) since: Cell<u64>,
     pub(super) resets: Cell<u32>,
@@ -116,10 +112,9 @@ impl Machine {
             ended: Event::new(),
             rescheduled: Event::new(),
             armed: Cell::new(None),
-            transcript: RefCell::default(),
-            written: Event::new(),
-            reader: Cell::new(None),
-            typed: RefCell::default(),
+            serial: Terminal::default(),
+            stream: Terminal::default(),
+            stream_stirred: Event::new(),
             exits: Cell::new(0),
             since: Cell::new(0),
             resets: Cell::new(0),
@@ -155,7 +150,8 @@ impl Machine {
         self.life.set(self.life.get() + 1);
         self.state.set(GuestState::Running);
         self.exits.set(0);
-        self.typed.borrow_mut().clear();
+        self.serial.begin();
+        self.stream.begin();
         self.since.set(now.at);
         for (number, seat) in self.seats.iter().enumerate() {
             seat.is_started.set(number == 0);
@@ -175,6 +171,7 @@ impl Machine {
             seat.changed.signal();
         }
         self.rescheduled.signal();
+        self.stream_stirred.signal();
         *self.board.borrow_mut() = None;
     }
 
@@ -321,6 +318,7 @@ impl Machine {
             let outcome = processor.left((exit, info), state, board, &mut memory, (guest::timestamp(), now));
             if board.has_work() {
                 board.work(&mut memory);
+                self.stream_stirred.signal();
             }
             board.advance(now);
             outcome
@@ -423,52 +421,65 @@ impl Machine {
         self.tell();
     }
 
-    /// Types at the guest's serial port. Returns how many bytes were taken.
-    pub(super) fn type_in(&self, bytes: &[u8]) -> usize {
-        let mut typed = self.typed.borrow_mut();
-        let taken = bytes.len().min(TYPED.saturating_sub(typed.len()));
-        typed.extend(&bytes[..taken]);
-        drop(typed);
+    /// Moves what was typed to the serial port, and what the guest has written away from it.
+    pub(super) fn work_on_serial(&self) {
         self.feed_serial();
+        self.drain_serial();
         self.tell();
-        taken
     }
 
     fn feed_serial(&self) {
-        let mut typed = self.typed.borrow_mut();
-        if typed.is_empty() {
-            return;
-        }
         if let Some(board) = self.board.borrow_mut().as_mut() {
-            let taken = board.type_at_serial(typed.make_contiguous());
-            typed.drain(..taken);
+            self.serial.feed(|typed| board.type_at_serial(typed));
         }
+    }
+
+    fn drain_serial(&self) {
+        if let Some(board) = self.board.borrow_mut().as_mut() {
+            self.serial.drain(vmm::serial::OUTPUT_BYTES, || board.take_serial_output());
+        }
+    }
+
+    /// Says that there may be something to move between the stream and the guest.
+    pub(super) fn stir_stream(&self) {
+        self.stream_stirred.signal();
+    }
+
+    /// Moves bytes between the stream and the guest, for as long as a life lasts: a piece at a time, for the guest can offer as much as
+    /// it likes in one go, and others wait for this thread too.
+    pub(super) async fn carry_stream(self: Rc<Self>, life: u64) {
+        while self.life.get() == life {
+            let stirred = self.stream_stirred.next();
+            if self.work_on_stream() {
+                self.tell();
+                executor::yield_now().await;
+            } else {
+                stirred.await;
+            }
+        }
+    }
+
+    /// Moves a piece in each direction. Returns whether there was one.
+    fn work_on_stream(&self) -> bool {
+        let mut board = self.board.borrow_mut();
+        let Some(board) = board.as_mut() else { return false };
+        let typed = self.stream.feed(|typed| board.console().receive(typed));
+        let written = self.stream.drain(CONSOLE_BYTES, || board.console().take_output());
+        if typed + written == 0 {
+            return false;
+        }
+        // What has made room for more.
+        board.work_on_console(&mut &self.ram);
+        true
     }
 
     /// Takes for ever what the guest has written and nobody reads any more: the guest is not to wait
     /// for whoever has gone.
     pub(super) async fn listen(self: Rc<Self>) {
         loop {
-            executor::sleep(PATIENCE).await;
-            self.drain_serial();
-            self.tell();
-        }
-    }
-
-    /// Takes what the guest has written, unless somebody reads who has not come so far yet.
-    pub(super) fn drain_serial(&self) {
-        let mut board = self.board.borrow_mut();
-        let Some(board) = board.as_mut() else { return };
-        let reader = self.reader.get().filter(|(_, at)| at.elapsed() < PATIENCE);
-        let mut transcript = self.transcript.borrow_mut();
-        let waits = reader.is_some_and(|(position, _)| transcript.room_for(position) < vmm::serial::OUTPUT_BYTES);
-        if waits {
-            return;
-        }
-        let output = board.take_serial_output();
-        if !output.is_empty() {
-            transcript.add(&output);
-            self.written.signal();
+            executor::sleep(Outlet::PATIENCE).await;
+            self.work_on_serial();
+            self.stir_stream();
         }
     }
 }

@@ -8,15 +8,19 @@ mod power;
 mod ram;
 mod resources;
 mod service;
-mod transcript;
+mod terminal;
 
 use alloc::rc::Rc;
 use clock::Reading;
 use interfaces::guest::GuestService;
+use interfaces::stream::StreamService;
 use machine::Machine;
 use resources::Resources;
-use service::Service;
+use service::{Service, Stream};
 use userlib::{Environment, executor, log};
+
+/// The bit of the monitor's notification by which calls of its stream wait, behind those of the guest's processors.
+const STREAM_BIT: u32 = power::FIRST_BIT + manifest::Guest::MAX_PROCESSORS as u32;
 
 /// The program.
 pub(crate) fn program(environment: &'static Environment) -> ! {
@@ -36,5 +40,10 @@ pub(crate) fn program(environment: &'static Environment) -> ! {
             log::error!("the guest is not switched on: {error}");
         }
     });
+    let stream = StreamService::new(Stream::new(machine.clone()));
+    let endpoint = environment.provides("stream").unwrap_or_else(|missing| panic!("{missing}"));
+    if let Err(error) = executor::serve_also(endpoint, machine.resources.notification, STREAM_BIT, stream) {
+        log::error!("the guest's stream cannot be served: {error}");
+    }
     environment.serve("guest", GuestService::new(Service::new(machine)))
 }

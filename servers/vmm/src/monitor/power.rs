@@ -18,7 +18,7 @@ use vmm::processor::GuestClock;
 
 /// The bit of the monitor's notification by which the guest's first processor says that it has left the guest; those of the
 /// others follow. Manifests assign lower ones.
-const FIRST_BIT: u32 = 32;
+pub(super) const FIRST_BIT: u32 = 32;
 
 /// Switches the machine on, once everything of its former life is gone.
 ///
@@ -84,6 +84,7 @@ fn switch_on(machine: &Rc<Machine>) -> Result<(), StartFailure> {
         machine.spawn(machine.clone().run_processor(life, number, space.clone(), vcpu, first, clock));
     }
     machine.spawn(machine.clone().keep_time(life));
+    machine.spawn(machine.clone().carry_stream(life));
     if machine.is_new.take() {
         let settings = &resources.settings;
         log::info!(

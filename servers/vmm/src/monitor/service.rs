@@ -3,16 +3,10 @@
 use super::machine::Machine;
 use super::power;
 use alloc::rc::Rc;
-use interfaces::guest::{GuestError, GuestInfo, GuestServer, GuestState, Output};
-use userlib::executor;
+use interfaces::guest::{GuestError, GuestInfo, GuestServer, GuestState};
+use interfaces::stream::{Received, StreamError, StreamServer};
 use userlib::ipc::{Caller, ReadLease, WriteLease};
-use userlib::sync::either;
-use userlib::time::{Duration, Instant};
-
-/// How long somebody waits for output.
-const WAIT: Duration = Duration::from_millis(500);
-/// Bytes that are moved at once.
-const PIECE: usize = 512;
+use userlib::time::Instant;
 
 /// The service.
 #[derive(Debug)]
@@ -49,7 +43,8 @@ impl GuestServer for Service {
     async fn start(&self, _: &Caller) -> Result<(), GuestError> {
         power::start(&self.0).await?;
         // Nobody is to take a former guest's prompt for this one's. (A guest that resets its machine is the same one.)
-        self.0.transcript.borrow_mut().forget();
+        self.0.serial.forget();
+        self.0.stream.forget();
         Ok(())
     }
 
@@ -69,48 +64,41 @@ impl GuestServer for Service {
         Ok(())
     }
 
-    async fn output(&self, _: &Caller, from: u64, bytes: WriteLease) -> Result<Output, GuestError> {
+    async fn output(&self, _: &Caller, from: u64, bytes: WriteLease) -> Result<Received, GuestError> {
         let machine = &self.0;
-        let room = bytes.length()?;
-        let until = Instant::now() + WAIT;
-        loop {
-            let written = machine.written.next();
-            machine.reader.set(Some((from, Instant::now())));
-            machine.drain_serial();
-            machine.tell();
-            let (mut done, mut next, mut lost) = (0, from, None);
-            while done < room {
-                let mut piece = [0; PIECE];
-                let part = machine.transcript.borrow().read(next, &mut piece[..PIECE.min(room - done)]);
-                lost.get_or_insert(part.lost);
-                next = part.next;
-                if part.length == 0 {
-                    break;
-                }
-                bytes.write(done, &piece[..part.length])?;
-                done += part.length;
-            }
-            machine.reader.set(Some((next, Instant::now())));
-            if done > 0 || room == 0 || Instant::now() >= until {
-                return Ok(Output { length: done as u32, next, lost: lost.unwrap_or(0) });
-            }
-            either(written, executor::sleep_until(until)).await;
-        }
+        Ok(machine.serial.read(from, &bytes, || machine.work_on_serial()).await?)
     }
 
     async fn input(&self, _: &Caller, bytes: ReadLease) -> Result<u32, GuestError> {
         self.check_on()?;
-        let length = bytes.length()?;
-        let (mut done, mut piece) = (0, [0; PIECE]);
-        while done < length {
-            let count = PIECE.min(length - done);
-            bytes.read(done, &mut piece[..count])?;
-            let taken = self.0.type_in(&piece[..count]);
-            done += taken;
-            if taken < count {
-                break;
-            }
+        let taken = self.0.serial.type_in(&bytes)?;
+        self.0.work_on_serial();
+        Ok(taken as u32)
+    }
+}
+
+/// The stream to the terminal beside the serial port.
+#[derive(Debug)]
+pub(super) struct Stream(Rc<Machine>);
+
+impl Stream {
+    pub(super) fn new(machine: Rc<Machine>) -> Self {
+        Self(machine)
+    }
+}
+
+impl StreamServer for Stream {
+    async fn send(&self, _: &Caller, bytes: ReadLease) -> Result<u32, StreamError> {
+        if !self.0.is_on() {
+            return Err(StreamError::Closed);
         }
-        Ok(done as u32)
+        let taken = self.0.stream.type_in(&bytes)?;
+        self.0.stir_stream();
+        Ok(taken as u32)
+    }
+
+    async fn receive(&self, _: &Caller, from: u64, bytes: WriteLease) -> Result<Received, StreamError> {
+        let machine = &self.0;
+        Ok(machine.stream.read(from, &bytes, || machine.stir_stream()).await?)
     }
 }

@@ -11,8 +11,8 @@ const INPUT: usize = 0;
 const OUTPUT: usize = 1;
 /// The feature by which the configuration tells columns and rows.
 const SIZE: u64 = 1;
-/// Bytes in either direction that wait.
-const WAITING_BYTES: usize = 4096;
+/// Bytes that wait at most, in either direction.
+pub const CONSOLE_BYTES: usize = 4096;
 
 /// A terminal.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Console {
 
     /// Input for the guest. Returns how many bytes were taken; the rest is to be offered again later.
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(WAITING_BYTES - self.input.len());
+        let taken = bytes.len().min(CONSOLE_BYTES - self.input.len());
         self.input.extend(&bytes[..taken]);
         taken
     }
@@ -50,7 +50,7 @@ impl Console {
     }
 
     fn send(&mut self, queue: &mut Queue, memory: &mut dyn GuestMemory) -> Result<(), QueueError> {
-        while self.output.len() < WAITING_BYTES {
+        while self.output.len() < CONSOLE_BYTES {
             let (chain, from) = match self.sending.take() {
                 Some(sending) => sending,
                 None => match queue.pop(memory)? {
@@ -59,7 +59,7 @@ impl Console {
                 },
             };
             let mut piece = [0; 512];
-            let room = piece.len().min(WAITING_BYTES - self.output.len());
+            let room = piece.len().min(CONSOLE_BYTES - self.output.len());
             let taken = chain.readable.read(memory, from, &mut piece[..room]).map_err(QueueError::BufferOutside)?;
             self.output.extend(&piece[..taken]);
             let from = from + taken as u64;

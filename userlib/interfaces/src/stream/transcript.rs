@@ -1,13 +1,13 @@
-//! What a guest has written to its serial port, as far as it is kept.
+//! What was sent, as far as it is kept.
 
 use alloc::collections::VecDeque;
 
 /// How much is kept.
 const KEPT: usize = 64 << 10;
 
-/// The last bytes that were written, by position.
+/// The last bytes that were sent, by position.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Transcript {
+pub(super) struct Transcript {
     bytes: VecDeque<u8>,
     /// Position of the first byte that is kept.
     start: u64,
@@ -15,43 +15,43 @@ pub(crate) struct Transcript {
 
 /// A part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(super) struct Part {
     /// Bytes.
-    pub(crate) length: usize,
+    pub(super) length: usize,
     /// Position of what follows.
-    pub(crate) next: u64,
+    pub(super) next: u64,
     /// Bytes before it that are not kept any more.
-    pub(crate) lost: u64,
+    pub(super) lost: u64,
 }
 
 impl Transcript {
-    /// Position of the next byte to be written.
-    pub(crate) fn end(&self) -> u64 {
+    /// Position of the next byte to be sent.
+    pub(super) fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
 
     /// How many bytes can be added before one is forgotten that lies at `reader` or behind.
-    pub(crate) fn room_for(&self, reader: u64) -> usize {
+    pub(super) fn room_for(&self, reader: u64) -> usize {
         let waiting = self.end().saturating_sub(reader.max(self.start));
         KEPT.saturating_sub(usize::try_from(waiting).unwrap_or(KEPT))
     }
 
     /// Adds bytes. The oldest ones are forgotten.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
         let excess = self.bytes.len().saturating_sub(KEPT);
         self.bytes.drain(..excess);
         self.start += excess as u64;
     }
 
-    /// Forgets everything: what follows is another guest's.
-    pub(crate) fn forget(&mut self) {
+    /// Forgets everything: what follows is somebody else's.
+    pub(super) fn forget(&mut self) {
         self.start = self.end();
         self.bytes.clear();
     }
 
     /// Fills `into` from a position on. One behind the end is the end.
-    pub(crate) fn read(&self, from: u64, into: &mut [u8]) -> Part {
+    pub(super) fn read(&self, from: u64, into: &mut [u8]) -> Part {
         let first = from.clamp(self.start, self.end());
         let lost = self.start.saturating_sub(from);
         let skipped = (first - self.start) as usize;
