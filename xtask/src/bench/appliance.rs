@@ -1,62 +1,26 @@
 //! The same small server as a domain of its own and as the only process of a Linux in a guest, asked by the same client, in one machine
 //! that counts instructions.
 
-use std::fs;
 use std::time::Duration;
 
 use super::BenchError;
 use super::group::Group;
 use super::guest::memory_of;
-use super::linux::COMMAND_LINE;
 use super::row::{Figure, Peer, Row, Unit};
 use super::table::Table;
 use crate::build::{self, Composition};
-use crate::guest::{self, Entry, Memory};
-use crate::linux::{Initramfs, Linux, Release};
+use crate::guest::appliance::{Appliance, CLIENT, DOMAIN, GUEST, INSIDE, MEMORY, NATIVE};
 use crate::machine::Machine;
 use crate::progress::Step;
 use crate::session::Session;
 use crate::setup;
 
-/// The server as a domain, and the guest.
-const DOMAIN: &str = "keyvalue";
-const GUEST: &str = "appliance";
-/// The command that asks either, by the names of its streams.
-const CLIENT: &str = "kv";
-const NATIVE: &str = "native";
-const INSIDE: &str = "guest";
-
-/// The guest's memory: Debian's kernel does not start with much less.
-const MEMORY: Memory = Memory::mebibytes(96);
 /// Values that are set and asked for.
 const VALUES: u32 = 200;
 /// How often each is started.
 const STARTS: usize = 3;
 /// How long anything may take: counting instructions makes the machine slower.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// The modules that the guest's terminal needs.
-const MODULES: [&str; 6] =
-    ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_console"];
-
-/// The server, and who asks it and operates the guest.
-const SECTIONS: &str = r#"
-[domain.keyvalue]
-kind = "server"
-provides = ["stream"]
-memory = "512K"
-
-[domain.kv]
-binary = "keyvalue-client"
-kind = "app"
-provides = ["command"]
-uses = [
-    { interface = "stream", from = "keyvalue", name = "native" },
-    { interface = "stream", from = "appliance", name = "guest" },
-    "supervision",
-]
-heartbeat = "none"
-"#;
 
 /// What is known of one of the two.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,29 +57,6 @@ fn take(session: &mut Session, stream: &str, domain: &str) -> Result<Sample, Ben
     Ok(Sample { memory, start: starts[STARTS / 2], request })
 }
 
-/// The guest, with the server as its first process and what that needs.
-fn entry(linux: &Linux, setup: &crate::setup::LibrarySource) -> Result<Entry, BenchError> {
-    let program = build::linux_peer(setup)?;
-    let mut files = Initramfs::new();
-    files.program("init", &fs::read(&program).map_err(BenchError::file(&program))?);
-    for name in MODULES {
-        files.file(&format!("{name}.ko"), &linux.module(name)?);
-    }
-    let initrd = guest::folder().join("appliance.initrd");
-    fs::create_dir_all(guest::folder())
-        .and_then(|()| fs::write(&initrd, files.finish()))
-        .map_err(BenchError::file(&initrd))?;
-    Ok(Entry {
-        kernel: linux.image(),
-        initrd: Some(initrd),
-        command_line: format!("{COMMAND_LINE} serves=keyvalue"),
-        memory: MEMORY,
-        starts: false,
-        console: CLIENT.to_owned(),
-        ..Entry::default()
-    })
-}
-
 /// Measures it.
 ///
 /// # Errors
@@ -124,14 +65,11 @@ fn entry(linux: &Linux, setup: &crate::setup::LibrarySource) -> Result<Entry, Be
 pub(super) fn appliance() -> Result<Table, BenchError> {
     let step = Step::start("A server as a domain and in a guest, counting instructions");
     let source = setup::ensure()?;
-    let linux = Linux::fetch(Release::Installed)?;
-    let entry = entry(&linux, &source)?;
-    let guests = [(GUEST, &entry)];
-    let section = entry.section(GUEST)?;
-    let composition = Composition::of_system_where(CLIENT, SECTIONS, |system| format!("{system}{section}"))?;
-    let built = build::build(&composition, &source)?;
+    let appliance = Appliance::obtain(&source)?;
+    let composition = Composition::of_system_changed("bulkhead-appliance.elf", |system| appliance.system_with(&system));
+    let built = build::build(&composition?, &source)?;
     let mut machine = Machine::new(&built.image);
-    machine.memory = guest::memory_with(&guests)?;
+    machine.memory = appliance.memory()?;
     machine.extra.extend(["-icount", "shift=0,sleep=off"].map(Into::into));
     let mut session = Session::boot_with(&machine, None, LIMIT)?;
     step.news("as a domain");
@@ -142,7 +80,7 @@ pub(super) fn appliance() -> Result<Table, BenchError> {
     Ok(Table::new(Group::Appliance, rows(&native, &inside)).note(format!(
         "Linux {}, {MEMORY} of memory and one processor; the server is its first process and answers at a virtio console. Starts are counted \
          from the request to the first answer, medians of {STARTS}; requests as their client sees them, the median of {}.",
-        linux.version,
+        appliance.version,
         2 * VALUES
     )))
 }

@@ -1,6 +1,7 @@
 //! Guests on the host's side: kernels to run in them and what these find first, how a guest is written into a manifest, and a
 //! dialogue with the shell in one.
 
+pub mod appliance;
 mod dialogue;
 mod entry;
 pub mod handmade;
