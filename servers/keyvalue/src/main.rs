@@ -1,51 +1,8 @@
-//! A server of values by their keys: provides `stream`, in which clients ask by lines (`keyvalue_store`).
+//! A server of values by their keys.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
+use interfaces::stream::StreamService;
+use keyvalue::Server;
 
-use alloc::vec::Vec;
-use core::cell::RefCell;
-use interfaces::stream::{Outlet, Received, StreamError, StreamServer, StreamService};
-use keyvalue_store::{Conversation, READY, Store};
-use userlib::ipc::{Caller, ReadLease, WriteLease};
-
-/// Bytes of what is asked that are heard at once: some ten lines.
-const PIECE: usize = 64;
-/// Bytes that the answers to these have at most, if each is of the longest.
-const ANSWERS: usize = 16 << 10;
-
-userlib::entry!(|environment| {
-    let server = Server::default();
-    server.answers.send(READY.as_bytes());
-    server.answers.send(b"\n");
-    environment.serve("stream", StreamService::new(server))
-});
-
-#[derive(Debug, Default)]
-struct Server {
-    /// All clients share one conversation, as they would a line to another machine.
-    asked: RefCell<(Conversation, Store)>,
-    answers: Outlet,
-}
-
-impl StreamServer for Server {
-    async fn send(&self, _: &Caller, bytes: ReadLease) -> Result<u32, StreamError> {
-        let length = bytes.length()?;
-        let (mut done, mut piece) = (0, [0; PIECE]);
-        while done < length && !self.answers.is_full_for(ANSWERS) {
-            let count = PIECE.min(length - done);
-            bytes.read(done, &mut piece[..count])?;
-            let mut answers = Vec::new();
-            let (conversation, store) = &mut *self.asked.borrow_mut();
-            conversation.hear(&piece[..count], store, &mut answers);
-            self.answers.send(&answers);
-            done += count;
-        }
-        Ok(done as u32)
-    }
-
-    async fn receive(&self, _: &Caller, from: u64, bytes: WriteLease) -> Result<Received, StreamError> {
-        Ok(self.answers.receive(from, &bytes, || {}).await?)
-    }
-}
+userlib::entry!(|environment| environment.serve("stream", StreamService::new(Server::new())));

@@ -24,7 +24,9 @@ use crate::workspace;
 /// What the first process of a guest does.
 const INIT: &str = include_str!("init.sh");
 /// Where the kernel's filesystems go, and temporary files.
-const FOLDERS: [&str; 6] = ["bin", "proc", "sys", "tmp", "mnt", "modules"];
+const FOLDERS: [&str; 9] = ["bin", "proc", "sys", "tmp", "mnt", "modules", "etc", "etc/acpi", "etc/acpi/PWRF"];
+/// What is done when somebody presses the power button: BusyBox's `acpid` looks there for it.
+const POWER_BUTTON: (&str, &str) = ("etc/acpi/PWRF/00000080", "#!/bin/sh\nsync\npoweroff -f\n");
 
 /// Why there is no kernel to run, or none to read.
 #[derive(Debug, thiserror::Error)]
@@ -197,6 +199,7 @@ fn first_filesystem(linux: &Linux, busybox: &Busybox) -> Result<Vec<u8>, GuestEr
     }
     let order: String = linux.modules.iter().flat_map(|name| [name, "\n"]).collect();
     files.file("modules/order", order.as_bytes());
+    files.program(POWER_BUTTON.0, POWER_BUTTON.1.as_bytes());
     files.program("init", INIT.as_bytes());
     Ok(files.finish())
 }

@@ -18,10 +18,14 @@ use crate::progress::Step;
 use crate::setup::apt::{self, Scratch};
 use crate::workspace;
 
-/// What is loaded into a kernel that has it not built in, for what may be in its machine: devices by virtio.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"];
+/// What is loaded into a kernel that has it not built in, for what may be in its machine: devices by virtio, and the button that
+/// switches it off with the way by which programs hear of it.
+const MODULES: [&str; 7] =
+    ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "button", "evdev"];
 /// Beside a kernel, the names of the modules that belong to it, in the order in which they are loaded.
 const ORDER: &str = "modules";
+/// Beside those, for what they were chosen: [`MODULES`] at that time.
+const WANTED: &str = "wanted";
 /// How its file is called, up to its version.
 const IMAGE: &str = "vmlinuz-";
 
@@ -114,8 +118,11 @@ impl Linux {
         }
     }
 
-    /// The kernel that lies in a folder with its modules.
+    /// The kernel that lies in a folder with its modules, if they are what is wanted today.
     fn at(home: &Path) -> Option<Self> {
+        if fs::read_to_string(home.join(WANTED)).ok()? != MODULES.join("\n") {
+            return None;
+        }
         let modules: Vec<String> = fs::read_to_string(home.join(ORDER)).ok()?.lines().map(str::to_owned).collect();
         let version = fs::read_dir(home)
             .ok()?
@@ -272,7 +279,8 @@ fn arrange(tree: &Path, new: &Path) -> io::Result<()> {
         fs::write(new.join(format!("{name}.ko")), contents)?;
     }
     let names: String = order.iter().flat_map(|(name, _)| [name, "\n"]).collect();
-    fs::write(new.join(ORDER), names)
+    fs::write(new.join(ORDER), names)?;
+    fs::write(new.join(WANTED), MODULES.join("\n"))
 }
 
 #[cfg(test)]
@@ -301,6 +309,10 @@ mod tests {
         write(ORDER, "virtio_blk\n");
         assert!(Linux::at(folder.path()).is_none());
         write("virtio_blk.ko", "module");
+        assert!(Linux::at(folder.path()).is_none(), "nobody knows what it was fetched for");
+        write(WANTED, "virtio_blk");
+        assert!(Linux::at(folder.path()).is_none(), "it was fetched for less than is wanted today");
+        write(WANTED, &MODULES.join("\n"));
         let linux = Linux::at(folder.path()).unwrap();
         assert_eq!((linux.version.as_str(), &linux.modules[..]), ("6.1-cloud", &["virtio_blk".to_owned()][..]));
         assert_eq!(linux.module("virtio_blk").unwrap(), b"module");

@@ -51,6 +51,18 @@ fn a_guest_that_resets_its_machine_comes_up_again() {
 }
 
 #[test]
+fn a_guest_whose_power_button_is_pressed_switches_itself_off() {
+    let bench = bench(&[("linux", linux())]);
+    let mut shell = bench.boot();
+    at_console(&mut shell, "linux", |guest| guest.ask("pidof acpid"));
+    shell.must("guest stop linux");
+    await_state(&mut shell, "linux", POWERED_OFF);
+    let why = shell.must_fail("guest stop linux");
+    assert!(why.contains("off"), "{why}");
+    shell.shut_down();
+}
+
+#[test]
 fn a_guest_that_is_killed_is_off_at_once_and_starts_again() {
     let bench = bench(&[("linux", linux())]);
     let mut shell = bench.boot();
