@@ -24,6 +24,9 @@ pub trait PortTarget {
     /// Fills `into` from a linear address, as the guest would. Returns whether it could.
     fn load(&mut self, address: u64, into: &mut [u8]) -> bool;
 
+    /// Whether so many bytes can be written to a linear address: asked before a port is read, which may not give the same again.
+    fn can_store(&mut self, address: u64, size: usize) -> bool;
+
     /// Writes `bytes` to a linear address, as the guest would. Returns whether it could.
     fn store(&mut self, address: u64, bytes: &[u8]) -> bool;
 }
@@ -33,8 +36,7 @@ pub trait PortTarget {
 ///
 /// # Errors
 /// [`Refusal::NoMemory`] if the guest's memory is not there: what was done before is kept, and the instruction can be
-/// carried out again when it is. With the others nothing has changed. What an INS has read from the port when the memory
-/// turns out not to be there, is lost.
+/// carried out again when it is. With the others nothing has changed.
 pub fn emulate_port_string(
     bytes: &[u8],
     mode: Mode,
@@ -59,7 +61,9 @@ pub fn emulate_port_string(
         let address = registers.address(&instruction, operand, mode).ok_or(Refusal::NoInstruction)?;
         let mut element = [0; 4];
         let element = &mut element[..size.min(4)];
-        let reached = if index == DESTINATION {
+        let reached = if index == DESTINATION && !target.can_store(address, size) {
+            false
+        } else if index == DESTINATION {
             element.copy_from_slice(&target.input(port, size).to_le_bytes()[..size.min(4)]);
             target.store(address, element)
         } else {

@@ -3,7 +3,7 @@
 use super::clock::{GuestClock, SYSTEM_TIME, WALL_CLOCK};
 use super::identification::{Host, identify};
 use super::model_specific::ModelSpecific;
-use super::paging::translate;
+use super::paging::{Access, PageFault, reach, translate};
 use super::registers::{mode, read_registers, write_registers};
 use crate::board::Board;
 use crate::instruction::{self, MAX_BYTES, Mode, PortTarget, Refusal, Target};
@@ -299,15 +299,17 @@ impl Processor {
     ) -> Outcome {
         let Some((bytes, length)) = fetch(state, memory) else { return Outcome::Run };
         let (instruction, mut registers) = (state.rip, read_registers(state));
-        let mut ports = Ports { state, board, memory, now };
-        match instruction::emulate_port_string(&bytes[..length], mode(ports.state), &mut registers, &mut ports) {
-            Ok(()) => write_registers(&registers, state),
-            Err(Refusal::NoMemory { address }) => {
+        let mut ports = Ports { state, board, memory, now, fault: None };
+        let outcome = instruction::emulate_port_string(&bytes[..length], mode(ports.state), &mut registers, &mut ports);
+        let fault = ports.fault;
+        match (outcome, fault) {
+            (Ok(()), _) => write_registers(&registers, state),
+            (Err(Refusal::NoMemory { .. }), Some((address, PageFault { code }))) => {
                 write_registers(&registers, state);
                 state.cr2 = address;
-                raise(state, PAGE_FAULT, Some(0));
+                raise(state, PAGE_FAULT, Some(code));
             }
-            Err(refusal) => return Outcome::Stop(Fatal::NotEmulated { instruction, address: 0, refusal }),
+            (Err(refusal), _) => return Outcome::Stop(Fatal::NotEmulated { instruction, address: 0, refusal }),
         }
         state.interrupts &= !interrupt::SHADOW;
         Outcome::Run
@@ -427,6 +429,15 @@ struct Ports<'a, D, E> {
     board: &'a mut Board<D, E>,
     memory: &'a mut dyn GuestMemory,
     now: u64,
+    /// The linear address that was not reached, and why.
+    fault: Option<(u64, PageFault)>,
+}
+
+impl<D, E> Ports<'_, D, E> {
+    fn reach(&mut self, address: u64, access: Access) -> Option<u64> {
+        let found = reach(self.state, &*self.memory, address, access);
+        found.map_err(|fault| self.fault = Some((address, fault))).ok()
+    }
 }
 
 impl<D: Disk, E: EntropySource> PortTarget for Ports<'_, D, E> {
@@ -441,15 +452,25 @@ impl<D: Disk, E: EntropySource> PortTarget for Ports<'_, D, E> {
     fn load(&mut self, address: u64, into: &mut [u8]) -> bool {
         // An element lies in one page or is read byte by byte.
         into.iter_mut().zip(0..).all(|(byte, index)| {
-            let place = translate(self.state, &*self.memory, address.wrapping_add(index));
-            place.is_some_and(|place| self.memory.read(place, core::slice::from_mut(byte)).is_ok())
+            let Some(place) = self.reach(address.wrapping_add(index), Access::Read) else { return false };
+            // What is not there reads as ones.
+            if self.memory.read(place, core::slice::from_mut(byte)).is_err() {
+                *byte = 0xff;
+            }
+            true
         })
+    }
+
+    fn can_store(&mut self, address: u64, size: usize) -> bool {
+        (0..size as u64).all(|index| self.reach(address.wrapping_add(index), Access::Write).is_some())
     }
 
     fn store(&mut self, address: u64, bytes: &[u8]) -> bool {
         bytes.iter().zip(0..).all(|(byte, index)| {
-            let place = translate(self.state, &*self.memory, address.wrapping_add(index));
-            place.is_some_and(|place| self.memory.write(place, core::slice::from_ref(byte)).is_ok())
+            let Some(place) = self.reach(address.wrapping_add(index), Access::Write) else { return false };
+            // What is not there is not written.
+            let _ = self.memory.write(place, core::slice::from_ref(byte));
+            true
         })
     }
 }

@@ -206,6 +206,10 @@ impl PortTarget for Ports {
         address < 0x2000
     }
 
+    fn can_store(&mut self, address: u64, _size: usize) -> bool {
+        address < 0x2000
+    }
+
     fn store(&mut self, address: u64, bytes: &[u8]) -> bool {
         self.memory.extend((address..).zip(bytes.iter().copied()));
         address < 0x2000
@@ -239,6 +243,7 @@ fn a_long_string_is_done_in_pieces_and_stops_where_memory_ends() {
     assert_eq!((registers.general[RCX], registers.instruction), (1000 - STRING_LIMIT as u64, 0));
     let refused = emulate_port_string(&[0xf3, 0x6c], Mode::Bits64, &mut registers, &mut ports);
     assert_eq!(refused, Err(Refusal::NoMemory { address: 0x2000 }));
+    assert_eq!(ports.next, 300, "nothing was read from the port that could not be written");
     assert_eq!((registers.general[RCX], registers.general[RDI]), (700, 0x2000));
 }
 

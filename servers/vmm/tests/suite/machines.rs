@@ -67,7 +67,7 @@ impl Guest {
         state.cr0 = 1;
         state.cs = Segment { selector: 8, attributes: 0xc9b, limit: u32::MAX, base: 0 };
         state.rip = CODE;
-        let mut memory = FlatMemory::new(0x4000);
+        let mut memory = FlatMemory::new(0x8000);
         memory.write(CODE, program).unwrap();
         Self { board: Board::new(parts), processor: Processor::new(0, 2, host, CLOCK), state, memory }
     }
@@ -181,12 +181,34 @@ fn a_string_of_bytes_goes_out_by_one_exit() {
 }
 
 #[test]
-fn a_string_from_nowhere_is_the_guests_page_fault() {
+fn a_string_from_where_no_memory_is_reads_as_ones() {
     let mut guest = Guest::new(&[0x6e]);
     guest.state.general[RDX] = 0x3f8;
     guest.state.general[4] = 0x8000_0000;
     assert_eq!(guest.leave(code::IOIO, [0x3f8 << 16 | 1 << 4 | 0b100, CODE + 1]), Outcome::Run);
-    assert_eq!((guest.state.event & 0xff, guest.state.cr2, guest.state.rip), (14, 0x8000_0000, CODE));
+    assert_eq!((guest.board.take_serial_output(), guest.state.rip), (vec![0xff], CODE + 1));
+}
+
+#[test]
+fn a_string_of_a_page_that_may_not_be_accessed_is_the_guests_page_fault() {
+    const TABLES: u64 = 0x5000;
+    // insb
+    let mut guest = Guest::new(&[0x6c]);
+    let mut put = |at: u64, entry: u32| guest.memory.write(at, &entry.to_le_bytes()).unwrap();
+    put(TABLES, 0x6000 | 7);
+    put(0x6000 + CODE / 0x1000 * 4, CODE as u32 | 7);
+    put(0x6000 + 4 * 8, 0x8000 | 5);
+    guest.state.cr0 |= 1 << 31;
+    guest.state.cr3 = TABLES;
+    guest.state.ss.attributes |= 3 << 5;
+    guest.state.general[RDX] = 0x3fd;
+    for (place, code) in [(0x8000, 7), (0x9000, 6)] {
+        guest.state.general[5] = place;
+        guest.state.event = 0;
+        assert_eq!(guest.leave(code::IOIO, [0x3fd << 16 | 1 << 4 | 0b101, CODE + 1]), Outcome::Run);
+        assert_eq!((guest.state.event & 0xff, guest.state.event >> 32), (14, code));
+        assert_eq!((guest.state.cr2, guest.state.rip), (place, CODE));
+    }
 }
 
 #[test]

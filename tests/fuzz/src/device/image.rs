@@ -45,6 +45,10 @@ impl PortTarget for Counter {
         !address.is_multiple_of(7)
     }
 
+    fn can_store(&mut self, address: u64, _size: usize) -> bool {
+        !address.is_multiple_of(5)
+    }
+
     fn store(&mut self, address: u64, _bytes: &[u8]) -> bool {
         !address.is_multiple_of(7)
     }

@@ -213,7 +213,10 @@ fn a_disk_driver_that_breaks_two_hundred_times_costs_time_and_nothing_else() {
     assert!(deaths >= DEATHS, "it was started again only {deaths} times");
     // Where the machine is given little time, a death may meet a driver that has not come to count itself.
     let starts = count(&told, "starts of the driver");
-    assert!((deaths - deaths / 20..=deaths + 1).contains(&starts), "{starts} starts of the driver, and {deaths} deaths");
+    assert!(
+        (deaths - deaths / 20..=deaths + 1).contains(&starts),
+        "{starts} starts of the driver, and {deaths} deaths"
+    );
     let share = (in_flight * DEATHS, DEATHS_IN_FLIGHT * deaths);
     assert!(share.0 >= share.1, "of {deaths} deaths only {in_flight} met a request in flight");
     assert_eq!(shell.must("mem"), used, "after the last restart more or less is in use than after the first");
