@@ -16,6 +16,7 @@ pub mod echo;
 pub mod file_ring;
 pub mod filesystem;
 pub mod guest;
+pub mod link;
 pub mod mutation;
 pub mod pci;
 pub mod supervision;
@@ -33,6 +34,7 @@ pub const ALL: &[InterfaceInfo] = &[
     echo::EchoClient::INTERFACE,
     filesystem::FilesystemClient::INTERFACE,
     guest::GuestClient::INTERFACE,
+    link::LinkClient::INTERFACE,
     pci::PciClient::INTERFACE,
     supervision::SupervisionClient::INTERFACE,
 ];

@@ -61,7 +61,7 @@ fn host(leaf: u32, _: u32) -> [u32; 4] {
 impl Guest {
     /// About to execute these bytes, in flat 32-bit mode without paging.
     fn new(program: &[u8]) -> Self {
-        let parts = Parts { processors: 2, disks: vec![NoDisk], entropy: Some(Dice), time: 0, now: 0 };
+        let parts = Parts { processors: 2, disks: vec![NoDisk], entropy: Some(Dice), network: None, time: 0, now: 0 };
         let mut state = VcpuState::default();
         begin(&ProcessorState::starting_at(0), &mut state);
         state.cr0 = 1;

@@ -5,5 +5,6 @@ mod console;
 mod disk;
 mod fetched;
 mod harm;
+mod network;
 mod power;
 mod several;
