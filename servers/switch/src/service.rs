@@ -80,14 +80,18 @@ impl Ports {
         Rc::new(Self { rings: known, switch: RefCell::new(switch), attached: Event::new() })
     }
 
+    /// Brings frames to where they belong, as [`Switch::round`] does.
+    pub fn round(&self) -> bool {
+        self.switch.borrow_mut().round()
+    }
+
     /// Brings frames to where they belong, for ever. Between rounds others have their turn.
     pub async fn run(&self) {
         let bits = self.rings.iter().fold(0, |bits, ring| bits | ring.bits);
         let events = executor::events(bits);
         loop {
             let attached = self.attached.next();
-            let has_more = self.switch.borrow_mut().round();
-            if has_more {
+            if self.round() {
                 executor::yield_now().await;
             } else {
                 either(attached, events.next()).await;

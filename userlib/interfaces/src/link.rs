@@ -267,3 +267,38 @@ pub trait Link {
     #[idempotent]
     fn attach() -> Result<Port, LinkError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_as_long_as_frames_are() {
+        for (length, is_frame) in [(0, false), (13, false), (14, true), (1518, true), (1519, false), (70_000, false)] {
+            assert_eq!(Frame::new(&vec![7; length]).is_some(), is_frame, "{length} bytes");
+        }
+        let bytes: Vec<u8> = (0..60).collect();
+        let frame = Frame::new(&bytes).unwrap();
+        assert_eq!(frame.bytes(), Some(&bytes[..]));
+        assert_eq!(frame.destination(), Address([0, 1, 2, 3, 4, 5]));
+        assert_eq!(frame.source(), Address([6, 7, 8, 9, 10, 11]));
+    }
+
+    #[test]
+    fn a_length_that_somebody_else_wrote_is_not_believed() {
+        for length in [13, 1519, u16::MAX] {
+            assert_eq!(Frame { length, bytes: [0; MOST_FRAME_BYTES] }.bytes(), None);
+        }
+    }
+
+    #[test]
+    fn every_domain_has_an_address_of_its_own_that_means_one_interface() {
+        let mut known = std::collections::BTreeSet::new();
+        for number in 0..=u16::MAX {
+            let address = Address::of_domain(number);
+            assert!(!address.is_group() && address.0[0] & 2 != 0, "{address}");
+            assert!(known.insert(address));
+        }
+        assert_eq!(Address::of_domain(0x109).to_string(), "02:62:68:00:01:09");
+    }
+}

@@ -199,3 +199,99 @@ async fn attach(link: &LinkClient) -> Option<interfaces::link::Port> {
     log::error!("the guest has no network: the server of its link does not answer");
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use core::sync::atomic::{AtomicU64, Ordering};
+    use userlib::abi::Handle;
+    use userlib::cap::Cap;
+    use userlib::environment::{Peer, RingResources};
+    use userlib::host::{self, Loopback};
+    use userlib::memory::SharedMemory;
+
+    const ONE: Address = Address::of_domain(1);
+
+    fn frame(what: u8) -> Vec<u8> {
+        [&ONE.0[..], &ONE.0, &[8, 0, what]].concat()
+    }
+
+    /// A card's end of a ring, and the switch's.
+    fn connected() -> (Cable, Channel, SharedMemory<'static>) {
+        let words: Vec<AtomicU64> = (0..4096).map(|_| AtomicU64::new(0)).collect();
+        let shared = SharedMemory::new(Vec::leak(words));
+        let resources = RingResources {
+            shared,
+            memory: Cap::from_handle(Handle::new(8, 1)),
+            peer: Peer::new(Cap::from_handle(Handle::new(9, 1)), 1),
+            bits: 2,
+            client: 1,
+            area: 0,
+        };
+        let server = Channel::begin(resources).unwrap();
+        let channel = RefCell::new(Channel::attach(resources, Side::Client).unwrap());
+        let uplink =
+            Uplink { address: ONE, channel, events: executor::events(resources.bits), is_broken: Cell::new(false) };
+        (Cable { uplink: Rc::new(uplink), next: None }, server, shared)
+    }
+
+    fn received(cable: &mut Cable) -> Vec<u8> {
+        let mut bytes = [0; FRAME_BYTES];
+        let length = cable.receive(&mut bytes);
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn frames_go_through_the_ring_both_ways() {
+        host::with(Loopback::new(), || {
+            let (mut cable, mut server, _) = connected();
+            cable.send(&frame(1)).unwrap();
+            cable.send(&[0; 3]).unwrap();
+            assert_eq!(server.receive().unwrap().unwrap().bytes(), Some(&frame(1)[..]));
+            assert!(server.receive().unwrap().is_none(), "what is too short is no frame");
+            assert!(!cable.has_frame());
+            server.send(&Frame::new(&frame(2)).unwrap()).unwrap();
+            assert!(cable.has_frame());
+            assert_eq!(received(&mut cable), frame(2));
+            assert!(!cable.has_frame());
+        });
+    }
+
+    #[test]
+    fn a_card_waits_while_nobody_takes_its_frames() {
+        host::with(Loopback::new(), || {
+            let (mut cable, mut server, _) = connected();
+            while cable.send(&frame(1)).is_ok() {}
+            assert_eq!(cable.send(&frame(1)), Err(LinkBusy));
+            server.receive().unwrap();
+            assert_eq!(cable.send(&frame(1)), Ok(()));
+        });
+    }
+
+    #[test]
+    fn a_link_that_does_not_keep_to_the_rules_is_a_cable_that_is_cut() {
+        host::with(Loopback::new(), || {
+            let (mut cable, mut server, shared) = connected();
+            server.send(&Frame::new(&frame(2)).unwrap()).unwrap();
+            shared.words().iter().for_each(|word| word.store(u64::MAX / 3, Ordering::Relaxed));
+            assert!(!cable.has_frame());
+            for _ in 0..1000 {
+                assert_eq!(cable.send(&frame(1)), Ok(()), "the guest does not wait for ever");
+            }
+        });
+    }
+
+    #[test]
+    fn the_next_guest_does_not_find_the_frames_of_the_last_one() {
+        host::with(Loopback::new(), || {
+            let (mut cable, mut server, _) = connected();
+            server.send(&Frame::new(&frame(2)).unwrap()).unwrap();
+            cable.uplink.forget_frames();
+            assert!(!cable.has_frame());
+            server.send(&Frame::new(&frame(3)).unwrap()).unwrap();
+            assert!(cable.has_frame());
+            assert_eq!(received(&mut cable), frame(3));
+        });
+    }
+}
