@@ -64,8 +64,8 @@ impl<L: Line> Port<L> {
 
     fn offer(&mut self, frame: &Frame) {
         match self.attempt(|line| line.offer(frame)) {
-            Some(Offered::Delivered) => self.statistics.delivered += 1,
-            Some(Offered::NoRoom) => self.statistics.lost += 1,
+            Some(Offered::Delivered) => count(&mut self.statistics.delivered),
+            Some(Offered::NoRoom) => count(&mut self.statistics.lost),
             None => {}
         }
     }
@@ -78,6 +78,11 @@ impl<L: Line> Port<L> {
             self.shown = self.statistics;
         }
     }
+}
+
+/// One more. Numbers may begin with what a client has written.
+fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
 }
 
 /// The switch.
@@ -95,9 +100,9 @@ impl<L> Default for Switch<L> {
 }
 
 impl<L: Line> Switch<L> {
-    /// Connects a port anew. There is one for each address; its statistics begin at 0.
-    pub fn connect(&mut self, address: Address, line: Option<L>) {
-        let fresh = Port { address, line, statistics: PortStatistics::default(), shown: PortStatistics::default() };
+    /// Connects a port anew, whose statistics begin with these. There is one for each address.
+    pub fn connect(&mut self, address: Address, line: Option<L>, statistics: PortStatistics) {
+        let fresh = Port { address, line, statistics, shown: statistics };
         match self.ports.iter_mut().find(|port| port.address == address) {
             Some(port) => *port = fresh,
             None => self.ports.push(fresh),
@@ -144,13 +149,13 @@ impl<L: Line> Switch<L> {
         let is_known = destination.is_group() || (0..).zip(&self.ports).any(|(number, port)| is_for(number, port));
         let Port { address, statistics, .. } = &mut self.ports[from];
         if frame.bytes().is_none() {
-            statistics.malformed += 1;
+            count(&mut statistics.malformed);
         } else if frame.source() != *address {
-            statistics.forged += 1;
+            count(&mut statistics.forged);
         } else if !is_known {
-            statistics.unknown += 1;
+            count(&mut statistics.unknown);
         } else {
-            statistics.passed_on += 1;
+            count(&mut statistics.passed_on);
             for (number, port) in (0..).zip(&mut self.ports) {
                 if is_for(number, port) {
                     port.offer(frame);

@@ -74,7 +74,9 @@ impl Ports {
             let channel = channel.inspect_err(|error| {
                 log::warn!("no frame passes the port with the address {address} until its client attaches: {error}");
             });
-            switch.connect(address, channel.ok().map(|channel| RingLine { channel, address }));
+            let line = channel.ok().map(|channel| RingLine { channel, address });
+            let statistics = line.as_ref().map_or_else(PortStatistics::default, |line| line.channel.statistics());
+            switch.connect(address, line, statistics);
             known.push(ring);
         }
         Rc::new(Self { rings: known, switch: RefCell::new(switch), attached: Event::new() })
@@ -103,7 +105,8 @@ impl Ports {
         let ring = self.rings.iter().find(|ring| u32::from(ring.client) == domain).ok_or(LinkError::NoRing)?;
         let address = Address::of_domain(ring.client);
         let channel = Channel::begin(*ring).map_err(|_| LinkError::RingTooShort)?;
-        self.switch.borrow_mut().connect(address, Some(RingLine { channel, address }));
+        let line = RingLine { channel, address };
+        self.switch.borrow_mut().connect(address, Some(line), PortStatistics::default());
         // The next round asks the client to tell of its frames.
         self.attached.signal();
         Ok(Port { address, mtu: MTU })

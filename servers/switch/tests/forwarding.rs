@@ -90,7 +90,7 @@ fn connected<const COUNT: usize>() -> (Switch<Client>, [Client; COUNT]) {
     let clients = core::array::from_fn(|_| Client::with_room(1000));
     let mut switch = Switch::default();
     for (number, client) in (0..).zip(&clients) {
-        switch.connect(address(number), Some(client.clone()));
+        switch.connect(address(number), Some(client.clone()), PortStatistics::default());
     }
     (switch, clients)
 }
@@ -215,7 +215,7 @@ fn a_line_that_breaks_closes_its_port_and_no_other() {
     assert!(switch.is_open(address(0)) && switch.is_open(address(2)));
     // Whoever comes next at this port finds it as if nothing had been.
     let next = Client::with_room(9);
-    switch.connect(address(1), Some(next.clone()));
+    switch.connect(address(1), Some(next.clone()), PortStatistics::default());
     next.send(address(0), address(1), 3);
     run(&mut switch);
     assert_eq!(a.received(), [3]);

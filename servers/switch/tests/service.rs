@@ -110,6 +110,18 @@ fn the_next_instance_of_the_switch_goes_on_with_what_is_in_the_rings() {
         one.send(&frame(2, 1, 3)).unwrap();
         while next_instance.round() {}
         assert_eq!(core::array::from_fn(|_| next(&mut two)), [Some(1), Some(2), Some(3), None]);
+        assert_eq!(two.statistics(), PortStatistics { delivered: 3, ..PortStatistics::default() });
+    });
+}
+
+#[test]
+fn numbers_that_a_client_has_written_are_counted_on_as_far_as_they_go() {
+    with_link(|link| {
+        let (mut one, two) = (link.attach(1, 0), link.attach(2, 0));
+        link.word(2, 1).store(u64::MAX, Ordering::Relaxed);
+        one.send(&frame(2, 1, 1)).unwrap();
+        while Ports::new(link.rings.iter().copied()).round() {}
+        assert_eq!(two.statistics(), PortStatistics { delivered: u64::MAX, ..PortStatistics::default() });
     });
 }
 

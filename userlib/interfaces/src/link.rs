@@ -1,6 +1,6 @@
 //! A link: Ethernet frames between domains that know nothing else of each other.
 //!
-//! A client has a ring with its use of `link`. It [attaches](Link::attach) once, by a call, and is told its address; from then
+//! A client has a ring with its use of `link`. It attaches once, by a call, and is told its address; from then
 //! on frames go through the ring's memory, of which each [`Channel`] is one end, and no calls are made. The memory is in three
 //! parts: [`PortStatistics`], frames of the client's, and frames for the client.
 //!

@@ -232,7 +232,10 @@ mod a_guest_is_refused {
     fn with_a_link_that_nobody_provides() {
         assert_eq!(
             in_guest("kernel = 'k'\nmemory = '16M'\nlink = 'switch'"),
-            ["16:8 unknown-domain `'switch'`: there is no domain `switch`"]
+            [
+                "16:8 unknown-domain `'switch'`: there is no domain `switch` (there are `supervisor`, `shell`, `disk-a`, `disk-b`, \
+              `linux`)"
+            ]
         );
         let found = in_guest("kernel = 'k'\nmemory = '16M'\nlink = 'disk-a'");
         assert!(found[0].starts_with("16:8 wrong-provider `'disk-a'`: `disk-a` does not provide `link`"), "{found:?}");
