@@ -1,8 +1,8 @@
 //! A link: Ethernet frames between domains that know nothing else of each other.
 //!
-//! A client has a ring with its use of `link`. It attaches once, by a call, and is told its address; from then
-//! on frames go through the ring's memory, of which each [`Channel`] is one end, and no calls are made. The memory is in three
-//! parts: [`PortStatistics`], frames of the client's, and frames for the client.
+//! A client has a ring with its use of `link`. It attaches once, by a call, and is told its address; from then on frames go
+//! through the ring's memory, of which each [`Channel`] is one end, and no calls are made. The memory is in three parts:
+//! [`PortStatistics`], frames of the client's, and frames for the client.
 //!
 //! Neither side believes the other. A frame is copied once and then checked; counts that make no sense end what goes through
 //! this ring, and nothing else. If the server dies, its next instance goes on with the frames that are in the rings.
