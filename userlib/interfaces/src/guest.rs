@@ -1,5 +1,6 @@
 //! A guest: a whole machine that somebody else's operating system believes to be its own, and the monitor that shows it one.
 
+use crate::link::{Address, PortStatistics};
 use crate::sentences;
 use crate::stream::Received;
 use userlib::ipc::LeaseError;
@@ -54,6 +55,15 @@ pub enum GuestState {
     Failed,
 }
 
+/// A guest's network card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+pub struct NetworkInfo {
+    /// Its address.
+    pub address: Address,
+    /// What the link did for it, since its monitor was started.
+    pub statistics: PortStatistics,
+}
+
 /// A guest, as its monitor sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
 pub struct GuestInfo {
@@ -75,6 +85,8 @@ pub struct GuestInfo {
     pub uptime: u64,
     /// How often it has reset its machine.
     pub resets: u32,
+    /// Its network card, if it has one.
+    pub network: Option<NetworkInfo>,
 }
 
 /// A guest.

@@ -16,6 +16,7 @@ pub mod echo;
 pub mod file_ring;
 pub mod filesystem;
 pub mod guest;
+pub mod link;
 pub mod mutation;
 pub mod pci;
 pub mod stream;
@@ -34,6 +35,7 @@ pub const ALL: &[InterfaceInfo] = &[
     echo::EchoClient::INTERFACE,
     filesystem::FilesystemClient::INTERFACE,
     guest::GuestClient::INTERFACE,
+    link::LinkClient::INTERFACE,
     pci::PciClient::INTERFACE,
     stream::StreamClient::INTERFACE,
     supervision::SupervisionClient::INTERFACE,

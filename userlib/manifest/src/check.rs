@@ -1,10 +1,9 @@
 //! The rules that every system keeps, whoever wrote its bytes.
 
-use alloc::string::String;
 use core::fmt;
 
 use crate::{
-    ASSIGNABLE_BITS, BLOCK, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, GroupIndex, Kind,
+    ASSIGNABLE_BITS, BLOCK, Bound, Bus, Domain, DomainIndex, EndpointIndex, Grant, GroupIndex, Kind, LINK,
     MAX_ARGUMENT_BYTES, MAX_CAPABILITIES, MAX_DOMAINS, MAX_GROUPS, MAX_NAME_BYTES, MAX_PROCESSORS, MIN_CAPABILITIES,
     Restart, RingIndex, SUPERVISION, SUPERVISOR, Signal, System, system::is_page_multiple,
 };
@@ -33,7 +32,7 @@ pub enum Inconsistency {
     Device(DomainIndex),
     /// The domain has a grant that is another's alone.
     Grant(DomainIndex),
-    /// The domain's guest is not well described, is none of its kind, or lacks a disk or memory.
+    /// The domain's guest is not well described, is none of its kind, or lacks a disk, its link or memory.
     Guest(DomainIndex),
     /// The endpoint's server, level or interface is wrong.
     Endpoint(EndpointIndex),
@@ -252,12 +251,12 @@ impl System {
         Ok(())
     }
 
-    /// A guest has memory and disks, each by a ring, and a domain that is for nothing else.
+    /// A guest has memory, and disks and a link, each by a ring, and a domain that is for nothing else.
     fn check_guest(&self, index: DomainIndex, domain: &Domain) -> Result<(), Inconsistency> {
-        let is_disk = |name: &String| {
+        let has_ring = |name: &str, interface: &str| {
             domain.use_named(name).is_some_and(|usage| {
-                usage.ring.is_some()
-                    && self.endpoints.get(usage.endpoint.position()).is_some_and(|disk| disk.interface == BLOCK)
+                let endpoint = self.endpoints.get(usage.endpoint.position());
+                usage.ring.is_some() && endpoint.is_some_and(|endpoint| endpoint.interface == interface)
             })
         };
         let is_sound = match &domain.guest {
@@ -268,7 +267,8 @@ impl System {
                     && guest.priority < domain.priority
                     && domain.guest_memory >= guest.memory
                     && is_page_multiple(domain.guest_memory)
-                    && guest.disks.iter().all(is_disk)
+                    && guest.disks.iter().all(|disk| has_ring(disk, BLOCK))
+                    && (!guest.is_linked || has_ring(LINK, LINK))
             }
         };
         if is_sound { Ok(()) } else { Err(Inconsistency::Guest(index)) }

@@ -10,7 +10,7 @@ use crate::{Inconsistency, System};
 /// The first bytes of an encoded manifest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// The version of the format; a reader accepts its own only, since manifest and reader are built together.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// Bytes before the body: magic, version, length of the body, checksum (little-endian, 4 bytes each after the magic).
 pub const HEADER_BYTES: usize = 20;
 /// Most bytes of an encoded manifest, so that a reader's memory is bounded before it trusts a length.

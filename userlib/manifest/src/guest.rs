@@ -10,6 +10,8 @@ use crate::MAX_PROCESSORS;
 pub const MAX_DISKS: usize = 8;
 /// Interface by which a guest's disks are reached.
 pub const BLOCK: &str = "block";
+/// Interface by which a guest exchanges frames with others, and what its monitor calls the use of it.
+pub const LINK: &str = "link";
 
 /// A file of the boot archive that belongs to a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +63,8 @@ pub struct Guest {
     pub starts: bool,
     /// The monitor's names of its disks, in the guest's order: `disk0`, `disk1` …, each a use of the interface `block` with a ring.
     pub disks: Vec<String>,
+    /// Whether it has a network card: the monitor then has a use of the interface `link`, called so, with a ring.
+    pub is_linked: bool,
 }
 
 impl Guest {

@@ -34,7 +34,7 @@ pub use check::{Inconsistency, name_is_valid};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAGIC, MAX_ENCODED_BYTES, VERSION};
 pub use domain::{Bound, Bus, Device, Domain, Grant, Kind, OnDeath, PortRange, Restart, Use};
 pub use group::{Group, Strategy};
-pub use guest::{BLOCK, Guest, GuestFile, MAX_DISKS};
+pub use guest::{BLOCK, Guest, GuestFile, LINK, MAX_DISKS};
 pub use system::{
     DomainIndex, Endpoint, EndpointIndex, GroupIndex, Notification, NotificationIndex, Ring, RingIndex, Signal, System,
 };

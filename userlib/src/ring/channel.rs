@@ -70,6 +70,14 @@ impl<T: Element> Sender<T> {
         Ok(sent)
     }
 
+    /// Says that its task is about to wait for room by the ring's bits itself, and tells whether it may: if there is none.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn may_wait(&mut self) -> Result<bool, Broken> {
+        self.ring.may_wait()
+    }
+
     fn tell(&mut self) {
         // A peer that is not there finds the values when it comes back.
         if self.ring.must_notify()
@@ -126,6 +134,22 @@ impl<T: Element> Receiver<T> {
             self.tell();
         }
         Ok(value)
+    }
+
+    /// How many values are there now.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn available(&mut self) -> Result<usize, Broken> {
+        self.ring.available()
+    }
+
+    /// Says that its task is about to wait for values by the ring's bits itself, and tells whether it may: if there are none.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn may_wait(&mut self) -> Result<bool, Broken> {
+        self.ring.may_wait()
     }
 
     fn tell(&mut self) {

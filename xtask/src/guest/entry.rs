@@ -167,6 +167,8 @@ pub struct Entry {
     pub processors: Processors,
     /// The domains whose disks it has.
     pub disks: Vec<String>,
+    /// The domain that is the link on which it is, if it has a network card.
+    pub link: Option<String>,
     /// Whether it is switched on with the system.
     pub starts: bool,
     /// The domain that may operate it.
@@ -184,6 +186,7 @@ impl Default for Entry {
             memory: Memory::default(),
             processors: Processors::default(),
             disks: Vec::new(),
+            link: None,
             starts: true,
             console: "shell".to_owned(),
             more: String::new(),
@@ -211,6 +214,9 @@ impl Entry {
         let _ = writeln!(text, "memory = \"{}\"\ncpus = {}", self.memory, self.processors);
         if !self.disks.is_empty() {
             let _ = writeln!(text, "disks = {:?}", self.disks);
+        }
+        if let Some(link) = &self.link {
+            let _ = writeln!(text, "link = {}", Value::from(link.as_str()));
         }
         let _ = writeln!(text, "console = \"{}\"\nautostart = {}\n{}", self.console, self.starts, self.more);
         Ok(text)
@@ -246,6 +252,7 @@ mod tests {
             kernel: kernel.clone(),
             command_line: "console=ttyS0 dyndbg=\"file a.c +p\"\n[domain.evil]".to_owned(),
             disks: vec!["virtio-blk".to_owned()],
+            link: Some("switch".to_owned()),
             starts: false,
             more: "priority = 90".to_owned(),
             ..Entry::default()
@@ -260,6 +267,7 @@ mod tests {
         assert_eq!(guest["memory"].as_str(), Some("128M"));
         assert_eq!(guest["cpus"].as_integer(), Some(1));
         assert_eq!(guest["disks"][0].as_str(), Some("virtio-blk"));
+        assert_eq!(guest["link"].as_str(), Some("switch"));
         assert_eq!(guest["autostart"].as_bool(), Some(false));
         assert_eq!(guest["console"].as_str(), Some("shell"));
         assert_eq!(guest["priority"].as_integer(), Some(90));

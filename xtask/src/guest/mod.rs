@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 pub use dialogue::{Answer, Dialogue, LEAVE, PROMPT, READY};
 pub use entry::{COMMAND_LINE, Entry, Memory, OptionError, Processors, Wish};
-pub use system::{DISK_DRIVER, manifest_with, memory_with};
+pub use system::{DISK_DRIVER, LINK, manifest_with, memory_with};
 
 use crate::build::{self, BuildError};
 use crate::linux::{Busybox, Initramfs, Linux, LinuxError, Release};

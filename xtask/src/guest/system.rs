@@ -20,6 +20,17 @@ memory = "2M"
 priority = 115
 restart = { limit = 1000, window = "1min", backoff = "5ms", max-backoff = "500ms" }
 "#;
+/// The domain that is a link between guests, for those that name it as theirs.
+pub const LINK: &str = "switch";
+
+/// Its section: frames are passed on when no server has anything to do, and no guest's monitor is kept from its turn by those of
+/// another.
+const LINK_SECTION: &str = r#"
+[domain.switch]
+kind = "server"
+provides = ["link"]
+priority = 50
+"#;
 /// What the default shell says of the only disk, and what it has to say where there are two.
 const ONLY_DISK: &str = r#"{ interface = "block", on-death"#;
 /// See [`ONLY_DISK`].
@@ -27,7 +38,8 @@ const FIRST_DISK: &str = r#"{ interface = "block", from = "virtio-blk", on-death
 
 const MIB: u64 = 1 << 20;
 
-/// The manifest `system` with these guests, by their names, and with a driver for the second disk if one of them has it.
+/// The manifest `system` with these guests, by their names, with a driver for the second disk if one of them has it, and with a
+/// link if one of them is on it.
 ///
 /// # Errors
 ///
@@ -35,6 +47,9 @@ const MIB: u64 = 1 << 20;
 pub fn manifest_with(system: String, guests: &[(&str, &Entry)]) -> Result<String, GuestError> {
     let has_disk = guests.iter().any(|(_, guest)| guest.disks.iter().any(|disk| disk == DISK_DRIVER));
     let mut text = if has_disk { system.replace(ONLY_DISK, FIRST_DISK) + DISK_DRIVER_SECTION } else { system };
+    if guests.iter().any(|(_, guest)| guest.link.as_deref() == Some(LINK)) {
+        text += LINK_SECTION;
+    }
     for (name, guest) in guests {
         text += &guest.section(name)?;
     }
@@ -83,6 +98,16 @@ mod tests {
         let without = manifest_with(system.clone(), &[("linux", &entry(&folder, &[]))]).unwrap();
         assert!(without.starts_with(&system) && without.contains("[guest.linux]"));
         assert!(!without.contains(DISK_DRIVER));
+    }
+
+    #[test]
+    fn there_is_a_link_if_a_guest_is_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (alone, linked) = (entry(&folder, &[]), Entry { link: Some(LINK.to_owned()), ..entry(&folder, &[]) });
+        let section = format!("[domain.{LINK}]");
+        assert!(!manifest_with(String::new(), &[("one", &alone)]).unwrap().contains(&section));
+        let text = manifest_with(String::new(), &[("one", &linked), ("two", &linked), ("three", &alone)]).unwrap();
+        assert_eq!((text.matches(&section).count(), text.matches("link = \"switch\"").count()), (1, 2));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fs, ops::Range};
 
 use interfaces::guest::GuestClient;
 use interfaces::stream::StreamClient;
-use manifest::{BLOCK, Guest, GuestFile, Kind, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
+use manifest::{BLOCK, Guest, GuestFile, Kind, LINK, MAX_DISKS, OnDeath, PAGE_BYTES, SUPERVISOR};
 use toml::{Spanned, de::DeValue};
 use userlib::guest::layout::overhead;
 
@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "memory",
     "cpus",
     "disks",
+    "link",
     "console",
     "autostart",
     "monitor-memory",
@@ -51,7 +52,7 @@ const MONITOR_MEMORY: u64 = 3 << 20;
 const PRIORITY: u8 = 50;
 /// Slots of the monitor's capability table: each of its processors takes some.
 const CAPABILITIES: u32 = 256;
-/// Memory that the monitor shares with the driver of each disk.
+/// Memory that the monitor shares with the driver of each disk, and with whom its link leads to.
 const RING: u64 = 256 << 10;
 
 /// What belongs to a guest beside its domain.
@@ -118,7 +119,7 @@ fn read_guest<'t>(
     };
     let elsewhere = Elsewhere {
         keys: DOMAIN_KEYS,
-        hint: "a guest's monitor provides `guest` and `stream`, and uses the guest's `disks`: nothing else is to be said of that",
+        hint: "a guest's monitor provides `guest` and `stream`, and uses the guest's `disks` and `link`: nothing else is to be said",
     };
     let what = format!("guest `{}`", name.get_ref());
     let section = Section::open(table, name.span(), what, KEYS, Some(elsewhere), findings);
@@ -131,6 +132,7 @@ fn read_guest<'t>(
         ..defaults.clone()
     };
     let disks = read_disks(&section);
+    let link = read_link(&section);
     let resources = read_resources_with(&section, "monitor-memory", &monitor);
     if let Some(priority) = section.value("priority").filter(|_| resources.priority == 0) {
         let message = "`priority` of 0 leaves none for the guest's processors, which run below their monitor";
@@ -149,6 +151,7 @@ fn read_guest<'t>(
         command_line: read_command_line(&section),
         starts: section.flag("autostart").unwrap_or(true),
         disks: disks.iter().map(|disk| disk.name.get_ref().clone()).collect(),
+        is_linked: link.is_some(),
     };
     if section.value("kernel").is_none() {
         section.report_missing("kernel", "\"vmlinuz\"");
@@ -163,7 +166,7 @@ fn read_guest<'t>(
         memory_span: section.value("monitor-memory").map_or(name.span(), Spanned::span),
         vault: 0,
         provides: [GUEST, STREAM].map(|interface| Spanned::new(name.span(), interface.to_owned())).into(),
-        uses: disks,
+        uses: disks.into_iter().chain(link).collect(),
         device: None,
         args: Vec::new(),
         grants: Vec::new(),
@@ -229,6 +232,20 @@ fn read_disks(section: &Section<'_>) -> Vec<UseDeclaration> {
         on_death: OnDeath::Transparent,
     };
     written.into_iter().enumerate().map(declare).collect()
+}
+
+/// The link as the monitor uses it, if the guest is on one.
+fn read_link(section: &Section<'_>) -> Option<UseDeclaration> {
+    let domain = section.text("link")?;
+    Some(UseDeclaration {
+        interface: Spanned::new(domain.span(), LINK.to_owned()),
+        name: Spanned::new(domain.span(), LINK.to_owned()),
+        ring: Some(Spanned::new(domain.span(), RING)),
+        from: Some(owned(domain)),
+        lends: None,
+        // Frames that it was about to pass on may be lost, as they may be on any network.
+        on_death: OnDeath::Retry,
+    })
 }
 
 fn read_file(section: &Section<'_>, file: GuestFile, environment: &Environment<'_>) -> Option<FileDeclaration> {

@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
-use interfaces::guest::{GuestError, GuestInfo, GuestState};
+use interfaces::guest::{GuestError, GuestInfo, GuestState, NetworkInfo};
 use userlib::ipc::CallError;
 
 pub(super) const COMMANDS: &[Command] = &[Command {
@@ -161,6 +161,19 @@ fn info(session: &mut Session<'_>, name: &str) -> Outcome {
         ("resets of its machine", info.resets.to_string()),
     ] {
         table.row([what.into(), value]);
+    }
+    if let Some(NetworkInfo { address, statistics }) = info.network {
+        for (what, value) in [
+            ("network address", address.to_string()),
+            ("frames passed on", statistics.passed_on.to_string()),
+            ("frames delivered", statistics.delivered.to_string()),
+            ("lost: not taken in time", statistics.lost.to_string()),
+            ("dropped: of another address", statistics.forged.to_string()),
+            ("dropped: for nobody", statistics.unknown.to_string()),
+            ("dropped: of a wrong length", statistics.malformed.to_string()),
+        ] {
+            table.row([what.into(), value]);
+        }
     }
     for line in table.lines() {
         session.out.line(line);

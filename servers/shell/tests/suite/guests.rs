@@ -2,7 +2,8 @@
 
 use crate::conversation::World;
 use crate::machines::Machine;
-use interfaces::guest::GuestState;
+use interfaces::guest::{GuestState, NetworkInfo};
+use interfaces::link::{Address, PortStatistics};
 use std::time::Duration;
 
 const LEAVE: &[u8] = b"\x1d";
@@ -55,6 +56,27 @@ fn all_that_is_known_of_a_guest_is_shown() {
          disks                           3\n\
          exits to the monitor       123456\n\
          resets of its machine           4\n"
+    );
+}
+
+#[test]
+fn of_a_guest_on_a_link_is_shown_what_became_of_its_frames() {
+    let (world, linux) = world();
+    let statistics = PortStatistics { passed_on: 100, delivered: 90, lost: 8, forged: 7, unknown: 6, malformed: 5 };
+    linux.network.set(Some(NetworkInfo { address: Address::of_domain(0x109), statistics }));
+    let shown = world.shell().done("guest info linux");
+    let network: Vec<_> = shown.lines().skip_while(|line| !line.starts_with("network")).collect();
+    assert_eq!(
+        network,
+        [
+            "network address              02:62:68:00:01:09",
+            "frames passed on                           100",
+            "frames delivered                            90",
+            "lost: not taken in time                      8",
+            "dropped: of another address                  7",
+            "dropped: for nobody                          6",
+            "dropped: of a wrong length                   5",
+        ]
     );
 }
 

@@ -1,6 +1,6 @@
 //! Guests, and their monitors.
 
-use interfaces::guest::{GuestError, GuestInfo, GuestState};
+use interfaces::guest::{GuestError, GuestInfo, GuestState, NetworkInfo};
 use interfaces::stream::Received;
 use shell::services::{GuestResult, Guests, PlainResult};
 use std::cell::{Cell, RefCell};
@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     pub(crate) takes: Cell<usize>,
     /// After how many more calls its monitor dies, if it does.
     pub(crate) dies_after: Cell<Option<u32>>,
+    /// Its network card, if it has one.
+    pub(crate) network: Cell<Option<NetworkInfo>>,
     /// What it does when a line is finished, if it is to switch itself off.
     pub(crate) ends_as: Cell<Option<GuestState>>,
 }
@@ -45,6 +47,7 @@ impl Machines {
             typed: RefCell::default(),
             takes: Cell::new(usize::MAX),
             dies_after: Cell::new(None),
+            network: Cell::new(None),
             ends_as: Cell::new(None),
         };
         let machine = Box::leak(Box::new(machine));
@@ -76,7 +79,8 @@ impl Guests for Machines {
     }
 
     fn info(&self, name: &str) -> PlainResult<GuestInfo> {
-        let state = self.call(name).ok_or(CallError::ServerDied)?.state.get();
+        let machine = self.call(name).ok_or(CallError::ServerDied)?;
+        let state = machine.state.get();
         let is_on = matches!(state, GuestState::Running | GuestState::Stopping);
         Ok(GuestInfo {
             state,
@@ -88,6 +92,7 @@ impl Guests for Machines {
             exits: 123_456,
             uptime: if is_on { 90_000_000_000 } else { 0 },
             resets: 4,
+            network: machine.network.get(),
         })
     }
 

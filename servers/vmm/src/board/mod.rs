@@ -9,7 +9,8 @@ use crate::pci::{ConfigPorts, Function, HostBridge};
 use crate::power::{CONTROL_INTERRUPT, Power, PowerRequest, TIMER_PORT};
 use crate::serial::Uart;
 use crate::timer::{IntervalTimer, PmTimer, RealTimeClock, UnixTime};
-use crate::virtio::{Block, Console, Disk, Entropy, EntropySource, MEMORY_BYTES, PciTransport};
+use crate::virtio::{Block, Console, Disk, Entropy, EntropySource, Link, MEMORY_BYTES, Network, PciTransport};
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use slot::Slot;
@@ -44,6 +45,8 @@ pub struct Parts<D, E> {
     pub disks: Vec<D>,
     /// Where its random bytes come from, if the machine has such a source.
     pub entropy: Option<E>,
+    /// Its network card, if it has one: what is at the other end, and the card's Ethernet address.
+    pub network: Option<(Box<dyn Link>, [u8; 6])>,
     /// The time of day.
     pub time: UnixTime,
     /// When that is, in nanoseconds.
@@ -63,6 +66,7 @@ pub struct Board<D, E> {
     bridge: HostBridge,
     disks: Vec<PciTransport<Block<D>>>,
     entropy: Option<PciTransport<Entropy<E>>>,
+    network: Option<PciTransport<Network<Box<dyn Link>>>>,
     console: PciTransport<Console>,
     /// The states of the serial port's and the power management's lines, and of the functions' pins.
     serial_line: bool,
@@ -80,7 +84,7 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
     /// A machine that was just switched on.
     #[must_use]
     pub fn new(parts: Parts<D, E>) -> Self {
-        let Parts { processors, disks, entropy, time, now } = parts;
+        let Parts { processors, disks, entropy, network, time, now } = parts;
         // Slot 0 is the bridge's.
         let mut next = 0;
         let mut slot = || {
@@ -100,7 +104,11 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
                 PciTransport::new(Block::new(disk, "bulkhead"), registers, table, FUNCTION_LINE)
             })
             .collect();
-        let slots = 2 + disks.len() + usize::from(entropy.is_some());
+        let network = network.map(|(link, address)| {
+            let (registers, table) = slot();
+            PciTransport::new(Network::new(link, address), registers, table, FUNCTION_LINE)
+        });
+        let slots = 2 + disks.len() + usize::from(entropy.is_some()) + usize::from(network.is_some());
         Self {
             fabric: Fabric::new(processors),
             serial: Uart::new(),
@@ -112,6 +120,7 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
             bridge: HostBridge::new(),
             disks,
             entropy,
+            network,
             console,
             serial_line: false,
             power_line: false,
@@ -257,6 +266,15 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
         }
     }
 
+    /// A frame has come for the guest, or there is room again for what it sends. Returns whether that was not all in one round.
+    pub fn work_on_network(&mut self, memory: &mut dyn GuestMemory) -> bool {
+        let Some(network) = &mut self.network else { return false };
+        network.process(memory);
+        let has_more = network.is_notified();
+        self.settle_functions();
+        has_more
+    }
+
     /// The terminal has been typed at, or its output was taken.
     pub fn work_on_console(&mut self, memory: &mut dyn GuestMemory) {
         self.console.process(memory);
@@ -325,10 +343,11 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
 
     /// Carries the functions' interrupts to the controllers.
     fn settle_functions(&mut self) {
-        let Self { fabric, disks, entropy, console, pins, .. } = self;
+        let Self { fabric, disks, entropy, network, console, pins, .. } = self;
         let disks = disks.iter_mut().map(|disk| disk as &mut dyn Slot);
         let entropy = entropy.as_mut().map(|entropy| entropy as &mut dyn Slot);
-        let slots = [console as &mut dyn Slot].into_iter().chain(entropy).chain(disks);
+        let network = network.as_mut().map(|network| network as &mut dyn Slot);
+        let slots = [console as &mut dyn Slot].into_iter().chain(entropy).chain(disks).chain(network);
         for (number, slot) in (1_u8..).zip(slots) {
             while let Some(message) = slot.take_message() {
                 fabric.signal(message.address, message.data);
@@ -345,15 +364,17 @@ impl<D: Disk, E: EntropySource> Board<D, E> {
     fn slots(&mut self) -> impl Iterator<Item = &mut dyn Slot> {
         let disks = self.disks.iter_mut().map(|disk| disk as &mut dyn Slot);
         let entropy = self.entropy.as_mut().map(|entropy| entropy as &mut dyn Slot);
-        [&mut self.console as &mut dyn Slot].into_iter().chain(entropy).chain(disks)
+        let network = self.network.as_mut().map(|network| network as &mut dyn Slot);
+        [&mut self.console as &mut dyn Slot].into_iter().chain(entropy).chain(disks).chain(network)
     }
 
     /// The configuration ports, and every function in the order of slots.
     fn functions(&mut self) -> (&mut ConfigPorts, Vec<&mut dyn Function>) {
         let disks = self.disks.iter_mut().map(|disk| disk as &mut dyn Function);
         let entropy = self.entropy.as_mut().map(|entropy| entropy as &mut dyn Function);
+        let network = self.network.as_mut().map(|network| network as &mut dyn Function);
         let first: [&mut dyn Function; 2] = [&mut self.bridge, &mut self.console];
-        (&mut self.config, first.into_iter().chain(entropy).chain(disks).collect())
+        (&mut self.config, first.into_iter().chain(entropy).chain(disks).chain(network).collect())
     }
 
     fn slot_at(&mut self, address: u64) -> Option<(&mut dyn Slot, (usize, u64))> {

@@ -2,6 +2,7 @@
 
 use super::clock::Reading;
 use super::disk::{Backing, Job, RingDisk};
+use super::network::Uplink;
 use super::ram::Ram;
 use super::resources::Resources;
 use super::terminal::Terminal;
@@ -67,6 +68,8 @@ pub(super) struct Machine {
     /// All of them were asked for.
     are_disks_known: Cell<bool>,
     found: Event,
+    /// The link on which the guest is, if it is on one.
+    pub(super) uplink: RefCell<Option<Rc<Uplink>>>,
     /// None while the machine is off.
     pub(super) board: RefCell<Option<Devices>>,
     seats: Vec<Seat>,
@@ -104,6 +107,7 @@ impl Machine {
             disks: RefCell::default(),
             are_disks_known: Cell::new(false),
             found: Event::new(),
+            uplink: RefCell::default(),
             board: RefCell::new(None),
             seats,
             state: Cell::new(GuestState::Off),

@@ -4,6 +4,7 @@ mod clock;
 mod disk;
 mod failure;
 mod machine;
+mod network;
 mod power;
 mod ram;
 mod resources;
@@ -35,6 +36,7 @@ pub(crate) fn program(environment: &'static Environment) -> ! {
     executor::spawn(machine.clone().listen());
     let started = machine.clone();
     executor::spawn(async move {
+        network::connect(&started, environment).await;
         started.find_disks(environment).await;
         if starts && let Err(error) = power::start(&started).await {
             log::error!("the guest is not switched on: {error}");

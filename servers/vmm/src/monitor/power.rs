@@ -104,6 +104,7 @@ fn make_board(machine: &Machine) -> Devices {
         processors: machine.resources.settings.processors,
         disks: machine.disks.borrow().iter().cloned().map(RingDisk::new).collect(),
         entropy: guest::random_word().map(|_| Source),
+        network: machine.network_card(),
         time: machine.resources.boot_time + now / 1_000_000_000,
         now,
     })

@@ -37,6 +37,7 @@ impl GuestServer for Service {
             exits: machine.exits.get(),
             uptime: if machine.is_on() { uptime } else { 0 },
             resets: machine.resets.get(),
+            network: machine.uplink.borrow().as_ref().map(|uplink| uplink.info()),
         }
     }
 

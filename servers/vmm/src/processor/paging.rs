@@ -22,7 +22,7 @@ const FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// What an instruction does with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(super) enum Access {
     /// It reads.
     Read,
     /// It writes.
@@ -31,9 +31,9 @@ pub enum Access {
 
 /// Why memory is not reached: the error code of a page fault (volume 2, section 8.2.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageFault {
+pub(super) struct PageFault {
     /// The code.
-    pub code: u32,
+    pub(super) code: u32,
 }
 
 /// A page that was found.
@@ -55,7 +55,12 @@ pub fn translate(state: &VcpuState, memory: &dyn GuestMemory, linear: u64) -> Op
 ///
 /// # Errors
 /// [`PageFault`].
-pub fn reach(state: &VcpuState, memory: &dyn GuestMemory, linear: u64, access: Access) -> Result<u64, PageFault> {
+pub(super) fn reach(
+    state: &VcpuState,
+    memory: &dyn GuestMemory,
+    linear: u64,
+    access: Access,
+) -> Result<u64, PageFault> {
     let is_user = state.ss.attributes >> PRIVILEGE_AT & 3 == 3;
     let writes = access == Access::Write;
     let refused =

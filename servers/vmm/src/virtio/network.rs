@@ -3,7 +3,9 @@
 use super::device::{Device, Kind, read_bytes};
 use super::queue::{Chain, Queue, QueueError};
 use crate::memory::GuestMemory;
+use alloc::boxed::Box;
 use alloc::vec;
+use core::fmt;
 
 /// The longest frame: 1500 bytes with the header of Ethernet and a VLAN tag.
 pub const FRAME_BYTES: usize = 1518;
@@ -22,7 +24,7 @@ const BUFFERS_AT: usize = 10;
 pub struct LinkBusy;
 
 /// What is at the other end.
-pub trait Link {
+pub trait Link: fmt::Debug {
     /// Takes a frame.
     ///
     /// # Errors
@@ -34,6 +36,20 @@ pub trait Link {
 
     /// Puts a frame for the guest into `into`, of [`FRAME_BYTES`], and returns its length. Asked only if there is one.
     fn receive(&mut self, into: &mut [u8]) -> usize;
+}
+
+impl<L: Link + ?Sized> Link for Box<L> {
+    fn send(&mut self, frame: &[u8]) -> Result<(), LinkBusy> {
+        (**self).send(frame)
+    }
+
+    fn has_frame(&mut self) -> bool {
+        (**self).has_frame()
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        (**self).receive(into)
+    }
 }
 
 /// A network interface.

@@ -7,7 +7,7 @@ use vmm::interrupt::Pending;
 use vmm::memory::{FlatMemory, GuestMemory};
 use vmm::power::PowerRequest;
 use vmm::processor::{Fatal, GuestClock, Outcome, Processor, begin};
-use vmm::virtio::{Disk, DiskBusy, EntropySource, Request};
+use vmm::virtio::{Disk, DiskBusy, EntropySource, Link, LinkBusy, Request};
 
 /// A disk that takes nothing.
 struct NoDisk;
@@ -32,6 +32,24 @@ struct Dice;
 impl EntropySource for Dice {
     fn fill(&mut self, into: &mut [u8]) {
         into.fill(4);
+    }
+}
+
+/// A cable that leads nowhere.
+#[derive(Debug)]
+struct LooseCable;
+
+impl Link for LooseCable {
+    fn send(&mut self, _: &[u8]) -> Result<(), LinkBusy> {
+        Err(LinkBusy)
+    }
+
+    fn has_frame(&mut self) -> bool {
+        false
+    }
+
+    fn receive(&mut self, _: &mut [u8]) -> usize {
+        0
     }
 }
 
@@ -61,7 +79,12 @@ fn host(leaf: u32, _: u32) -> [u32; 4] {
 impl Guest {
     /// About to execute these bytes, in flat 32-bit mode without paging.
     fn new(program: &[u8]) -> Self {
-        let parts = Parts { processors: 2, disks: vec![NoDisk], entropy: Some(Dice), time: 0, now: 0 };
+        Self::with_network(program, None)
+    }
+
+    /// The same with a network card, or without.
+    fn with_network(program: &[u8], network: Option<(Box<dyn Link>, [u8; 6])>) -> Self {
+        let parts = Parts { processors: 2, disks: vec![NoDisk], entropy: Some(Dice), network, time: 0, now: 0 };
         let mut state = VcpuState::default();
         begin(&ProcessorState::starting_at(0), &mut state);
         state.cr0 = 1;
@@ -328,11 +351,14 @@ fn the_tables_word_for_off_switches_it_off() {
 
 #[test]
 fn every_function_is_found_in_its_slot() {
-    let mut guest = Guest::new(&[]);
-    let mut identity = |slot: u32| {
+    let identity = |guest: &mut Guest, slot: u32| {
         guest.board.output(0xcf8, 4, 1 << 31 | slot << 11, 0);
         guest.board.input(0xcfc, 4, 0)
     };
-    assert_eq!([0, 1, 2, 3].map(&mut identity), [0x0008_1b36, 0x1043_1af4, 0x1044_1af4, 0x1042_1af4]);
-    assert_eq!(identity(4), u32::MAX);
+    let mut guest = Guest::new(&[]);
+    let found = [0, 1, 2, 3].map(|slot| identity(&mut guest, slot));
+    assert_eq!(found, [0x0008_1b36, 0x1043_1af4, 0x1044_1af4, 0x1042_1af4]);
+    assert_eq!(identity(&mut guest, 4), u32::MAX);
+    let mut guest = Guest::with_network(&[], Some((Box::new(LooseCable), [2, 0, 0, 0, 0, 1])));
+    assert_eq!((identity(&mut guest, 4), identity(&mut guest, 5)), (0x1041_1af4, u32::MAX), "it is the last");
 }

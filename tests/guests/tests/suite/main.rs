@@ -6,5 +6,6 @@ mod console;
 mod disk;
 mod fetched;
 mod harm;
+mod network;
 mod power;
 mod several;

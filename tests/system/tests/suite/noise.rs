@@ -18,10 +18,14 @@ uses = ["pci"]
 device = { pci = { vendor = 0x1234, devices = [0x11e8], interrupts = 1, qemu = "edu" } }
 priority = 140
 
+[domain.switch]
+kind = "server"
+provides = ["link"]
+
 [domain.noise]
 kind = "app"
 provides = ["command"]
-uses = ["console", "pci", { interface = "block", from = "virtio-blk", ring = "64K" }, "filesystem", "echo", "edu", "supervision"]
+uses = ["console", "pci", { interface = "block", from = "virtio-blk", ring = "64K" }, "filesystem", "echo", "edu", "supervision", { interface = "link", ring = "64K" }]
 memory = "2M"
 heartbeat = "none"
 "#;
@@ -52,6 +56,7 @@ fn every_server_bears_twenty_thousand_messages_by_chance_and_still_answers() {
         ("block", "virtio-blk"),
         ("filesystem", "fat"),
         ("console", "uart"),
+        ("link", "switch"),
         ("supervision", "supervisor"),
     ] {
         let mut answered = 0;

@@ -200,6 +200,7 @@ fn with_guest(change: impl FnOnce(&mut System)) -> Result<(), Inconsistency> {
         command_line: "console=ttyS0".into(),
         starts: true,
         disks: vec!["disk0".into()],
+        is_linked: false,
     });
     monitor.guest_memory = (64 << 20) + (40 << 12);
     change(&mut system);
@@ -239,6 +240,29 @@ fn a_guest_has_disks_that_its_monitor_reaches_by_rings() {
     assert_eq!(with_guest(|system| system.domains[2].uses[0].name = "disk1".into()), refusal);
     assert_eq!(with_guest(|system| system.endpoints[1].interface = "echo".into()), refusal);
     let without_ring = with_guest(|system| {
+        system.domains[2].uses[0].ring = None;
+        system.rings.clear();
+        system.notifications.clear();
+    });
+    assert_eq!(without_ring, refusal);
+}
+
+#[test]
+fn a_guest_has_a_link_that_its_monitor_reaches_by_a_ring() {
+    let refusal = Err(Inconsistency::Guest(FILES));
+    assert_eq!(with_machine(|guest| guest.is_linked = true), refusal, "nobody is called that");
+    let linked = |change: fn(&mut System)| {
+        with_guest(|system| {
+            let guest = system.domains[2].guest.as_mut().unwrap();
+            (guest.is_linked, guest.disks) = (true, Vec::new());
+            system.domains[2].uses[0].name = "link".into();
+            system.endpoints[1].interface = "link".into();
+            change(system);
+        })
+    };
+    assert_eq!(linked(|_| ()), Ok(()));
+    assert_eq!(linked(|system| system.endpoints[1].interface = "block".into()), refusal);
+    let without_ring = linked(|system| {
         system.domains[2].uses[0].ring = None;
         system.rings.clear();
         system.notifications.clear();

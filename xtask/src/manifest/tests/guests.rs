@@ -30,6 +30,7 @@ fn the_least_guest_is_a_kernel_and_memory() {
         command_line: "console=ttyS0".into(),
         starts: true,
         disks: Vec::new(),
+        is_linked: false,
     };
     assert_eq!(linux.guest.as_ref(), Some(&expected));
     assert_eq!((linux.name.as_str(), linux.binary.as_str(), linux.kind), ("linux", "vmm", Kind::Guest));
@@ -55,6 +56,7 @@ fn a_guest_has_what_is_written() {
         command_line: "quiet".into(),
         starts: false,
         disks: vec!["disk0".into(), "disk1".into()],
+        is_linked: false,
     };
     assert_eq!(linux.guest.as_ref(), Some(&expected));
     assert_eq!((linux.memory, linux.priority, linux.cpu, linux.binary.as_str()), (5 << 20, 20, 1, "b"));
@@ -80,6 +82,39 @@ fn each_disk_is_a_ring_of_its_own_to_its_driver() {
     }
     assert_eq!(system.rings.len(), 3);
     assert_eq!(system[one].level, 2);
+}
+
+#[test]
+fn guests_on_a_link_have_a_ring_each_to_whom_provides_it() {
+    let text = with_guests(
+        "[guest.one]\nkernel = 'k'\nmemory = '16M'\nlink = 'between'\n\
+         [guest.two]\nkernel = 'k'\nmemory = '16M'\ndisks = ['disk-a']\nlink = 'between'\n\
+         [domain.between]\nbinary = 'a'\nkind = 'server'\nprovides = ['link']\n",
+    );
+    let system = compiled(&text);
+    let [one, two, between] = ["one", "two", "between"].map(|name| system.domain_named(name).unwrap());
+    for guest in [one, two] {
+        assert!(system[guest].guest.as_ref().unwrap().is_linked);
+        let link = system[guest].use_named("link").unwrap();
+        assert_eq!((system[link.endpoint].server, link.on_death), (between, OnDeath::Retry));
+        assert_eq!(system[link.ring.unwrap()].bytes, 256 << 10);
+    }
+    assert_eq!(system.rings_of(between).count(), 2);
+    assert_eq!(system[two].guest.as_ref().unwrap().disks, ["disk0"]);
+    assert!(!system.may_call(one, two) && !system.may_call(between, one));
+}
+
+#[test]
+fn its_second_terminal_is_a_stream_to_whoever_uses_it() {
+    let text = with_guests(
+        "[guest.linux]\nkernel = 'k'\nmemory = '16M'\n\
+         [domain.asks]\nbinary = 'a'\nkind = 'app'\nuses = [{ interface = 'stream', from = 'linux' }]\n",
+    );
+    let system = compiled(&text);
+    let [linux, asks] = ["linux", "asks"].map(|name| system.domain_named(name).unwrap());
+    let stream = system[asks].use_named("stream").unwrap();
+    assert_eq!((system[stream.endpoint].server, stream.on_death), (linux, OnDeath::Error));
+    assert!(system.may_call(asks, linux) && !system.may_call(linux, asks));
 }
 
 #[test]
@@ -207,6 +242,19 @@ mod a_guest_is_refused {
     }
 
     #[test]
+    fn with_a_link_that_nobody_provides() {
+        assert_eq!(
+            in_guest("kernel = 'k'\nmemory = '16M'\nlink = 'switch'"),
+            [
+                "16:8 unknown-domain `'switch'`: there is no domain `switch` (there are `supervisor`, `shell`, `disk-a`, `disk-b`, \
+              `linux`)"
+            ]
+        );
+        let found = in_guest("kernel = 'k'\nmemory = '16M'\nlink = 'disk-a'");
+        assert!(found[0].starts_with("16:8 wrong-provider `'disk-a'`: `disk-a` does not provide `link`"), "{found:?}");
+    }
+
+    #[test]
     fn with_the_same_disk_twice_or_too_many() {
         let found = in_guest("kernel = 'k'\nmemory = '16M'\ndisks = ['disk-a', 'disk-a']");
         assert_eq!(found, ["16:20 duplicate `'disk-a'`: `linux` uses `block` from `disk-a` twice (remove one)"]);
@@ -262,8 +310,8 @@ mod a_guest_is_refused {
         assert_eq!(
             in_guest("kernel = 'k'\nmemory = '16M'\ngrants = ['power']\ndisk = ['disk-a']"),
             [
-                "16:1 unknown-key `grants`: guest `linux` has no key `grants` (a guest's monitor provides `guest` and uses \
-                 the guest's `disks`: nothing else is to be said of that)",
+                "16:1 unknown-key `grants`: guest `linux` has no key `grants` (a guest's monitor provides `guest` and \
+                 `stream`, and uses the guest's `disks` and `link`: nothing else is to be said)",
                 "17:1 unknown-key `disk`: guest `linux` has no key `disk` (did you mean `disks`?)",
             ]
         );

@@ -21,6 +21,8 @@ const INTERFACES: &[InterfaceInfo<'static>] = &[
     InterfaceInfo { name: "echo", id: 0xa5 },
     InterfaceInfo { name: "command", id: 0xa6 },
     InterfaceInfo { name: "guest", id: 0xa7 },
+    InterfaceInfo { name: "link", id: 0xa8 },
+    InterfaceInfo { name: "stream", id: 0xa9 },
 ];
 
 const SHELL_COMMANDS: &[&str] = &["echo", "ls"];

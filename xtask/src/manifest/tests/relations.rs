@@ -15,7 +15,7 @@ mod connection {
         assert_eq!(
             in_app("provides = [\"network\"]"),
             ["4:13 unknown-interface `\"network\"`: there is no interface `network` (there are `supervision`, \
-              `console`, `pci`, `block`, `filesystem`, `echo`, `command`, `guest`)"]
+              `console`, `pci`, `block`, `filesystem`, `echo`, `command`, `guest`, `link`, `stream`)"]
         );
     }
 
