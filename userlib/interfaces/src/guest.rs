@@ -105,7 +105,8 @@ pub trait Guest {
     /// Takes its power away, at once.
     fn kill() -> Result<(), GuestError>;
 
-    /// What it has written to its serial port from the position `from` on, as [`receive`](crate::stream::Stream) has it.
+    /// What it has written to its serial port from the position `from` on, as
+    /// [`StreamClient::receive`](crate::stream::StreamClient::receive) has it.
     #[idempotent]
     fn output(from: u64, bytes: &mut [u8]) -> Result<Received, GuestError>;
 
