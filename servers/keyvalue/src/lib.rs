@@ -12,6 +12,8 @@ use userlib::ipc::{Caller, ReadLease, WriteLease};
 
 /// Bytes of what is asked that are heard at once: some ten lines.
 const PIECE: usize = 64;
+/// Most bytes that are taken at once.
+const MOST: usize = 4096;
 /// Bytes that the answers to these have at most, if each is of the longest.
 const ANSWERS: usize = 16 << 10;
 
@@ -35,7 +37,8 @@ impl Server {
 
 impl StreamServer for Server {
     async fn send(&self, _: &Caller, bytes: ReadLease) -> Result<u32, StreamError> {
-        let length = bytes.length()?;
+        // The rest is sent again: others wait, too.
+        let length = bytes.length()?.min(MOST);
         let (mut done, mut piece) = (0, [0; PIECE]);
         while done < length && !self.answers.is_full_for(ANSWERS) {
             let count = PIECE.min(length - done);

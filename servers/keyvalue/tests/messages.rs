@@ -46,6 +46,15 @@ fn whoever_comes_anew_hears_only_what_comes_next() {
 }
 
 #[test]
+fn a_line_that_takes_more_than_its_turn_is_taken_in_parts() {
+    let double = double();
+    let client = double.client();
+    let asked = b"get key\n".repeat(10_000);
+    let taken = client.send(&asked).unwrap() as usize;
+    assert!(taken > 0 && taken < asked.len() / 10, "{taken}");
+}
+
+#[test]
 fn it_takes_nothing_while_its_answers_are_not_heard() {
     let double = double();
     let client = double.client();

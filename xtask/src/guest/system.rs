@@ -23,13 +23,12 @@ restart = { limit = 1000, window = "1min", backoff = "5ms", max-backoff = "500ms
 /// The domain that is a link between guests, for those that name it as theirs.
 pub const LINK: &str = "switch";
 
-/// Its section: frames are passed on when no server has anything to do, and no guest's monitor is kept from its turn by those of
-/// another.
+/// Its section: frames are passed on when no server and no monitor has anything to do, in turn with the guests' processors.
 const LINK_SECTION: &str = r#"
 [domain.switch]
 kind = "server"
 provides = ["link"]
-priority = 50
+priority = 49
 "#;
 /// What the default shell says of the only disk, and what it has to say where there are two.
 const ONLY_DISK: &str = r#"{ interface = "block", on-death"#;

@@ -201,6 +201,9 @@ impl ControlBlock {
                 set(place + 8 * index, self.get(field + 8 * index));
             }
         }
+        // SYSRET need not have left the privilege level there.
+        let stack = self.get(field::SS) & !(3 << 21) | (self.get(field::LEVEL) >> 24 & 3) << 21;
+        set(offset_of!(VcpuState, ss), stack);
         set(offset_of!(VcpuState, efer), self.get(field::EFER) & !EFER_SVME);
         set(offset::EVENT, self.get(field::EVENT));
         let shadow = if self.get(field::SHADOW) & 1 != 0 { interrupt::SHADOW } else { 0 };

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use interfaces::command::CommandError;
 use interfaces::stream::StreamClient;
-use keyvalue_store::READY;
+use keyvalue_store::{LINE_BYTES, READY};
 use userlib::time::{Deadline, Duration, Instant, sleep_thread};
 
 /// How long an answer may take.
@@ -69,8 +69,10 @@ impl Server {
             }
             let mut bytes = [0; 512];
             let received = self.stream.receive(self.heard, &mut bytes)?;
-            if received.length == 0 {
-                Self::check(until)?;
+            // It may say what it likes for ever.
+            Self::check(until)?;
+            if received.lost > 0 || self.line.len() > LINE_BYTES {
+                return Err(CommandError::failed("what it says is no answer"));
             }
             self.heard = received.next;
             self.line.extend(bytes.iter().take(received.length as usize));

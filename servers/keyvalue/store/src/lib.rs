@@ -19,4 +19,4 @@ mod conversation;
 mod store;
 
 pub use conversation::{Conversation, LINE_BYTES, READY};
-pub use store::{KEY_BYTES, STORE_BYTES, Store, StoreError, VALUE_BYTES};
+pub use store::{ENTRY_BYTES, KEY_BYTES, STORE_BYTES, Store, StoreError, VALUE_BYTES};

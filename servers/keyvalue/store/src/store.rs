@@ -8,8 +8,10 @@ use core::fmt;
 pub const KEY_BYTES: usize = 64;
 /// Most bytes of a value.
 pub const VALUE_BYTES: usize = 1024;
-/// Most bytes of all keys and values together.
+/// Most bytes of all entries together: their keys, their values, and [`ENTRY_BYTES`] for each.
 pub const STORE_BYTES: usize = 128 << 10;
+/// What an entry takes beside its key and its value, whose blocks on the heap are rounded up, and which lie in a tree.
+pub const ENTRY_BYTES: usize = 160;
 
 /// Why a value was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,10 @@ impl fmt::Display for StoreError {
         match self {
             StoreError::BadKey => write!(f, "a key has 1 to {KEY_BYTES} bytes"),
             StoreError::LongValue => write!(f, "a value has at most {VALUE_BYTES} bytes"),
-            StoreError::Full => write!(f, "all keys and values together have at most {STORE_BYTES} bytes: delete some"),
+            StoreError::Full => write!(
+                f,
+                "all entries together have at most {STORE_BYTES} bytes, {ENTRY_BYTES} each beside key and value: delete some"
+            ),
         }
     }
 }
@@ -38,7 +43,7 @@ impl core::error::Error for StoreError {}
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Bytes of all keys and values.
+    /// Bytes of all entries.
     bytes: usize,
 }
 
@@ -69,8 +74,8 @@ impl Store {
         if value.len() > VALUE_BYTES {
             return Err(StoreError::LongValue);
         }
-        let former = self.get(key).map_or(0, |value| key.len() + value.len());
-        let bytes = self.bytes - former + key.len() + value.len();
+        let former = self.get(key).map_or(0, |value| size(key, value));
+        let bytes = self.bytes - former + size(key, value);
         if bytes > STORE_BYTES {
             return Err(StoreError::Full);
         }
@@ -82,9 +87,14 @@ impl Store {
     /// Deletes a key with its value. Returns whether there was one.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         let former = self.entries.remove(key);
-        self.bytes -= former.as_ref().map_or(0, |value| key.len() + value.len());
+        self.bytes -= former.as_ref().map_or(0, |value| size(key, value));
         former.is_some()
     }
+}
+
+/// Bytes of an entry.
+fn size(key: &[u8], value: &[u8]) -> usize {
+    ENTRY_BYTES + key.len() + value.len()
 }
 
 #[cfg(test)]
@@ -113,6 +123,13 @@ mod tests {
         assert_eq!(store.set(&[b'k'; KEY_BYTES + 1], b"1"), Err(StoreError::BadKey));
         assert_eq!(store.set(b"a", &[b'v'; VALUE_BYTES + 1]), Err(StoreError::LongValue));
         assert_eq!(store.get(b"a"), Some(b"1".as_slice()));
+    }
+
+    #[test]
+    fn entries_of_next_to_nothing_fill_it_too() {
+        let mut store = Store::new();
+        while store.set(format!("{}", store.count()).as_bytes(), b"").is_ok() {}
+        assert!(store.count() < STORE_BYTES / ENTRY_BYTES, "{}", store.count());
     }
 
     #[test]

@@ -165,7 +165,10 @@ impl Machine {
 
     /// The machine is off from now on: every task of this life ends.
     pub(super) fn end_life(&self, state: GuestState) {
-        self.drain_serial();
+        if let Some(board) = self.board.borrow_mut().as_mut() {
+            self.serial.end(&board.take_serial_output());
+            self.stream.end(&board.console().take_output());
+        }
         self.state.set(state);
         self.life.set(self.life.get() + 1);
         for seat in &self.seats {

@@ -7,6 +7,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use interfaces::guest::NetworkInfo;
 use interfaces::link::{Address, Channel, Frame, LinkClient, Side};
+use userlib::environment::RingResources;
 use userlib::executor::{self, Events};
 use userlib::ipc::RetriedError;
 use userlib::ring::{Broken, PushError};
@@ -26,6 +27,8 @@ const _: () = assert!(FRAME_BYTES == interfaces::link::MOST_FRAME_BYTES);
 /// The link that the manifest gives a guest, of which one guest after the other makes use.
 #[derive(Debug)]
 pub(crate) struct Uplink {
+    client: LinkClient,
+    resources: RingResources,
     address: Address,
     channel: RefCell<Channel>,
     events: Events,
@@ -42,11 +45,14 @@ impl Uplink {
             log::error!("the guest has no network: its monitor was not given the link");
             return None;
         };
-        let port = attach(&LinkClient::new(endpoint).with_timeout(ATTACH_TIME)).await?;
+        let client = LinkClient::new(endpoint).with_timeout(ATTACH_TIME);
+        let port = attach(&client).await?;
         let channel = Channel::attach(resources, Side::Client);
         let channel =
             channel.inspect_err(|error| log::error!("the guest has no network: its ring cannot be used: {error}"));
         Some(Rc::new(Self {
+            client,
+            resources,
             address: port.address,
             channel: RefCell::new(channel.ok()?),
             events: executor::events(resources.bits),
@@ -82,10 +88,20 @@ impl Uplink {
         }
     }
 
-    /// Forgets what came while nobody took it: it was for a former guest.
-    fn forget_frames(&self) {
-        let forgotten = self.channel.borrow_mut().forget_incoming();
-        self.attempt(forgotten);
+    /// Attaches again, for another guest: the ring is begun anew, whatever has become of it. If the server does not answer at
+    /// once the ring stays, and what came while nobody took it is forgotten: it was for a former guest.
+    fn renew(&self) {
+        let attached = self.client.attach().is_ok();
+        match Channel::attach(self.resources, Side::Client) {
+            Ok(channel) if attached => {
+                *self.channel.borrow_mut() = channel;
+                self.is_broken.set(false);
+            }
+            _ => {
+                let forgotten = self.channel.borrow_mut().forget_incoming();
+                self.attempt(forgotten);
+            }
+        }
     }
 
     /// Puts a frame into the ring. If there is no room the card will be woken when there is.
@@ -113,7 +129,7 @@ impl Uplink {
             match self.attempt(channel.receive())? {
                 Some(frame) if frame.bytes().is_some() => return Some(frame),
                 // The server is not to pass on what is no frame.
-                Some(_) => {}
+                Some(_) => self.cut(),
                 None if self.attempt(channel.may_wait_for_frames())? => return None,
                 None => {}
             }
@@ -166,7 +182,7 @@ impl Machine {
     /// The card of a machine that is being switched on.
     pub(super) fn network_card(&self) -> Option<(Box<dyn Link>, [u8; 6])> {
         let uplink = self.uplink.borrow().clone()?;
-        uplink.forget_frames();
+        uplink.renew();
         let address = uplink.address.0;
         Some((Box::new(Cable { uplink, next: None }), address))
     }
@@ -207,7 +223,7 @@ mod tests {
     use core::sync::atomic::{AtomicU64, Ordering};
     use userlib::abi::Handle;
     use userlib::cap::Cap;
-    use userlib::environment::{Peer, RingResources};
+    use userlib::environment::Peer;
     use userlib::host::{self, Loopback};
     use userlib::memory::SharedMemory;
 
@@ -231,8 +247,16 @@ mod tests {
         };
         let server = Channel::begin(resources).unwrap();
         let channel = RefCell::new(Channel::attach(resources, Side::Client).unwrap());
-        let uplink =
-            Uplink { address: ONE, channel, events: executor::events(resources.bits), is_broken: Cell::new(false) };
+        // Nobody answers calls.
+        let client = LinkClient::new(Cap::from_handle(Handle::NONE));
+        let uplink = Uplink {
+            client,
+            resources,
+            address: ONE,
+            channel,
+            events: executor::events(resources.bits),
+            is_broken: Cell::new(false),
+        };
         (Cable { uplink: Rc::new(uplink), next: None }, server, shared)
     }
 
@@ -287,7 +311,7 @@ mod tests {
         host::with(Loopback::new(), || {
             let (mut cable, mut server, _) = connected();
             server.send(&Frame::new(&frame(2)).unwrap()).unwrap();
-            cable.uplink.forget_frames();
+            cable.uplink.renew();
             assert!(!cable.has_frame());
             server.send(&Frame::new(&frame(3)).unwrap()).unwrap();
             assert!(cable.has_frame());

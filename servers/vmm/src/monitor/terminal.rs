@@ -39,6 +39,11 @@ impl Terminal {
         written.len()
     }
 
+    /// Takes the last that the guest has written, whoever reads: who has not come so far loses the oldest of it.
+    pub(super) fn end(&self, written: &[u8]) {
+        self.output.send(written);
+    }
+
     /// Gives the guest what was typed. `offer` returns how many bytes it has taken; and so does this.
     pub(super) fn feed(&self, offer: impl FnOnce(&[u8]) -> usize) -> usize {
         let mut typed = self.typed.borrow_mut();

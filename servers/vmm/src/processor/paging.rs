@@ -51,7 +51,7 @@ pub fn translate(state: &VcpuState, memory: &dyn GuestMemory, linear: u64) -> Op
 }
 
 /// The guest-physical address behind a linear one that an instruction accesses, if the processor would let it in its present state.
-/// Marks of use are left to the processor: they come with its own next access.
+/// Pages are not marked as accessed or written to.
 ///
 /// # Errors
 /// [`PageFault`].

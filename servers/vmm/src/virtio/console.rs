@@ -13,6 +13,8 @@ const OUTPUT: usize = 1;
 const SIZE: u64 = 1;
 /// Bytes that wait at most, in either direction.
 pub const CONSOLE_BYTES: usize = 4096;
+/// Most bytes of one chain of the driver's: all chains together are then copied before others have waited for long.
+pub const CONSOLE_CHAIN_BYTES: u64 = 64 << 10;
 
 /// A terminal.
 #[derive(Debug)]
@@ -54,6 +56,9 @@ impl Console {
             let (chain, from) = match self.sending.take() {
                 Some(sending) => sending,
                 None => match queue.pop(memory)? {
+                    Some(chain) if chain.readable.length() > CONSOLE_CHAIN_BYTES => {
+                        return Err(QueueError::Malformed { head: chain.head });
+                    }
                     Some(chain) => (chain, 0),
                     None => break,
                 },

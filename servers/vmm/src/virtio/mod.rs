@@ -11,7 +11,7 @@ mod transport;
 
 pub use block::{Block, Disk, DiskBusy, DiskError, MAX_REQUEST_BYTES, Operation, Request, SECTOR_BYTES, Stale, Tag};
 pub use buffers::{Buffers, Segment};
-pub use console::{CONSOLE_BYTES, Console};
+pub use console::{CONSOLE_BYTES, CONSOLE_CHAIN_BYTES, Console};
 pub use device::{Device, Kind};
 pub use entropy::{Entropy, EntropySource};
 pub use network::{FRAME_BYTES, Link, LinkBusy, Network};

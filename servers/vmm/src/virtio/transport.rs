@@ -186,17 +186,21 @@ impl<D: Device> PciTransport<D> {
     /// Whether [`PciTransport::process`] has something to do that the guest has asked for.
     #[must_use]
     pub fn is_notified(&self) -> bool {
-        self.notified && self.is_running()
+        self.notified && self.is_running() && self.config.is_bus_master()
     }
 
     /// Lets the device work: after the guest has notified it, and whenever what is behind it has something new.
     ///
     /// A round of work is bounded. If [`PciTransport::is_notified`] says so afterwards, there is more.
     pub fn process(&mut self, memory: &mut dyn GuestMemory) {
-        if !self.is_running() || !self.config.is_bus_master() {
+        if !self.is_running() {
             return;
         }
-        self.notified = false;
+        // What there is to do waits until the device may reach memory.
+        self.notified = !self.config.is_bus_master();
+        if self.notified {
+            return;
+        }
         self.queues.iter_mut().for_each(Queue::begin_round);
         let outcome = self.device.process(&mut self.queues, memory);
         self.notified = self.queues.iter().any(Queue::is_starved);

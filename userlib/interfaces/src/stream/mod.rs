@@ -49,8 +49,8 @@ pub trait Stream {
 
     /// What the other end has sent, from the position `from` on, which counts all bytes since the server started: waits for a
     /// byte, for up to half a second. A position behind the end stands for the end, and is answered at once if there is no room in
-    /// `bytes`: so one finds where what comes next begins. While somebody asks again and again nothing is lost: the other end waits
-    /// instead.
+    /// `bytes`: so one finds where what comes next begins. While the client that has asked last asks again and again nothing is lost: the
+    /// other end waits instead.
     #[idempotent]
     fn receive(from: u64, bytes: &mut [u8]) -> Result<Received, StreamError>;
 }

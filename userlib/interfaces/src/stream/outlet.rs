@@ -59,13 +59,13 @@ impl Outlet {
     /// # Errors
     /// [`LeaseError`].
     pub async fn receive(&self, from: u64, bytes: &WriteLease, refill: impl Fn()) -> Result<Received, LeaseError> {
-        let room = bytes.length()?;
+        let (room, mut from, mut lost) = (bytes.length()?, from, None);
         let until = Instant::now() + WAIT;
         loop {
             let sent = self.sent.next();
             self.reader.set(Some((from, Instant::now())));
             refill();
-            let (mut done, mut next, mut lost) = (0, from, None);
+            let (mut done, mut next) = (0, from);
             loop {
                 let mut piece = [0; PIECE];
                 let part = self.transcript.borrow().read(next, &mut piece[..PIECE.min(room - done)]);
@@ -77,10 +77,12 @@ impl Outlet {
                 bytes.write(done, &piece[..part.length])?;
                 done += part.length;
             }
-            self.reader.set(Some((next, Instant::now())));
+            // What was given has arrived when the client asks for what lies behind it.
             if done > 0 || room == 0 || Instant::now() >= until {
                 return Ok(Received { length: done as u32, next, lost: lost.unwrap_or(0) });
             }
+            // A position behind the end was the end.
+            from = next;
             either(sent, executor::sleep_until(until)).await;
         }
     }

@@ -38,9 +38,11 @@ impl Transcript {
 
     /// Adds bytes. The oldest ones are forgotten.
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        self.bytes.extend(bytes);
-        let excess = self.bytes.len().saturating_sub(KEPT);
-        self.bytes.drain(..excess);
+        let excess = (self.bytes.len() + bytes.len()).saturating_sub(KEPT);
+        // Room is made first, so that no more is ever taken of the heap.
+        let forgotten = excess.min(self.bytes.len());
+        self.bytes.drain(..forgotten);
+        self.bytes.extend(&bytes[excess - forgotten..]);
         self.start += excess as u64;
     }
 
@@ -85,6 +87,7 @@ mod tests {
         assert_eq!(transcript.room_for(0), 0);
         assert_eq!(transcript.room_for(100), 100);
         transcript.add(b"bcd");
+        assert!(transcript.bytes.capacity() <= KEPT, "it takes no more of the heap than it keeps");
         let mut bytes = [0; 2];
         assert_eq!(transcript.read(1, &mut bytes), Part { length: 2, next: 5, lost: 2 });
         assert_eq!(transcript.room_for(u64::MAX), KEPT);

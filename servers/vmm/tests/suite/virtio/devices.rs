@@ -1,7 +1,7 @@
 use super::driver::{Bench, DATA, WRITE};
 use super::transport::Sevens;
 use std::collections::VecDeque;
-use vmm::virtio::{Console, Entropy, FRAME_BYTES, Link, LinkBusy, Network};
+use vmm::virtio::{CONSOLE_CHAIN_BYTES, Console, Entropy, FRAME_BYTES, Link, LinkBusy, Network, QueueError};
 
 /// A link with room for so many frames.
 #[derive(Debug, Default)]
@@ -83,6 +83,16 @@ fn what_a_terminal_is_sent_waits_in_the_queue_while_nobody_takes_it() {
     bench.process();
     assert_eq!(bench.used(1), Some((0, 0)));
     assert_eq!(bench.function.device().take_output().len(), 904);
+}
+
+#[test]
+fn a_terminal_is_sent_no_more_in_one_chain_than_others_can_wait_for() {
+    let half = (CONSOLE_CHAIN_BYTES / 2) as u32;
+    let mut bench = Bench::started(Console::new(80, 25));
+    bench.offer(1, 0, &[(DATA, half, 0), (DATA, half + 1, 0)]);
+    bench.notify(1);
+    assert_eq!(bench.function.error(), Some(QueueError::Malformed { head: 0 }));
+    assert!(bench.function.device().take_output().is_empty());
 }
 
 #[test]

@@ -206,8 +206,11 @@ fn a_function_that_may_not_access_memory_does_not() {
     bench.config_write(0x04, &[0x02, 0x00]);
     bench.offer(0, 0, &[(DATA, 16, WRITE)]);
     bench.notify(0);
+    bench.process();
     assert_eq!(bench.used(0), None);
+    assert!(!bench.function.is_notified(), "whoever works as long as there is something to do would never end");
     bench.config_write(0x04, &[0x06, 0x00]);
+    assert!(bench.function.is_notified(), "what it could not do is still to be done");
     bench.process();
     assert_eq!(bench.used(0), Some((0, 16)));
 }
