@@ -55,7 +55,8 @@ impl Server {
     /// Waits until it says that it is ready, in anything that it has said since it began.
     pub(crate) fn await_ready(&mut self) -> Result<(), CommandError> {
         let until = Instant::now() + START;
-        (self.heard, self.line) = (0, Vec::new());
+        // What it said in a former life is forgotten: this is where the first that is kept begins.
+        (self.heard, self.line) = (self.stream.receive(0, &mut [])?.next, Vec::new());
         while self.hear(until)? != READY {}
         Ok(())
     }

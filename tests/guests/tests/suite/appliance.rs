@@ -50,6 +50,10 @@ fn a_stream_whose_other_end_is_gone_says_so_and_comes_back_with_it() {
         // What it knew is gone with it.
         ask(&mut shell, home, &format!("start {domain}"));
         assert_eq!(ask(&mut shell, home, "count"), "count 0");
+        // The same monitor with another guest tells nothing of the last one.
+        assert_eq!(ask(&mut shell, home, "set a 1"), "ok");
+        ask(&mut shell, home, &format!("start {domain}"));
+        assert_eq!(ask(&mut shell, home, "count"), "count 0");
     }
     shell.shut_down();
 }
