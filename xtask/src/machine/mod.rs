@@ -28,8 +28,8 @@ pub const DEBUGGER_PORT: u16 = 1234;
 
 /// QEMU's name for the model of the machine's processor: whatever QEMU can emulate, but for `cmpxchg16b`. QEMU 7.2 leaves a wrong
 /// RFLAGS behind that instruction (it works them out by an operation that is not the last one), with the bits of an address where
-/// IOPL and VM belong. Linux from 6.12 on allocates memory with it, and a timer's interrupt right behind it ends Linux: about one
-/// boot of twenty, by itself as in a guest. Without it Linux does the same in several instructions.
+/// IOPL and VM belong. Linux from 6.12 on allocates memory with it, and a timer's interrupt right behind it ends Linux now
+/// and then, by itself as in a guest. Without it Linux does the same in several instructions.
 pub const CPU_MODEL: &str = "max,-cx16";
 
 /// Where the serial line of the machine leads.

@@ -1,6 +1,7 @@
 //! A terminal of the guest's: what it writes there, and what was typed and it has not taken yet.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 use interfaces::stream::{Outlet, Received};
 use userlib::ipc::{LeaseError, ReadLease, WriteLease};
@@ -30,7 +31,7 @@ impl Terminal {
 
     /// Takes what the guest has written, at most so many bytes, unless somebody reads who has not come so far yet. Returns how many
     /// they were.
-    pub(super) fn drain(&self, most: usize, take: impl FnOnce() -> alloc::vec::Vec<u8>) -> usize {
+    pub(super) fn drain(&self, most: usize, take: impl FnOnce() -> Vec<u8>) -> usize {
         if self.output.is_full_for(most) {
             return 0;
         }

@@ -10,8 +10,6 @@ use userlib::time::{Duration, Instant};
 
 /// How long a client waits for a byte.
 const WAIT: Duration = Duration::from_millis(500);
-/// A client that has asked within this time is waited for.
-const PATIENCE: Duration = Duration::from_millis(1500);
 /// Bytes that are moved at once.
 const PIECE: usize = 512;
 
@@ -32,11 +30,11 @@ impl Outlet {
     }
 
     /// After so long without being asked a client is not waited for any more.
-    pub const PATIENCE: Duration = PATIENCE;
+    pub const PATIENCE: Duration = Duration::from_millis(1500);
 
     /// Whether so many bytes have to wait, because somebody reads who would lose others by them.
     pub fn is_full_for(&self, bytes: usize) -> bool {
-        let reader = self.reader.get().filter(|(_, at)| at.elapsed() < PATIENCE);
+        let reader = self.reader.get().filter(|(_, at)| at.elapsed() < Self::PATIENCE);
         reader.is_some_and(|(position, _)| self.transcript.borrow().room_for(position) < bytes)
     }
 
