@@ -100,13 +100,7 @@ impl Composition {
     ///
     /// As [`Composition::of_system`].
     pub fn of_system_where(name: &str, entry: &str, change: impl FnOnce(&str) -> String) -> Result<Self, BuildError> {
-        let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
-        Self::of_system_changed(&format!("bulkhead-{name}.elf"), |source| {
-            let source = change(&source);
-            let (before, shell) = source.split_once("[domain.shell]").unwrap_or((&source, ""));
-            let shell = shell.replacen("uses = [", &command, 1);
-            format!("{before}[domain.shell]{shell}{entry}")
-        })
+        Self::of_system_changed(&format!("bulkhead-{name}.elf"), |source| with_command(&change(&source), name) + entry)
     }
 
     /// The system with more sections at the end of its manifest, which becomes the bootable file `file_name`.
@@ -277,6 +271,13 @@ impl Composition {
         }
         elsewhere
     }
+}
+
+/// A manifest whose shell has the domain `name` carry out what a person types by this name.
+pub fn with_command(source: &str, name: &str) -> String {
+    let command = format!("uses = [\n    {{ interface = \"command\", from = \"{name}\", name = \"{name}\" }},");
+    let (before, shell) = source.split_once("[domain.shell]").unwrap_or((source, ""));
+    format!("{before}[domain.shell]{}", shell.replacen("uses = [", &command, 1))
 }
 
 /// What each guest's monitor finds of the manifest, by its name in the boot archive.

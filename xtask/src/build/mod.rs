@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use cargo::{Check, check};
 pub use composition::{
     CONFORMANCE, Composition, KERNEL, LINUX_PEER, LOADER, MANIFEST, MONITOR, ROOT_SERVER, compile_manifest,
+    with_command,
 };
 use executable::built_for;
 pub use executable::{NotLoadable, loadable_part};

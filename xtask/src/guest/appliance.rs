@@ -21,9 +21,6 @@ pub const INSIDE: &str = "guest";
 /// The guest's memory: Debian's kernel does not start with much less.
 pub const MEMORY: Memory = Memory::mebibytes(96);
 
-/// The modules that the guest's terminal needs.
-const MODULES: [&str; 6] =
-    ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_console"];
 /// Characters on an emulated serial line cost time.
 const COMMAND_LINE: &str = "console=ttyS0 quiet serves=keyvalue";
 
@@ -45,10 +42,6 @@ uses = [
 ]
 heartbeat = "none"
 "#;
-/// The command, as a use of the shell's.
-const COMMAND: &str = r#"
-uses = [
-    { interface = "command", from = "kv", name = "kv" },"#;
 
 /// Both of them.
 #[derive(Clone, Debug)]
@@ -70,9 +63,7 @@ impl Appliance {
         let program = build::linux_peer(source)?;
         let mut files = Initramfs::new();
         files.program("init", &fs::read(&program).map_err(GuestError::file(&program))?);
-        for name in MODULES {
-            files.file(&format!("{name}.ko"), &linux.module(name)?);
-        }
+        linux.add_modules("virtio_console", &mut files)?;
         let initrd = folder().join("appliance.initrd");
         fs::create_dir_all(folder()).map_err(GuestError::file(&folder()))?;
         build::write(&initrd, &files.finish())?;
@@ -90,9 +81,7 @@ impl Appliance {
 
     /// The manifest `system` with both, and with the command that asks them.
     pub fn system_with(&self, system: &str) -> String {
-        let (before, shell) = system.split_once("[domain.shell]").unwrap_or((system, ""));
-        let shell = shell.replacen("\nuses = [", COMMAND, 1);
-        format!("{before}[domain.shell]{shell}{SECTIONS}{}", self.section)
+        build::with_command(system, CLIENT) + SECTIONS + &self.section
     }
 
     /// Memory of a machine for such a system.

@@ -22,6 +22,8 @@ use crate::workspace;
 /// switches it off with the way by which programs hear of it.
 const MODULES: [&str; 7] =
     ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "button", "evdev"];
+/// What every virtio device needs of a kernel of this machine's Debian, where it is not built in.
+const VIRTIO: [&str; 5] = ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"];
 /// Beside a kernel, the names of the modules that belong to it, in the order in which they are loaded.
 const ORDER: &str = "modules";
 /// Beside those, for what they were chosen: [`MODULES`] at that time.
@@ -148,6 +150,18 @@ impl Linux {
     /// [`LinuxError::File`], also if it has no module of this name.
     pub fn module(&self, name: &str) -> Result<Vec<u8>, LinuxError> {
         read(&self.module_file(name))
+    }
+
+    /// Adds the modules of a virtio device with this driver to a first filesystem, where the program of `tests/linux` looks for them.
+    ///
+    /// # Errors
+    ///
+    /// [`LinuxError::File`] if it has not got one of them.
+    pub(crate) fn add_modules(&self, driver: &str, files: &mut Initramfs) -> Result<(), LinuxError> {
+        for name in VIRTIO.into_iter().chain([driver]) {
+            files.file(&format!("{name}.ko"), &self.module(name)?);
+        }
+        Ok(())
     }
 
     /// The ELF file that its bzImage unpacks itself into, which has an entry for PVH.

@@ -85,3 +85,52 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{StreamDouble, StreamError, StreamServer};
+    use super::*;
+    use alloc::rc::Rc;
+    use userlib::ipc::{Caller, ReadLease};
+
+    /// Says a word, a moment after it was asked for one.
+    #[derive(Default)]
+    struct Hesitant(Rc<Outlet>);
+
+    impl StreamServer for Hesitant {
+        async fn send(&self, _: &Caller, _: ReadLease) -> Result<u32, StreamError> {
+            Ok(0)
+        }
+
+        async fn receive(&self, _: &Caller, from: u64, bytes: WriteLease) -> Result<Received, StreamError> {
+            let outlet = self.0.clone();
+            executor::spawn(async move {
+                executor::yield_now().await;
+                outlet.send(b"word");
+            });
+            Ok(self.0.receive(from, &bytes, || {}).await?)
+        }
+    }
+
+    #[test]
+    fn whoever_waits_behind_the_end_gets_what_comes_next() {
+        let double = StreamDouble::new(Hesitant::default());
+        let mut bytes = [0; 8];
+        for round in 1..4 {
+            let received = double.client().receive(u64::MAX, &mut bytes).unwrap();
+            assert_eq!(received, Received { length: 4, next: 4 * round, lost: 0 });
+            assert_eq!(&bytes[..4], b"word");
+        }
+    }
+
+    #[test]
+    fn what_would_push_out_what_a_reader_has_not_seen_has_to_wait() {
+        let outlet = Rc::new(Outlet::new());
+        let double = StreamDouble::new(Hesitant(outlet.clone()));
+        let all = 64 << 10;
+        assert!(!outlet.is_full_for(usize::MAX), "nobody reads");
+        double.client().receive(0, &mut [0; 8]).unwrap();
+        assert!(outlet.is_full_for(all), "the client has not said that it has the word");
+        assert!(!outlet.is_full_for(all - 4));
+    }
+}

@@ -22,10 +22,6 @@ pub(super) const COMMAND_LINE: &str = "console=ttyS0 quiet";
 /// The same for works: nothing that a processor of today would have to be told to be careful with, which is how Linux is fastest.
 const COMMAND_LINE_OF_WORKS: &str = "console=ttyS0 quiet mitigations=off";
 
-/// The kernel's modules that a virtio disk needs.
-const MODULES: [&str; 6] =
-    ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk"];
-
 /// The kernel to compare with.
 #[derive(Debug)]
 pub(super) struct Rival {
@@ -55,9 +51,7 @@ impl Rival {
         let mut files = Initramfs::new();
         files.program("init", &fs::read(program).map_err(BenchError::file(program))?);
         files.program("child", &program::child());
-        for name in MODULES {
-            files.file(&format!("{name}.ko"), &self.linux.module(name)?);
-        }
+        self.linux.add_modules("virtio_blk", &mut files)?;
         self.machine_with("works", files, &format!("{COMMAND_LINE_OF_WORKS} {words}"))
     }
 
