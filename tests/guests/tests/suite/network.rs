@@ -126,6 +126,13 @@ fn a_transfer_goes_on_when_the_switch_has_died_and_is_back() {
         guest.ask("ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up");
         assert_reaches(guest, "10.0.0.1");
     });
+    // A guest that the same monitor switches on attaches to the link anew.
+    shell.must("guest kill one");
+    shell.must("guest start one");
+    at_console(&mut shell, "one", |guest| {
+        guest.ask("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
+        assert_reaches(guest, "10.0.0.2");
+    });
     assert_eq!((restarts(&mut shell, "one"), restarts(&mut shell, LINK)), (0, 5));
     assert_others_work(&mut shell);
     shell.shut_down();

@@ -211,12 +211,10 @@ fn a_disk_driver_that_breaks_two_hundred_times_costs_time_and_nothing_else() {
     let (read, written) = work.done;
     eprintln!("{deaths} deaths, {in_flight} with requests in flight; {read} files read, {written} written");
     assert!(deaths >= DEATHS, "it was started again only {deaths} times");
-    // Where the machine is given little time, a death may meet a driver that has not come to count itself.
+    // Each instance counts itself, but for one that dies before it has come to that: where the machine is given little time a
+    // planned death may meet such a one, seldom.
     let starts = count(&told, "starts of the driver");
-    assert!(
-        (deaths - deaths / 20..=deaths + 1).contains(&starts),
-        "{starts} starts of the driver, and {deaths} deaths"
-    );
+    assert!((deaths - 1..=deaths + 1).contains(&starts), "{starts} starts of the driver, and {deaths} deaths");
     let share = (in_flight * DEATHS, DEATHS_IN_FLIGHT * deaths);
     assert!(share.0 >= share.1, "of {deaths} deaths only {in_flight} met a request in flight");
     assert_eq!(shell.must("mem"), used, "after the last restart more or less is in use than after the first");
