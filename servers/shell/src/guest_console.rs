@@ -23,6 +23,8 @@ const BEFORE: usize = 512;
 const PIECES_BEFORE: u32 = 1024;
 /// How long one side is waited for while the other one may have something, too.
 const TURN: Duration = Duration::from_millis(10);
+/// The same when neither has had anything for a while: each turn takes time from a guest that only computes.
+const LONG_TURN: Duration = Duration::from_millis(40);
 /// The same while much is shown.
 const GLANCE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the guest and its monitor live.
@@ -52,6 +54,7 @@ struct GuestConsole<'n> {
     /// How often its monitor was restarted, if the supervisor says so.
     restarts: Option<u32>,
     next_look: Duration,
+    turn: Duration,
 }
 
 impl<'n> GuestConsole<'n> {
@@ -61,7 +64,14 @@ impl<'n> GuestConsole<'n> {
         // What cannot be known of it cannot be shown of it either.
         info.map_err(|error| failure("show the console of", name, error.map(|never| match never {})))?;
         let restarts = services.domains.find(name).ok().map(|info| info.restarts);
-        Ok(Self { name, position: 0, typed: VecDeque::new(), restarts, next_look: services.life.now() + LOOK })
+        Ok(Self {
+            name,
+            position: 0,
+            typed: VecDeque::new(),
+            restarts,
+            next_look: services.life.now() + LOOK,
+            turn: TURN,
+        })
     }
 
     /// Shows the last of what was written before.
@@ -84,7 +94,7 @@ impl<'n> GuestConsole<'n> {
 
     /// The next bytes that the guest has written, if there are any.
     fn fetch(&mut self, session: &Session<'_>, bytes: &mut [u8]) -> Result<Option<Received>, Failure> {
-        match session.services.guests.output(self.name, self.position, bytes, TURN) {
+        match session.services.guests.output(self.name, self.position, bytes, self.turn) {
             Ok(Some(output)) if output.next < self.position => Err(self.died()),
             Ok(Some(output)) => {
                 self.position = output.next;
@@ -114,12 +124,14 @@ impl<'n> GuestConsole<'n> {
         let mut patience = TURN;
         loop {
             let leaves = self.take_typed(session, patience);
+            let is_used = !self.typed.is_empty();
             self.type_on(session)?;
             if leaves {
                 return Ok(());
             }
             let shown = self.show_next(session, &mut bytes)?;
-            patience = if shown { GLANCE } else { TURN };
+            self.turn = if shown || is_used { TURN } else { (2 * self.turn).min(LONG_TURN) };
+            patience = if shown { GLANCE } else { self.turn };
             let now = session.services.life.now();
             // Its last words come first.
             if now >= self.next_look && !shown {

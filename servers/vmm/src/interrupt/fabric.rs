@@ -181,6 +181,23 @@ impl Fabric {
         Some(pending)
     }
 
+    /// Whether nobody has to know at once when the interrupt ends on which a processor works: it works on one, nothing waits for
+    /// its end, and no device does.
+    #[must_use]
+    pub fn can_end_unseen(&self, processor: usize) -> bool {
+        self.locals.get(processor).is_some_and(LocalApic::can_end_unseen)
+    }
+
+    /// A processor's work on an interrupt has ended, and its local APIC was not told.
+    pub fn end_interrupt(&mut self, processor: usize) {
+        let Some(local) = self.locals.get_mut(processor) else { return };
+        // The next one by the same vector may be a state by now.
+        if let Consequence::EndOfLevel(vector) = local.end_of_interrupt() {
+            self.io.end_of_interrupt(vector);
+            self.tell_states();
+        }
+    }
+
     /// What a processor was told about its running, in the order in which it is to be carried out.
     pub fn take_signal(&mut self, processor: usize) -> Option<Signal> {
         let inbox = self.inboxes.get_mut(processor)?;
@@ -200,6 +217,19 @@ impl Fabric {
     #[must_use]
     pub fn next_deadline(&self, processor: usize) -> Option<u64> {
         self.locals.get(processor)?.next_deadline()
+    }
+
+    /// When a processor's timer is to interrupt by the guest's time-stamp counter; 0 if it is not.
+    #[must_use]
+    pub fn deadline(&self, processor: usize) -> u64 {
+        self.locals.get(processor).map_or(0, LocalApic::deadline)
+    }
+
+    /// A processor sets when its timer is to interrupt, by its time-stamp counter, which is `at` in nanoseconds.
+    pub fn set_deadline(&mut self, processor: usize, deadline: u64, at: u64) {
+        if let Some(local) = self.locals.get_mut(processor) {
+            local.set_deadline(deadline, at);
+        }
     }
 
     /// Time has passed for a processor.

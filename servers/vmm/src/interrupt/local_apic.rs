@@ -38,9 +38,12 @@ const TIMER: usize = 0;
 const LINT0: usize = 3;
 const ERROR: usize = 5;
 /// What can be written in each of them (figure 11-8).
-const WRITABLE: [u32; 6] = [0x0003_00ff, 0x0001_07ff, 0x0001_07ff, 0x0001_a7ff, 0x0001_a7ff, 0x0001_00ff];
+const WRITABLE: [u32; 6] = [0x0007_00ff, 0x0001_07ff, 0x0001_07ff, 0x0001_a7ff, 0x0001_a7ff, 0x0001_00ff];
 const MASKED: u32 = 1 << 16;
+/// Modes of the timer (section 11.5.4), in its local vector.
+const TIMER_MODE: u32 = 3 << 17;
 const PERIODIC: u32 = 1 << 17;
+const BY_DEADLINE: u32 = 2 << 17;
 const SOFTWARE_ENABLED: u32 = 1 << 8;
 /// Error status (figure 11-9): an illegal vector was sent or received, a reserved register accessed.
 const SEND_ILLEGAL_VECTOR: u32 = 1 << 5;
@@ -110,6 +113,8 @@ pub struct LocalApic {
     initial_count: u32,
     divide: u32,
     countdown: Option<Countdown>,
+    /// What the guest's time-stamp counter says when the timer interrupts; 0 if there is no such time.
+    deadline: u64,
 }
 
 impl LocalApic {
@@ -132,6 +137,7 @@ impl LocalApic {
             initial_count: 0,
             divide: 0,
             countdown: None,
+            deadline: 0,
         }
     }
 
@@ -212,8 +218,14 @@ impl LocalApic {
             register::LOCAL_VECTORS..register::INITIAL_COUNT => {
                 let index = usize::from((offset - register::LOCAL_VECTORS) / 16);
                 let masked = if self.is_enabled() { 0 } else { MASKED };
-                self.local_vectors[index] = value & WRITABLE[index] | masked;
+                let changed = value & WRITABLE[index] | masked;
+                // Counts and deadlines do not outlive each other's mode.
+                if index == TIMER && (changed & TIMER_MODE == BY_DEADLINE) != self.is_by_deadline() {
+                    (self.countdown, self.deadline) = (None, 0);
+                }
+                self.local_vectors[index] = changed;
             }
+            register::INITIAL_COUNT if self.is_by_deadline() => {}
             register::INITIAL_COUNT => {
                 self.initial_count = value;
                 self.countdown = (value != 0).then(|| Countdown { zero_at: now.saturating_add(self.period()) });
@@ -262,10 +274,25 @@ impl LocalApic {
         self.countdown.filter(|_| open).map(|countdown| countdown.zero_at)
     }
 
+    /// The deadline that the guest has set and that has not passed, by its time-stamp counter (section 11.5.4.1); 0 if there is none.
+    #[must_use]
+    pub fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    /// The guest sets the deadline, which is at `at` in nanoseconds; 0 is none. In another mode of the timer that means nothing.
+    pub fn set_deadline(&mut self, deadline: u64, at: u64) {
+        if self.is_by_deadline() {
+            self.deadline = deadline;
+            self.countdown = (deadline != 0).then_some(Countdown { zero_at: at });
+        }
+    }
+
     /// Time has passed: the timer interrupts if it is due, once even if it was due several times. Returns whether it was.
     pub fn advance(&mut self, now: u64) -> bool {
         let Some(countdown) = self.countdown.filter(|countdown| countdown.zero_at <= now) else { return false };
-        let periodic = self.local_vectors[TIMER] & PERIODIC != 0;
+        let periodic = self.local_vectors[TIMER] & TIMER_MODE == PERIODIC;
+        self.deadline = 0;
         self.countdown = periodic.then(|| {
             let period = self.period().max(MIN_PERIOD_NS);
             let missed = (now - countdown.zero_at) / period;
@@ -336,7 +363,12 @@ impl LocalApic {
         }
     }
 
-    fn end_of_interrupt(&mut self) -> Consequence {
+    /// Whether the processor works on an interrupt, of an event, whose end lets no other through.
+    pub(super) fn can_end_unseen(&self) -> bool {
+        self.request.highest().is_none() && self.in_service.highest().is_some_and(|vector| !self.level.contains(vector))
+    }
+
+    pub(super) fn end_of_interrupt(&mut self) -> Consequence {
         let Some(vector) = self.in_service.highest() else { return Consequence::Nothing };
         self.in_service.clear(vector);
         if self.level.contains(vector) { Consequence::EndOfLevel(vector) } else { Consequence::Nothing }
@@ -370,12 +402,16 @@ impl LocalApic {
         Consequence::Send(Message { vector, delivery, trigger: Trigger::Edge, destination })
     }
 
+    fn is_by_deadline(&self) -> bool {
+        self.local_vectors[TIMER] & TIMER_MODE == BY_DEADLINE
+    }
+
     fn period(&self) -> u64 {
         u64::from(self.initial_count) * count_ns(self.divide)
     }
 
     fn current_count(&self, now: u64) -> u32 {
-        let Some(countdown) = self.countdown else { return 0 };
+        let Some(countdown) = self.countdown.filter(|_| !self.is_by_deadline()) else { return 0 };
         let left = countdown.zero_at.saturating_sub(now).div_ceil(count_ns(self.divide));
         u32::try_from(left).unwrap_or(u32::MAX).min(self.initial_count)
     }
@@ -384,7 +420,8 @@ impl LocalApic {
     fn set_divide(&mut self, divide: u32, now: u64) {
         let left = u64::from(self.current_count(now));
         self.divide = divide;
-        if let Some(countdown) = &mut self.countdown {
+        let counts = !self.is_by_deadline();
+        if let Some(countdown) = self.countdown.as_mut().filter(|_| counts) {
             countdown.zero_at = now.saturating_add(left * count_ns(divide));
         }
     }

@@ -252,7 +252,10 @@ impl Machine {
         while self.life.get() == life {
             let changed = seat.changed.next();
             match self.take_signal(number) {
-                Some(Signal::Init) => (is_waiting, is_halted) = (true, false),
+                Some(Signal::Init) => {
+                    processor.initialise();
+                    (is_waiting, is_halted) = (true, false);
+                }
                 Some(Signal::StartUp { page }) if is_waiting => {
                     begin(&ProcessorState::starting_at(page), vcpu.state());
                     seat.is_started.set(true);
@@ -270,6 +273,7 @@ impl Machine {
                     let (back, left) = vcpu.run().await;
                     vcpu = back;
                     seat.inside.set(None);
+                    self.returned(&mut processor);
                     if self.life.get() == life {
                         is_halted = self.left(&space, &mut processor, left, vcpu.state());
                     }
@@ -290,7 +294,13 @@ impl Machine {
 
     fn prepare(&self, processor: &mut Processor, state: &mut VcpuState) {
         if let Some(board) = self.board.borrow_mut().as_mut() {
-            processor.prepare(state, board, &&self.ram);
+            processor.prepare(state, board, &mut &self.ram);
+        }
+    }
+
+    fn returned(&self, processor: &mut Processor) {
+        if let Some(board) = self.board.borrow_mut().as_mut() {
+            processor.returned(board, &mut &self.ram);
         }
     }
 

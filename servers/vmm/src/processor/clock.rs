@@ -45,6 +45,12 @@ impl GuestClock {
         (shift, ((SECOND << 32) / ticks) as u32)
     }
 
+    /// How many nanoseconds the counter takes for so many ticks, rounded up.
+    pub(super) fn nanoseconds(&self, ticks: u64) -> u64 {
+        let product = u128::from(ticks) * u128::from(SECOND);
+        u64::try_from(product.div_ceil(u128::from(self.hertz.max(1)))).unwrap_or(u64::MAX)
+    }
+
     /// Writes the time of day when the guest began to where it wants it.
     ///
     /// # Errors

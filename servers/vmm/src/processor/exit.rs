@@ -1,8 +1,9 @@
 //! What becomes of each reason for which a guest was left (AMD64 APM volume 2, appendix C).
 
 use super::clock::{GuestClock, SYSTEM_TIME, WALL_CLOCK};
+use super::ending::{END_OF_INTERRUPT, Ending};
 use super::identification::{Host, identify};
-use super::model_specific::ModelSpecific;
+use super::model_specific::{DEADLINE, ModelSpecific};
 use super::paging::{Access, PageFault, reach, translate};
 use super::registers::{mode, read_registers, write_registers};
 use crate::board::Board;
@@ -108,6 +109,7 @@ pub struct Processor {
     host: Host,
     clock: GuestClock,
     registers: ModelSpecific,
+    ending: Ending,
     /// Debug registers 0 to 3: they are kept, and nothing stops there.
     breakpoints: [u64; 4],
 }
@@ -116,7 +118,8 @@ impl Processor {
     /// The one with this number, of so many, on a machine of which `host` tells what its processor says of itself.
     #[must_use]
     pub fn new(number: u8, count: u8, host: Host, clock: GuestClock) -> Self {
-        Self { number, count, host, clock, registers: ModelSpecific::new(number), breakpoints: [0; 4] }
+        let (registers, ending) = (ModelSpecific::new(number), Ending::default());
+        Self { number, count, host, clock, registers, ending, breakpoints: [0; 4] }
     }
 
     /// Prepares an entry: what is due is delivered, or is to be as soon as the guest takes it.
@@ -124,7 +127,7 @@ impl Processor {
         &mut self,
         state: &mut VcpuState,
         board: &mut Board<D, E>,
-        memory: &dyn GuestMemory,
+        memory: &mut dyn GuestMemory,
     ) {
         let number = usize::from(self.number);
         // It may have been called out since it has set it.
@@ -141,6 +144,17 @@ impl Processor {
         if board.fabric().next_interrupt(number).is_some() {
             state.interrupts |= interrupt::WINDOW;
         }
+        self.ending.offer(number, board.fabric(), memory);
+    }
+
+    /// Learns after an exit, of whatever kind, what the guest has done meanwhile without one. Comes before everything else.
+    pub fn returned<D: Disk, E: EntropySource>(&mut self, board: &mut Board<D, E>, memory: &mut dyn GuestMemory) {
+        self.ending.take_back(self.number.into(), board.fabric(), memory);
+    }
+
+    /// An INIT message: what was agreed on with the guest before holds no longer.
+    pub fn initialise(&mut self) {
+        self.ending = Ending::default();
     }
 
     /// Has what is due delivered with the entry.
@@ -208,7 +222,7 @@ impl Processor {
                 return Outcome::Halt;
             }
             code::IOIO => return self.access_port(info, state, board, memory, now),
-            code::MSR => self.access_register(info[0] & 1 != 0, state, memory, timestamp),
+            code::MSR => self.access_register(info[0] & 1 != 0, state, board, memory, (timestamp, now)),
             code::NESTED_FAULT => {
                 let address = info[1];
                 if let Err(refusal) = self.access_memory(address, state, board, memory, now) {
@@ -244,18 +258,34 @@ impl Processor {
         step(state, TWO);
     }
 
-    fn access_register(&mut self, writes: bool, state: &mut VcpuState, memory: &mut dyn GuestMemory, timestamp: u64) {
+    fn access_register<D: Disk, E: EntropySource>(
+        &mut self,
+        writes: bool,
+        state: &mut VcpuState,
+        board: &mut Board<D, E>,
+        memory: &mut dyn GuestMemory,
+        (timestamp, now): (u64, u64),
+    ) {
         let register = state.general[RCX] as u32;
         let value = state.general[RDX] << 32 | state.general[RAX] & 0xffff_ffff;
+        let show = |state: &mut VcpuState, value: u64| {
+            state.general[RAX] = value & 0xffff_ffff;
+            state.general[RDX] = value >> 32;
+            true
+        };
         let is_done = match (writes, register) {
+            (true, DEADLINE) => {
+                let left = value.saturating_sub(timestamp.wrapping_add(state.tsc_offset));
+                let at = now.saturating_add(self.clock.nanoseconds(left));
+                board.fabric().set_deadline(self.number.into(), value, at);
+                true
+            }
+            (false, DEADLINE) => show(state, board.fabric().deadline(self.number.into())),
             (true, WALL_CLOCK) => self.clock.write_wall_clock(value, memory).is_ok(),
             (true, SYSTEM_TIME) => self.clock.write_system_time(value, state.tsc_offset, memory).is_ok(),
+            (true, END_OF_INTERRUPT) => self.ending.agree(value, memory).is_ok(),
             (true, _) => self.registers.write(register, value, state, timestamp).is_ok(),
-            (false, _) => self.registers.read(register, state, timestamp).is_ok_and(|value| {
-                state.general[RAX] = value & 0xffff_ffff;
-                state.general[RDX] = value >> 32;
-                true
-            }),
+            (false, _) => self.registers.read(register, state, timestamp).is_ok_and(|value| show(state, value)),
         };
         if is_done {
             step(state, TWO);

@@ -9,16 +9,16 @@ pub type Host = fn(leaf: u32, part: u32) -> Identification;
 
 /// Who a monitor is.
 const VENDOR: &[u8; 12] = b"Bulkhead VMM";
-/// Who tells guests the time as this monitor does, and that it does, and for all processors alike (Linux,
-/// Documentation/virt/kvm/x86/cpuid.rst).
-const TIME_TELLER: &[u8; 12] = b"KVMKVMKVM\0\0\0";
-const TIME_IS_TOLD: u32 = 1 << 3 | 1 << 24;
+/// Who spares guests exits as this monitor does, and by what: the time is told, for all processors alike, and interrupts end by a
+/// bit in memory (Linux, Documentation/virt/kvm/x86/cpuid.rst).
+const HELPER: &[u8; 12] = b"KVMKVMKVM\0\0\0";
+const HELP: u32 = 1 << 3 | 1 << 6 | 1 << 24;
 
-/// Leaf 1, ecx: MONITOR, x2APIC, deadlines by the TSC, PCID, and the extended state with all that needs it (XSAVE, OSXSAVE, AVX,
+/// Leaf 1, ecx: MONITOR, x2APIC, PCID, and the extended state with all that needs it (XSAVE, OSXSAVE, AVX,
 /// FMA, F16C): the processor does not tell the monitor when a guest switches components on.
-const HIDDEN_1_C: u32 = 1 << 3 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
-/// That the processor is a guest's.
-const IS_GUEST: u32 = 1 << 31;
+const HIDDEN_1_C: u32 = 1 << 3 | 1 << 12 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29;
+/// That the processor is a guest's, and that timers interrupt by the TSC: that is the monitor's, whatever the machine has.
+const SHOWN_1_C: u32 = 1 << 31 | 1 << 24;
 /// Leaf 1, edx: machine checks (of which none would ever be told) and memory types by range.
 const HIDDEN_1_D: u32 = 1 << 7 | 1 << 12 | 1 << 14;
 /// Several logical processors.
@@ -50,7 +50,7 @@ pub(super) fn identify(host: Host, leaf: u32, part: u32, processor: u8, processo
         1 => {
             let several = if count > 1 { SEVERAL } else { 0 };
             let b = b & 0x0000_ffff | count << 16 | number << 24;
-            [a, b, c & !HIDDEN_1_C | IS_GUEST, d & !(HIDDEN_1_D | SEVERAL) | several]
+            [a, b, c & !HIDDEN_1_C | SHOWN_1_C, d & !(HIDDEN_1_D | SEVERAL) | several]
         }
         // Monitor leaf, thermal and power, direct cache access, performance counters, extended state, and what lies behind.
         5 | 6 | 9 | 0xa | 0xd..=0xf | 0x10 | 0x12 | 0x14 => [0; 4],
@@ -70,9 +70,9 @@ pub(super) fn identify(host: Host, leaf: u32, part: u32, processor: u8, processo
             [a & 0x3fff | count.saturating_sub(1) << 26, b, c, d]
         }
         0x4000_0000 => [0x4000_0000, word(VENDOR, 0), word(VENDOR, 4), word(VENDOR, 8)],
-        // How KVM says that a guest gets its time from two registers. Linux looks for that at every multiple of 0x100.
-        0x4000_0100 => [0x4000_0101, word(TIME_TELLER, 0), word(TIME_TELLER, 4), word(TIME_TELLER, 8)],
-        0x4000_0101 => [TIME_IS_TOLD, 0, 0, 0],
+        // How KVM says what it helps guests by. Linux looks for that at every multiple of 0x100.
+        0x4000_0100 => [0x4000_0101, word(HELPER, 0), word(HELPER, 4), word(HELPER, 8)],
+        0x4000_0101 => [HELP, 0, 0, 0],
         0x4000_0001..=0x4fff_ffff => [0; 4],
         0x8000_0001 => [a, b, c & !HIDDEN_EXTENDED_C, d & !HIDDEN_EXTENDED_D],
         0x8000_0007 => [0, 0, 0, 0],
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn a_guest_is_not_told_of_what_it_does_not_get() {
         let [_, _, c, _] = identify(all_ones, 1, 0, 0, 1);
-        assert_eq!(c & (1 << 21 | 1 << 24 | 1 << 26), 0, "no x2APIC, no deadlines, no XSAVE");
-        assert_eq!(c & IS_GUEST, IS_GUEST);
+        assert_eq!(c & (1 << 21 | 1 << 26), 0, "no x2APIC, no XSAVE");
+        assert_eq!(c & SHOWN_1_C, SHOWN_1_C);
         let [_, _, c, _] = identify(all_ones, 0x8000_0001, 0, 0, 1);
         assert_eq!(c & 1 << 2, 0, "no guests of its own");
         assert_eq!(c & 1 << 29, 0, "no MONITORX");

@@ -2,6 +2,7 @@
 //! reason to leave the guest.
 
 mod clock;
+mod ending;
 mod exit;
 mod identification;
 mod model_specific;

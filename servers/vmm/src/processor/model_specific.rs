@@ -6,6 +6,8 @@ const TSC: u32 = 0x10;
 const APIC_BASE: u32 = 0x1b;
 const MICROCODE: u32 = 0x8b;
 const PAT: u32 = 0x277;
+/// When the local APIC's timer interrupts, by the time-stamp counter (Intel SDM volume 3, section 11.5.4.1).
+pub(super) const DEADLINE: u32 = 0x6e0;
 const EFER: u32 = 0xc000_0080;
 /// Hardware configuration and others of AMD's that Linux reads without asking whether they are there.
 const SYSTEM_CONFIG: u32 = 0xc001_0010;

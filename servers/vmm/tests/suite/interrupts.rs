@@ -63,6 +63,27 @@ fn an_edge_at_a_pin_interrupts_once_and_a_new_one_again() {
 }
 
 #[test]
+fn an_end_for_which_something_waits_is_to_be_told() {
+    let mut fabric = started(1);
+    assert!(!fabric.can_end_unseen(0), "it works on nothing");
+    redirect(&mut fabric, 4, 0x34);
+    redirect(&mut fabric, 11, 0x8041);
+    fabric.set_line(4, true);
+    assert_eq!(fabric.accept(0), interrupt(0x34));
+    assert!(fabric.can_end_unseen(0), "an event");
+    send(&mut fabric, 0, 0, 0x33);
+    assert!(!fabric.can_end_unseen(0), "another one of its class waits");
+    fabric.end_interrupt(0);
+    assert_eq!(fabric.accept(0), interrupt(0x33));
+    fabric.end_interrupt(0);
+    fabric.set_line(11, true);
+    assert_eq!(fabric.accept(0), interrupt(0x41));
+    assert!(!fabric.can_end_unseen(0), "a state, which the I/O APIC keeps back until it ends");
+    fabric.end_interrupt(0);
+    assert_eq!(fabric.accept(0), interrupt(0x41));
+}
+
+#[test]
 fn a_state_interrupts_again_after_its_end_while_it_holds() {
     let mut fabric = started(1);
     redirect(&mut fabric, 11, 0x8041);
@@ -285,6 +306,34 @@ fn a_short_period_does_not_keep_the_monitor_busy() {
     fabric.write_local(0, INITIAL_COUNT, 1, 0);
     fabric.advance(0, 1000);
     assert!(fabric.next_deadline(0).unwrap() >= 1000.max(MIN_PERIOD_NS));
+}
+
+#[test]
+fn the_timer_interrupts_at_a_deadline_in_the_mode_for_that() {
+    const BY_DEADLINE: u32 = 2 << 17;
+    let mut fabric = started(1);
+    fabric.write_local(0, TIMER, 0x50, 0);
+    fabric.set_deadline(0, 1000, 10);
+    assert_eq!((fabric.deadline(0), fabric.next_deadline(0)), (0, None), "it counts");
+    fabric.write_local(0, TIMER, BY_DEADLINE | 0x50, 0);
+    fabric.write_local(0, INITIAL_COUNT, 100, 0);
+    assert_eq!(fabric.next_deadline(0), None, "it does not count");
+    fabric.set_deadline(0, 1000, 10);
+    fabric.write_local(0, DIVIDE, 0b1011, 5);
+    assert_eq!((fabric.deadline(0), fabric.next_deadline(0)), (1000, Some(10)));
+    assert_eq!(fabric.read_local(0, CURRENT_COUNT, 5), 0);
+    fabric.advance(0, 10);
+    assert_eq!(fabric.accept(0), interrupt(0x50));
+    assert_eq!((fabric.deadline(0), fabric.next_deadline(0)), (0, None), "it has passed");
+    for end in [
+        |fabric: &mut Fabric| fabric.set_deadline(0, 0, 0),
+        |fabric: &mut Fabric| fabric.write_local(0, TIMER, 0x50, 0),
+    ] {
+        fabric.set_deadline(0, 2000, 20);
+        assert_eq!(fabric.next_deadline(0), Some(20));
+        end(&mut fabric);
+        assert_eq!((fabric.deadline(0), fabric.next_deadline(0)), (0, None));
+    }
 }
 
 #[test]

@@ -63,6 +63,12 @@ const INTERRUPTS: u64 = 1 << 9;
 const VALID: u64 = 1 << 31;
 const SPURIOUS: u64 = 0xfee0_00f0;
 const COMMAND: u64 = 0xfee0_0300;
+const TIMER: u64 = 0xfee0_0320;
+const END: u64 = 0xfee0_00b0;
+/// The part of the interrupts in service that begins with 0x40.
+const IN_SERVICE_0X40: u64 = 0xfee0_0120;
+/// The register by which a guest says where it ends interrupts by a bit.
+const END_BY_BIT: u64 = 0x4b56_4d04;
 
 /// A machine with one disk, its first processor, and memory.
 struct Guest {
@@ -103,6 +109,11 @@ impl Guest {
     fn prepare(&mut self) {
         let Self { board, processor, state, memory } = self;
         processor.prepare(state, board, memory);
+    }
+
+    fn returned(&mut self) {
+        let Self { board, processor, memory, .. } = self;
+        processor.returned(board, memory);
     }
 
     fn has_window(&self) -> bool {
@@ -274,6 +285,83 @@ fn a_processor_is_told_the_time_where_it_wants_it() {
     guest.state.general[RAX] = 0x8000_0001;
     guest.leave(code::MSR, [1, 0]);
     assert_eq!(guest.state.event & 0xff, 13, "it has no memory there");
+}
+
+#[test]
+fn a_deadline_by_the_counter_is_kept_in_time() {
+    let mut guest = Guest::new(&[0x0f, 0x30]);
+    guest.board.write(0, SPURIOUS, 4, 0x1ff, 0);
+    guest.board.write(0, TIMER, 4, 2 << 17 | 0x50, 0);
+    guest.state.general[RCX] = 0x6e0;
+    // The guest's counter says 1500 now, and counts nanoseconds.
+    guest.state.tsc_offset = 500;
+    guest.state.general[RAX] = 1700;
+    guest.leave(code::MSR, [1, 0]);
+    assert_eq!((guest.board.next_deadline(), guest.state.rip), (Some(200), CODE + 2));
+    guest.state.general[RAX] = 0;
+    guest.leave(code::MSR, [0, 0]);
+    assert_eq!(guest.state.general[RAX], 1700);
+    // One that has passed is due at once.
+    guest.state.general[RAX] = 1400;
+    guest.leave(code::MSR, [1, 0]);
+    guest.board.advance(0);
+    assert_eq!(guest.board.fabric().accept(0), Some(Pending::Interrupt(0x50)));
+}
+
+/// One that works on interrupt 0x40, and may end it by the word at 0x3000.
+fn guest_that_ends_by_a_bit() -> Guest {
+    let mut guest = Guest::new(&[0x0f, 0x30]);
+    guest.state.general[RCX] = END_BY_BIT;
+    guest.state.general[RAX] = 0x3001;
+    guest.leave(code::MSR, [1, 0]);
+    guest.interrupt_itself(0x40);
+    guest.state.rflags |= INTERRUPTS;
+    guest.prepare();
+    assert_eq!((guest.state.event, guest.memory.read_u32(0x3000)), (VALID | 0x40, Ok(1)));
+    guest.state.event = 0;
+    guest
+}
+
+#[test]
+fn an_interrupt_ends_when_the_guest_has_cleared_a_bit() {
+    let mut guest = guest_that_ends_by_a_bit();
+    guest.memory.write(0x3000, &[0]).unwrap();
+    guest.returned();
+    assert_eq!(guest.board.read(0, IN_SERVICE_0X40, 4, 0), 0);
+    guest.prepare();
+    assert_eq!(guest.memory.read_u32(0x3000), Ok(0), "it works on none");
+}
+
+#[test]
+fn a_guest_that_does_not_clear_the_bit_tells_its_local_apic() {
+    let mut guest = guest_that_ends_by_a_bit();
+    guest.returned();
+    assert_eq!((guest.memory.read_u32(0x3000), guest.board.read(0, IN_SERVICE_0X40, 4, 0)), (Ok(0), 1));
+    guest.prepare();
+    assert_eq!(guest.memory.read_u32(0x3000), Ok(1), "it is offered again");
+    guest.returned();
+    // What waits is to come as soon as this one ends.
+    guest.interrupt_itself(0x41);
+    guest.prepare();
+    assert_eq!(guest.memory.read_u32(0x3000), Ok(0));
+    guest.board.write(0, END, 4, 0, 0);
+    guest.prepare();
+    assert_eq!(guest.state.event, VALID | 0x41);
+}
+
+#[test]
+fn ends_by_a_bit_are_agreed_on_where_memory_is_and_until_the_next_beginning() {
+    let mut guest = guest_that_ends_by_a_bit();
+    for refused in [0x3003, 0x8000_0001] {
+        guest.state.general[RAX] = refused;
+        guest.leave(code::MSR, [1, 0]);
+        assert_eq!(guest.state.event & 0xff, 13, "{refused:#x}");
+        guest.state.event = 0;
+    }
+    guest.returned();
+    guest.processor.initialise();
+    guest.prepare();
+    assert_eq!(guest.memory.read_u32(0x3000), Ok(0));
 }
 
 #[test]
