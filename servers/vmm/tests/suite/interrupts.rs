@@ -374,6 +374,8 @@ enum Action {
     Pin(usize, bool),
     Signal(u64, u32),
     Accept(usize),
+    End(usize),
+    Deadline(usize, u32),
     Advance(u64),
 }
 
@@ -390,6 +392,8 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => (0_usize..26, any::<bool>()).prop_map(|(l, a)| Action::Pin(l, a)),
         1 => (any::<u32>(), value).prop_map(|(a, v)| Action::Signal(0xfee0_0000 | u64::from(a), v)),
         2 => (0_usize..4).prop_map(Action::Accept),
+        2 => (0_usize..4).prop_map(Action::End),
+        1 => (0_usize..4, any::<u32>()).prop_map(|(p, d)| Action::Deadline(p, d)),
         1 => any::<u64>().prop_map(Action::Advance),
     ]
 }
@@ -422,6 +426,14 @@ proptest! {
                             prop_assert!(other >> 4 > vector >> 4);
                         }
                     }
+                }
+                Action::End(processor) => {
+                    let (unseen, next) = (fabric.can_end_unseen(processor), fabric.next_interrupt(processor));
+                    fabric.end_interrupt(processor);
+                    prop_assert!(!unseen || fabric.next_interrupt(processor) == next, "something has waited for that");
+                }
+                Action::Deadline(processor, deadline) => {
+                    fabric.set_deadline(processor, deadline.into(), now.saturating_add(deadline.into()));
                 }
                 Action::Advance(by) => {
                     now = now.saturating_add(by);

@@ -44,9 +44,20 @@ pub(super) fn interrupts(bytes: &mut Bytes<'_>) -> usize {
         let processor = usize::from(what >> 6);
         match what & 15 {
             0..4 => fabric.write_local(processor, u16::from(bytes.byte()) * 16, bytes.double(), now),
-            4 => {
-                fabric.read_local(processor, bytes.short(), now);
-            }
+            4 => match what >> 4 & 3 {
+                0 | 1 => {
+                    fabric.read_local(processor, bytes.short(), now);
+                }
+                2 => {
+                    let deadline = u64::from(bytes.double());
+                    fabric.set_deadline(processor, deadline, now.saturating_add(deadline));
+                }
+                _ => {
+                    let (unseen, next) = (fabric.can_end_unseen(processor), fabric.next_interrupt(processor));
+                    fabric.end_interrupt(processor);
+                    assert!(!unseen || fabric.next_interrupt(processor) == next, "something has waited for that end");
+                }
+            },
             5 | 6 => {
                 fabric.write_io(0, u32::from(bytes.byte()));
                 fabric.write_io(0x10, bytes.double());
