@@ -254,15 +254,6 @@ impl Shell {
         self.session.console().cut_power().expect("QEMU is ended");
     }
 
-    /// Has the machine stand still during `work`: what is on its disks then is what a power cut would leave.
-    ///
-    /// # Panics
-    ///
-    /// If QEMU cannot be stopped.
-    pub fn while_stopped<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        self.session.console().while_stopped(work).expect("QEMU is stopped, and goes on")
-    }
-
     fn or_die<T>(&self, outcome: Result<T, ConsoleError>) -> T {
         outcome.unwrap_or_else(|error| panic!("{error}\nThe whole session:\n{}", self.transcript()))
     }

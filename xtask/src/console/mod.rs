@@ -4,7 +4,7 @@ mod screen;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -249,24 +249,6 @@ impl Console {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
-    }
-
-    /// Has the machine stand still during `work`, between two instructions and two requests to its disks, and go on afterwards.
-    ///
-    /// # Errors
-    ///
-    /// [`ConsoleError::Broken`] if the operating system refuses.
-    pub fn while_stopped<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, ConsoleError> {
-        self.signal("STOP")?;
-        let outcome = work();
-        self.signal("CONT")?;
-        Ok(outcome)
-    }
-
-    fn signal(&self, signal: &str) -> io::Result<()> {
-        // Every shell has this one built in.
-        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other(format!("`kill -{signal}` fails: {status}"))) }
     }
 
     /// The last lines of what the machine showed, for a message.

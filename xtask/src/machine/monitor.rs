@@ -100,6 +100,18 @@ impl Monitor {
         DiskCounts::of(&answer).ok_or_else(|| MonitorError::Answer { asked, answer: answer.to_string() })
     }
 
+    /// Has the machine stand still during `work`: no request to a disk is half done, and what is there is what a power cut would leave.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`].
+    pub fn while_stopped<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, MonitorError> {
+        self.ask("stop", &json!({}))?;
+        let outcome = work();
+        self.ask("cont", &json!({}))?;
+        Ok(outcome)
+    }
+
     /// Presses the button of a slot: whoever is at work in the machine is asked to let go of its device, and QEMU removes that
     /// when it may ([`Monitor::await_removal`]).
     ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use system_tests::{Bench, Random, Shell, filling};
 use xtask::disk::{self, Fingerprint};
-use xtask::machine::Drive;
+use xtask::machine::{self, Drive, Monitor};
 
 /// Machines, each with a disk of its own.
 const MACHINES: u64 = 5;
@@ -134,22 +134,26 @@ fn bench() -> Bench {
 
 #[test]
 fn a_file_server_that_dies_while_it_writes_loses_nothing_that_sync_acknowledged() {
-    for machine in 0..MACHINES {
-        let bench = bench();
-        let mut random = Random::new(100 + machine);
+    for number in 0..MACHINES {
+        let mut bench = bench();
+        let socket = machine::socket();
+        bench.machine.monitor = Some(socket.clone());
+        let mut random = Random::new(100 + number);
         let mut kept = Acknowledged::default();
         let mut shell = bench.boot();
+        let mut monitor = Monitor::connect(&socket).expect("QEMU's monitor answers");
         for round in 0..DEATHS {
             kept.add(&mut shell, &mut random, round);
             die_while_writing(&mut shell, &mut random, round);
             // As the disk is now, if the machine went no further.
             let copy = bench.path("copy.img");
-            shell.while_stopped(|| fs::copy(bench.disk(), &copy).expect("a copy of the disk"));
+            let copying = monitor.while_stopped(|| fs::copy(bench.disk(), &copy).expect("a copy of the disk"));
+            copying.expect("QEMU stops, and goes on");
             // The next file server may be writing by then.
             is_sound_but_for(&copy, is_half_written);
             kept.is_on(&copy);
         }
-        if machine % 2 == 0 {
+        if number % 2 == 0 {
             shell.shut_down();
             is_sound(bench.disk());
         } else {
