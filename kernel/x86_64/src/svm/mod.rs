@@ -91,12 +91,8 @@ pub(crate) extern "C" fn run(context: *mut Context) -> *const Context {
 /// The control block is one that [`ControlBlock::import`] has filled, `host` this processor's page for the host's state, and
 /// interrupts are off.
 unsafe fn enter(control: ControlBlock, host: Frame, extended: ExtendedState) {
-    // Writing the task priority, which is 0 all the time, has QEMU ask the local APIC again: where an interrupt arrives in the moment
-    // of an exit it can forget that one is pending, and a processor without another one would sleep for ever.
-    // SAFETY: the instructions switch all that the guest can use and the host needs: `vmrun` what its page holds, `vmsave` and
-    // `vmload` the rest but for the general registers, which are saved here. The global interrupt flag keeps everything out
-    // meanwhile; interrupts are on behind `vmrun` only, where each is an exit. Between `sti` and `vmrun` there are other
-    // instructions, so that the guest does not begin in the shadow of `sti`.
+    // SAFETY: all that the guest can use and the host needs is switched: by `vmrun` what its page holds, by `vmsave` and `vmload` the
+    // rest but for the general registers, which are saved here. The global interrupt flag keeps everything out meanwhile.
     unsafe {
         asm!(
             "push rbx",
@@ -108,6 +104,7 @@ unsafe fn enter(control: ControlBlock, host: Frame, extended: ExtendedState) {
             "vmsave rax",
             "mov rax, rsi",
             "vmload rax",
+            // Interrupts are on behind `vmrun` only, where each is an exit; what follows keeps it out of the shadow of `sti`.
             "sti",
             "mov rbx, [rdi + {G} + 8]",
             "mov rcx, [rdi + {G} + 16]",
@@ -143,6 +140,8 @@ unsafe fn enter(control: ControlBlock, host: Frame, extended: ExtendedState) {
             "vmsave rax",
             "pop rax",
             "vmload rax",
+            // Writing the task priority, which is 0 all the time, has QEMU ask the local APIC again: an interrupt that arrives in
+            // the moment of an exit it can forget, and a processor without another one would sleep for ever.
             "xor ecx, ecx",
             "mov cr8, rcx",
             "stgi",
