@@ -1,7 +1,7 @@
 //! What becomes of each reason for which a guest was left (AMD64 APM volume 2, appendix C).
 
 use super::clock::{GuestClock, SYSTEM_TIME, WALL_CLOCK};
-use super::ending::{END_OF_INTERRUPT, Ending};
+use super::end_of_interrupt::{END_OF_INTERRUPT, EndOfInterrupt};
 use super::identification::{Host, identify};
 use super::model_specific::{DEADLINE, ModelSpecific};
 use super::paging::{Access, PageFault, reach, translate};
@@ -109,7 +109,7 @@ pub struct Processor {
     host: Host,
     clock: GuestClock,
     registers: ModelSpecific,
-    ending: Ending,
+    end_of_interrupt: EndOfInterrupt,
     /// Debug registers 0 to 3: they are kept, and nothing stops there.
     breakpoints: [u64; 4],
 }
@@ -118,8 +118,8 @@ impl Processor {
     /// The one with this number, of so many, on a machine of which `host` tells what its processor says of itself.
     #[must_use]
     pub fn new(number: u8, count: u8, host: Host, clock: GuestClock) -> Self {
-        let (registers, ending) = (ModelSpecific::new(number), Ending::default());
-        Self { number, count, host, clock, registers, ending, breakpoints: [0; 4] }
+        let (registers, end_of_interrupt) = (ModelSpecific::new(number), EndOfInterrupt::default());
+        Self { number, count, host, clock, registers, end_of_interrupt, breakpoints: [0; 4] }
     }
 
     /// Prepares an entry: what is due is delivered, or is to be as soon as the guest takes it.
@@ -144,17 +144,17 @@ impl Processor {
         if board.fabric().next_interrupt(number).is_some() {
             state.interrupts |= interrupt::WINDOW;
         }
-        self.ending.offer(number, board.fabric(), memory);
+        self.end_of_interrupt.offer(number, board.fabric(), memory);
     }
 
     /// Learns after an exit, of whatever kind, what the guest has done meanwhile without one. Comes before everything else.
     pub fn returned<D: Disk, E: EntropySource>(&mut self, board: &mut Board<D, E>, memory: &mut dyn GuestMemory) {
-        self.ending.take_back(self.number.into(), board.fabric(), memory);
+        self.end_of_interrupt.take_back(self.number.into(), board.fabric(), memory);
     }
 
     /// An INIT message: what was agreed on with the guest before holds no longer.
     pub fn initialise(&mut self) {
-        self.ending = Ending::default();
+        self.end_of_interrupt = EndOfInterrupt::default();
     }
 
     /// Has what is due delivered with the entry.
@@ -283,7 +283,7 @@ impl Processor {
             (false, DEADLINE) => show(state, board.fabric().deadline(self.number.into())),
             (true, WALL_CLOCK) => self.clock.write_wall_clock(value, memory).is_ok(),
             (true, SYSTEM_TIME) => self.clock.write_system_time(value, state.tsc_offset, memory).is_ok(),
-            (true, END_OF_INTERRUPT) => self.ending.agree(value, memory).is_ok(),
+            (true, END_OF_INTERRUPT) => self.end_of_interrupt.agree(value, memory).is_ok(),
             (true, _) => self.registers.write(register, value, state, timestamp).is_ok(),
             (false, _) => self.registers.read(register, state, timestamp).is_ok_and(|value| show(state, value)),
         };

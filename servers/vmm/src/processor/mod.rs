@@ -2,7 +2,7 @@
 //! reason to leave the guest.
 
 mod clock;
-mod ending;
+mod end_of_interrupt;
 mod exit;
 mod identification;
 mod model_specific;

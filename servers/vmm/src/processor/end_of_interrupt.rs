@@ -16,14 +16,14 @@ const WORD_BYTES: u64 = 4;
 
 /// What is agreed on with one processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(super) struct EndOfInterrupt {
     /// The guest-physical address of the word.
     place: Option<u64>,
     /// The bit was set when the guest was entered.
     is_offered: bool,
 }
 
-impl Ending {
+impl EndOfInterrupt {
     /// The guest writes the register.
     ///
     /// # Errors
