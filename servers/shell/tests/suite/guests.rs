@@ -155,6 +155,21 @@ fn what_comes_behind_the_leaving_key_is_the_shells() {
 }
 
 #[test]
+fn a_console_at_which_nothing_happens_is_looked_at_less_often_until_something_does() {
+    let (world, linux) = world();
+    world.desk.will_type_at(seconds(2), b"a");
+    world.desk.will_type_at(seconds(4), LEAVE);
+    world.shell().done("guest console linux");
+    let waits = linux.waits.borrow();
+    let (first, longest) = (waits[0], *waits.iter().max().unwrap());
+    assert_eq!(longest, 4 * first);
+    assert!(waits.windows(2).all(|pair| pair[1] == longest.min(2 * pair[0]) || pair[1] <= first), "{waits:?}");
+    let again = waits.iter().skip_while(|wait| **wait < longest).position(|wait| *wait == first);
+    assert!(again.is_some(), "what was typed changes nothing: {waits:?}");
+    assert_eq!(*waits.last().unwrap(), longest);
+}
+
+#[test]
 fn only_the_end_of_what_was_written_before_is_shown() {
     let (world, linux) = world();
     linux.write("0123456789abcd\r\n".repeat(1000).as_bytes());

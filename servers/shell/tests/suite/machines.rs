@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) dies_after: Cell<Option<u32>>,
     /// Its network card, if it has one.
     pub(crate) network: Cell<Option<NetworkInfo>>,
+    /// How long each call has waited for what it writes.
+    pub(crate) waits: RefCell<Vec<Duration>>,
     /// What it does when a line is finished, if it is to switch itself off.
     pub(crate) ends_as: Cell<Option<GuestState>>,
 }
@@ -48,6 +50,7 @@ impl Machines {
             takes: Cell::new(usize::MAX),
             dies_after: Cell::new(None),
             network: Cell::new(None),
+            waits: RefCell::default(),
             ends_as: Cell::new(None),
         };
         let machine = Box::leak(Box::new(machine));
@@ -110,11 +113,12 @@ impl Guests for Machines {
         self.switch(name, &on, GuestState::Off, GuestError::Off)
     }
 
-    fn output(&self, name: &str, from: u64, bytes: &mut [u8], _: Duration) -> GuestResult<Option<Received>> {
+    fn output(&self, name: &str, from: u64, bytes: &mut [u8], patience: Duration) -> GuestResult<Option<Received>> {
         let Some(machine) = self.call(name) else {
             // The client's library asks the next instance, which has heard nothing yet.
             return Ok(Some(Received { length: 0, next: 0, lost: 0 }));
         };
+        machine.waits.borrow_mut().push(patience);
         let written = machine.written.borrow();
         let start = from.max(machine.kept_from.get()).min(written.len() as u64);
         let rest = &written[start as usize..];
